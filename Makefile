@@ -1,0 +1,63 @@
+# Tenement. `make help` lists what there is to do.
+
+GO       ?= go
+TAGS     ?=
+LDFLAGS  := -s -w -X main.buildVersion=$(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The race detector needs cgo; what is shipped does not.
+RACE     := CGO_ENABLED=1 $(GO) test -race
+BENCH    ?= 30
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## build bin/ten and bin/ten-init
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ten ./cmd/ten
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ten-init ./cmd/ten-init
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o examples/go-http/web ./examples/go-http
+
+.PHONY: demo
+demo: build ## show the main job for real: two tenants, sleep and wake
+	$(GO) run ./test/demo
+
+.PHONY: test
+test: tools build ## run all tests, those on a real systemd machine included (needs root)
+	$(RACE) -timeout 20m ./...
+
+.PHONY: check
+check: tools build lint ## the fast part: vet, lint and the tests that need no machine
+	$(GO) vet ./...
+	$(RACE) -short $(shell $(GO) list ./... | grep -v /test/)
+
+.PHONY: lint
+lint: ## gofmt and golangci-lint, which also keeps the layers
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run
+
+.PHONY: integration
+integration: tools build ## only the tests on the real systemd machine
+	$(RACE) -timeout 20m ./test/... ./dbusctl/... ./journal/...
+
+.PHONY: bench-wake
+bench-wake: build ## time wakes by phase, as ratios to a bare start
+	$(GO) run ./test/bench/wake -n $(BENCH)
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for 20 seconds
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
+		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
+
+.PHONY: shell
+shell: build ## a root shell in a throwaway systemd machine
+	$(GO) run ./test/machine/shell
+
+.PHONY: tools
+tools: # what the tests need on this machine; the test machine gets its own by itself
+	@command -v gcc >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev; }
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist examples/go-http/web

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// retryInterval is the pause between two tries to reach an app that does not accept
+// yet. It is constant: each growing back-off adds its own length to a wake.
+const retryInterval = 500 * time.Microsecond
+
+// address is where the app listens.
+type address struct {
+	kind string // "port", "unix" or "fd"
+	port int
+	path string
+}
+
+// UnmarshalText parses "port:8080", "unix:/path" or "fd:/path".
+func (a *address) UnmarshalText(text []byte) error {
+	kind, rest, _ := strings.Cut(string(text), ":")
+	switch kind {
+	case "port":
+		port, err := strconv.Atoi(rest)
+		if err != nil || port < 1 || port > 65535 {
+			return fmt.Errorf("%q is no port", rest)
+		}
+		*a = address{kind: kind, port: port}
+	case "unix", "fd":
+		if rest == "" {
+			return errors.New("empty path")
+		}
+		*a = address{kind: kind, path: rest}
+	default:
+		return fmt.Errorf("unknown kind %q", kind)
+	}
+	return nil
+}
+
+// MarshalText prints what UnmarshalText parses.
+func (a address) MarshalText() ([]byte, error) {
+	switch a.kind {
+	case "":
+		return nil, nil
+	case "port":
+		return []byte("port:" + strconv.Itoa(a.port)), nil
+	default:
+		return []byte(a.kind + ":" + a.path), nil
+	}
+}
+
+// String is where the app listens, for people.
+func (a address) String() string {
+	if a.kind == "port" {
+		return "port " + strconv.Itoa(a.port)
+	}
+	return a.path
+}
+
+// dialOnce makes one try to connect to the app. Apps that bind to the IPv6 loopback
+// alone are reached too.
+func (a address) dialOnce(ctx context.Context) (net.Conn, error) {
+	// No keep-alive probes: the peer is this machine.
+	dialer := net.Dialer{KeepAlive: -1}
+	if a.kind != "port" {
+		return dialer.DialContext(ctx, "unix", a.path)
+	}
+	port := strconv.Itoa(a.port)
+	conn, err := dialer.DialContext(ctx, "tcp4", "127.0.0.1:"+port)
+	if err != nil && errors.Is(err, syscall.ECONNREFUSED) {
+		if conn, err6 := dialer.DialContext(ctx, "tcp6", "[::1]:"+port); err6 == nil {
+			return conn, nil
+		}
+	}
+	return conn, err
+}
+
+// dial tries until the app accepts or ctx ends.
+func (a address) dial(ctx context.Context) (net.Conn, error) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		conn, err := a.dialOnce(ctx)
+		if err == nil {
+			return conn, nil
+		}
+		timer.Reset(retryInterval)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-timer.C:
+		}
+	}
+}
+
+// taken reports whether something answers at the address although the app has not
+// been started.
+func (a address) taken() bool {
+	if a.kind != "port" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := a.dialOnce(ctx)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// prepare removes a socket that an earlier run left behind and, for "fd", makes the
+// socket that the app inherits. The file is nil for the other kinds.
+func (a address) prepare() (*os.File, error) {
+	if a.kind == "port" {
+		return nil, nil
+	}
+	if err := os.Remove(a.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove old socket: %w", err)
+	}
+	if a.kind == "unix" {
+		return nil, nil
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: a.path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("make socket for app: %w", err)
+	}
+	l.SetUnlinkOnClose(false)
+	defer l.Close()
+	return l.File()
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// app is the instance's main process and everything that it started.
+type app struct {
+	pid int
+	cg  *cgroup // nil where the cgroup is not ours to use
+}
+
+// startApp executes argv in a session of its own, in ten-init's present cgroup. socket is
+// descriptor 3 of the app, or nil.
+func startApp(argv []string, cg *cgroup, socket *os.File) (*app, error) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, fmt.Errorf("open standard input: %w", err)
+	}
+	defer null.Close()
+	path := argv[0]
+	files := []uintptr{null.Fd(), 1, 2}
+	if socket != nil {
+		// Only a process itself can know its pid for $LISTEN_PID.
+		path = "/proc/self/exe"
+		argv = append([]string{"ten-init", shimFlag}, argv...)
+		files = append(files, socket.Fd())
+	}
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
+		Env:   appEnviron(os.Environ()),
+		Files: files,
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("execute %s: %w", path, err)
+	}
+	a := &app{pid: pid, cg: cg}
+	if cg != nil {
+		if err := cg.leave(); err != nil {
+			// Killing the cgroup would kill ten-init too: only the process is ours.
+			a.cg = nil
+			a.kill()
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// terminate asks the app to end, with its process group: wrappers that do not pass
+// signals on (go run, a shell) shall not keep the request from it.
+func (a *app) terminate() { _ = syscall.Kill(-a.pid, syscall.SIGTERM) }
+
+// kill ends everything that the app started.
+func (a *app) kill() {
+	if a.cg != nil && a.cg.kill() == nil {
+		return
+	}
+	_ = syscall.Kill(-a.pid, syscall.SIGKILL)
+	if os.Getpid() == 1 {
+		_ = syscall.Kill(-1, syscall.SIGKILL)
+	}
+	// Elsewhere systemd ends what is left, by the unit's cgroup.
+}
+
+// reap collects every child that has ended: the app, and orphans that were passed
+// on to ten-init. It returns the app's status once, when the app is among them.
+func (a *app) reap() (status syscall.WaitStatus, ended bool) {
+	for {
+		var ws syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil || pid <= 0:
+			return status, ended
+		case pid == a.pid:
+			status, ended = ws, true
+		}
+	}
+}
+
+// exitCode is ten-init's exit code for the app's status.
+func exitCode(ws syscall.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}
+
+// describe says in words how the app ended.
+func describe(ws syscall.WaitStatus) string {
+	switch {
+	case ws.Signaled() && ws.CoreDump():
+		return fmt.Sprintf("signal %d (%v), core dumped", ws.Signal(), ws.Signal())
+	case ws.Signaled():
+		return fmt.Sprintf("signal %d (%v)", ws.Signal(), ws.Signal())
+	default:
+		return fmt.Sprintf("exit status %d", ws.ExitStatus())
+	}
+}

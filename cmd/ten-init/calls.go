@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"tenement.dev/internal/ingress"
+)
+
+// refusedPatience is how long a connection is tried for that an app refuses although
+// it has accepted others: some close their socket between two requests.
+const refusedPatience = time.Second
+
+// accept takes callers until the doorbell's deadline.
+func (s *supervisor) accept(doorbell *net.UnixListener) {
+	for {
+		conn, err := doorbell.AcceptUnix()
+		if err != nil {
+			return
+		}
+		s.calls.Go(func() { s.serve(conn) })
+	}
+}
+
+// serve answers one call. A caller that has left is noticed when it is answered;
+// then there is nobody to tell.
+func (s *supervisor) serve(conn *net.UnixConn) {
+	call, err := ingress.ReadCall(conn)
+	if err != nil {
+		return
+	}
+	var app net.Conn
+	var answer ingress.Answer
+	switch call.Verb {
+	case ingress.Connect, ingress.Ready:
+		answer, app, err = s.wake(call.Verb == ingress.Connect)
+	case ingress.Doze:
+		answer, err = s.doze()
+	case ingress.Status:
+		answer = s.status()
+	default:
+		err = &ingress.Refusal{Class: ingress.ClassBadRequest, Text: "unknown verb"}
+	}
+	var refusal *ingress.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		_ = call.Refuse(refusal)
+	case err != nil:
+		_ = call.Refuse(&ingress.Refusal{Class: ingress.ClassGone, Text: err.Error()})
+	default:
+		_ = call.Answer(answer, app)
+		if app != nil {
+			app.Close()
+		}
+	}
+}
+
+// wake waits for the app to be ready, thaws it, and connects to it if asked to.
+func (s *supervisor) wake(connect bool) (ingress.Answer, net.Conn, error) {
+	answer, spare, err := s.await(connect)
+	if err != nil {
+		return ingress.Answer{}, nil, err
+	}
+	if answer.Dozing, err = s.thaw(); err != nil {
+		return ingress.Answer{}, nil, err
+	}
+	if !connect || spare != nil {
+		return answer, spare, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), refusedPatience)
+	defer cancel()
+	stop := s.onEnding(cancel)
+	defer stop()
+	app, err := s.o.listen.dial(ctx)
+	if err != nil {
+		s.mu.Lock()
+		refusal := s.refusal
+		s.mu.Unlock()
+		if refusal == nil {
+			refusal = &ingress.Refusal{Class: ingress.ClassRefused, Text: err.Error()}
+		}
+		return ingress.Answer{}, nil, refusal
+	}
+	return answer, app, nil
+}
+
+// await waits for the app to be ready. A caller that wants a connection may get the
+// one that proved it.
+func (s *supervisor) await(connect bool) (ingress.Answer, net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if connect {
+		s.connects++
+		defer func() { s.connects-- }()
+	}
+	for s.phase == starting {
+		changed := s.changed
+		s.mu.Unlock()
+		<-changed
+		s.mu.Lock()
+	}
+	if s.phase == ending {
+		return ingress.Answer{}, nil, s.refusal
+	}
+	var spare net.Conn
+	if connect {
+		spare, s.spare = s.spare, nil
+	}
+	return ingress.Answer{InitAt: s.started, ReadyAt: s.readyAt}, spare, nil
+}
+
+// onEnding calls f when the app stops or ends, unless stop is called before.
+func (s *supervisor) onEnding(f func()) (stop func()) {
+	done := make(chan struct{})
+	s.mu.Lock()
+	changed, phase := s.changed, s.phase
+	s.mu.Unlock()
+	if phase == ending {
+		f()
+		return func() {}
+	}
+	go func() {
+		select {
+		case <-changed: // from running there is only one way
+			f()
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
+}
+
+// thaw lets a dozing app go on and reports whether it dozed.
+func (s *supervisor) thaw() (bool, error) {
+	s.freezeMu.Lock()
+	defer s.freezeMu.Unlock()
+	if !s.frozen {
+		return false, nil
+	}
+	if err := s.cg.thaw(); err != nil {
+		return true, err
+	}
+	s.frozen = false
+	return true, nil
+}
+
+// doze freezes the app and starts to give its memory back.
+func (s *supervisor) doze() (ingress.Answer, error) {
+	if s.cg == nil {
+		return ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassUnsupported, Text: s.cgErr.Error()}
+	}
+	s.freezeMu.Lock()
+	defer s.freezeMu.Unlock()
+	s.mu.Lock()
+	phase, readyAt := s.phase, s.readyAt
+	s.mu.Unlock()
+	if phase != running {
+		return ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassGone, Text: "the app is not running"}
+	}
+	if !s.frozen {
+		if err := s.cg.freeze(); err != nil {
+			return ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassUnsupported, Text: err.Error()}
+		}
+		s.frozen = true
+		go s.cg.reclaim()
+	}
+	return ingress.Answer{InitAt: s.started, ReadyAt: readyAt, Dozing: true}, nil
+}
+
+func (s *supervisor) status() ingress.Answer {
+	s.freezeMu.Lock()
+	defer s.freezeMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return ingress.Answer{InitAt: s.started, ReadyAt: s.readyAt, Dozing: s.frozen}
+}

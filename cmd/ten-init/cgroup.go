@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// freezeTimeout bounds the wait for the kernel to stop every process of the app;
+// one in an uninterruptible system call can take long.
+const freezeTimeout = time.Second
+
+// reclaimStep is how many bytes are asked back at a time, so that a wake in between
+// does not wait for the rest.
+const reclaimStep = 8 << 20
+
+// cgroup is the sub-cgroup app/ of the unit's delegated cgroup, in which the app
+// runs beside ten-init's init/ (Documentation/admin-guide/cgroup-v2.rst, "Delegation").
+//
+// ten-init begins in app/, where the app is born by an ordinary fork, and then moves
+// out. The direct way, clone3(2) with CLONE_INTO_CGROUP, is closed: under
+// RestrictNamespaces= clone3 answers ENOSYS, since a filter cannot see its flags.
+type cgroup struct {
+	unit, dir string
+	thawed    atomic.Bool // false while frozen or being frozen
+}
+
+// enterCgroup makes sure that ten-init is in app/: systemd has started it there
+// (DelegateSubgroup=, 254), or it moves itself.
+func enterCgroup() (*cgroup, error) {
+	own, err := ownCgroup()
+	if err != nil {
+		return nil, err
+	}
+	c := &cgroup{unit: filepath.Dir(own), dir: own}
+	c.thawed.Store(true)
+	if filepath.Base(own) != "app" {
+		if own == "/sys/fs/cgroup" || own == "/sys/fs/cgroup/unified" {
+			return nil, errors.New("enter cgroup: not started in a cgroup of its own")
+		}
+		c.unit, c.dir = own, filepath.Join(own, "app")
+		if err := moveTo(c.dir); err != nil {
+			return nil, err
+		}
+	}
+	// With the controller app/ gets a memory.reclaim; without, a doze only freezes.
+	_ = write(filepath.Join(c.unit, "cgroup.subtree_control"), "+memory")
+	return c, nil
+}
+
+// leave moves ten-init to init/, after which app/ is the app's alone and can be
+// frozen and killed.
+func (c *cgroup) leave() error { return moveTo(filepath.Join(c.unit, "init")) }
+
+// moveTo moves ten-init to the cgroup dir and makes it where it is missing.
+func moveTo(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make cgroup: %w", err)
+	}
+	return write(filepath.Join(dir, "cgroup.procs"), "0")
+}
+
+// ownCgroup finds the directory of this process's cgroup in the unified hierarchy.
+func ownCgroup() (string, error) {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", fmt.Errorf("find own cgroup: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if !ok {
+			continue
+		}
+		for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+			var st unix.Statfs_t
+			if unix.Statfs(mount, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC {
+				return filepath.Join(mount, path), nil
+			}
+		}
+	}
+	return "", errors.New("find own cgroup: no unified cgroup hierarchy")
+}
+
+// freeze stops every process of the app and returns when all have stopped.
+func (c *cgroup) freeze() error {
+	c.thawed.Store(false)
+	if err := write(filepath.Join(c.dir, "cgroup.freeze"), "1"); err != nil {
+		c.thawed.Store(true)
+		return err
+	}
+	// The kernel tells of changes at most every 10 ms, so looking is faster.
+	deadline := time.Now().Add(freezeTimeout)
+	for {
+		events, err := os.ReadFile(filepath.Join(c.dir, "cgroup.events"))
+		if err == nil && bytes.Contains(events, []byte("frozen 1")) {
+			return nil
+		}
+		if err == nil && time.Now().After(deadline) {
+			err = fmt.Errorf("not frozen within %v", freezeTimeout)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("freeze: %w", err), c.thaw())
+		}
+		time.Sleep(retryInterval)
+	}
+}
+
+// thaw lets the app go on.
+func (c *cgroup) thaw() error {
+	c.thawed.Store(true)
+	return write(filepath.Join(c.dir, "cgroup.freeze"), "0")
+}
+
+// reclaim asks the kernel to take back the frozen app's memory, step by step, until
+// it gives no more or the app is thawed. It blocks for as long as the kernel works.
+func (c *cgroup) reclaim() {
+	for !c.thawed.Load() {
+		current, err := os.ReadFile(filepath.Join(c.dir, "memory.current"))
+		if err != nil {
+			return // no memory controller here
+		}
+		size, err := strconv.ParseInt(strings.TrimSpace(string(current)), 10, 64)
+		if err != nil || size < 4096 {
+			return
+		}
+		// EAGAIN says that it got less than asked for: nothing more to be had.
+		step := strconv.FormatInt(min(size, reclaimStep), 10)
+		if err := write(filepath.Join(c.dir, "memory.reclaim"), step); err != nil {
+			return
+		}
+	}
+}
+
+// kill ends every process of the app at once, frozen or not.
+func (c *cgroup) kill() error {
+	return write(filepath.Join(c.dir, "cgroup.kill"), "1")
+}
+
+// write writes to a cgroup file with one write(2).
+func write(path, text string) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	for {
+		_, err := unix.Write(fd, []byte(text))
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+// Command ten-init is the first process of every instance. It holds the instance's
+// doorbell, starts the app, waits until the app accepts connections, hands connected
+// sockets to the daemon, freezes and thaws the app, forwards signals, reaps orphans
+// and exits with the app's status. It runs with the instance's own rights and knows
+// nothing of other instances.
+//
+//	ten-init [flags] -- PROGRAM [ARG ...]
+//
+// systemd starts it with the doorbell as descriptor 3 and a notification socket
+// (sd_notify(3)); people have no reason to.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"tenement.dev/internal/ingress"
+)
+
+// Exit codes of ten-init itself; otherwise it exits with the app's status, or 128
+// plus the number of the signal that ended the app, as shells do.
+const (
+	exitUsage   = 64 // EX_USAGE, sysexits(3)
+	exitTimeout = 124
+	exitBusy    = 125
+	exitExec    = 127
+)
+
+func main() {
+	started := ingress.Monotonic()
+	if len(os.Args) > 1 && os.Args[1] == shimFlag {
+		execShim(os.Args[2:])
+	}
+	if len(os.Args) > 1 && os.Args[1] == "--probe" {
+		os.Exit(runProbe())
+	}
+	o, err := parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ten-init:", err)
+		os.Exit(exitUsage)
+	}
+	doorbell, err := listener(3)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ten-init:", err)
+		os.Exit(exitUsage)
+	}
+	os.Exit(newSupervisor(o, started).run(doorbell))
+}
+
+// options are the command line.
+type options struct {
+	listen         address
+	startupTimeout time.Duration
+	stopGrace      time.Duration
+	argv           []string
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("ten-init", flag.ContinueOnError)
+	flags.TextVar(&o.listen, "listen", address{}, "where the app listens: port:PORT, unix:PATH or fd:PATH")
+	flags.DurationVar(&o.startupTimeout, "startup-timeout", 10*time.Second, "time until the app must accept connections")
+	flags.DurationVar(&o.stopGrace, "stop-grace", 10*time.Second, "time between SIGTERM and SIGKILL")
+	if err := flags.Parse(args); err != nil {
+		return options{}, err
+	}
+	o.argv = flags.Args()
+	if len(o.argv) == 0 {
+		return options{}, errors.New("no program given")
+	}
+	if o.listen.kind == "" {
+		return options{}, errors.New("no -listen given")
+	}
+	return o, nil
+}
+
+// listener makes a listener of an inherited descriptor. It is taken as given:
+// $LISTEN_PID is wrong inside PrivatePIDs= before systemd 259.
+func listener(fd uintptr) (*net.UnixListener, error) {
+	file := os.NewFile(fd, "doorbell")
+	if file == nil {
+		return nil, fmt.Errorf("descriptor %d is not open: ten-init is started by systemd", fd)
+	}
+	defer file.Close()
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("descriptor %d is no doorbell: %w", fd, err)
+	}
+	ul, ok := l.(*net.UnixListener)
+	if !ok {
+		return nil, fmt.Errorf("descriptor %d is no Unix socket", fd)
+	}
+	// The socket's path belongs to systemd.
+	ul.SetUnlinkOnClose(false)
+	return ul, nil
+}

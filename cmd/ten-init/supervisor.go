@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+
+	"tenement.dev/internal/ingress"
+)
+
+// phase is what the app is doing.
+type phase uint8
+
+const (
+	starting phase = iota
+	running        // has accepted a connection; may be frozen
+	ending         // stopping, exited or never started
+)
+
+// drainTime is how long ten-init looks for callers to tell them why the app did not
+// start, when it is about to exit.
+const drainTime = 5 * time.Millisecond
+
+// lingerTime bounds the wait for callers to take their answers before ten-init exits.
+const lingerTime = time.Second
+
+// supervisor is ten-init at work.
+type supervisor struct {
+	o       options
+	started int64 // ingress.Monotonic at the beginning of main
+	cg      *cgroup
+	cgErr   error // why there is no cg
+	calls   sync.WaitGroup
+
+	// mu guards what follows. freezeMu, where both are held, comes first.
+	mu       sync.Mutex
+	phase    phase
+	changed  chan struct{} // closed and replaced when phase changes
+	refusal  *ingress.Refusal
+	readyAt  int64
+	connects int      // callers that wait for a connection
+	spare    net.Conn // the connection that proved readiness, for one of them
+
+	// freezeMu is held over freezing and thawing; it guards frozen.
+	freezeMu sync.Mutex
+	frozen   bool
+}
+
+func newSupervisor(o options, started int64) *supervisor {
+	s := &supervisor{o: o, started: started, changed: make(chan struct{})}
+	s.cg, s.cgErr = enterCgroup()
+	return s
+}
+
+// run serves the doorbell for the life of the app and gives the code to exit with.
+func (s *supervisor) run(doorbell *net.UnixListener) int {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT,
+		syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
+	// Orphans of the app come to ten-init also where it is not the first process.
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+	a, refusal, code := s.start()
+	if refusal != nil {
+		s.refuse(refusal)
+		s.drain(doorbell)
+		return code
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.o.startupTimeout)
+	defer cancel()
+	ready := make(chan error, 1)
+	go func() { ready <- s.awaitReady(ctx) }()
+	s.calls.Go(func() { s.accept(doorbell) })
+	return s.supervise(a, doorbell, signals, ready)
+}
+
+// start starts the app, or says why it cannot be and what to exit with.
+func (s *supervisor) start() (*app, *ingress.Refusal, int) {
+	if s.o.listen.taken() {
+		return nil, &ingress.Refusal{
+			Class: ingress.ClassPortTaken,
+			Text:  fmt.Sprintf("port %d is in use by another process", s.o.listen.port),
+		}, exitBusy
+	}
+	socket, err := s.o.listen.prepare()
+	if err != nil {
+		return nil, &ingress.Refusal{Class: ingress.ClassExec, Text: err.Error()}, exitExec
+	}
+	if socket != nil {
+		defer socket.Close()
+	}
+	a, err := startApp(s.o.argv, s.cg, socket)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ten-init:", err)
+		return nil, &ingress.Refusal{Class: ingress.ClassExec, Text: err.Error()}, exitExec
+	}
+	return a, nil, 0
+}
+
+// supervise waits for the app to end. Signals need no forwarding: systemd sends them
+// to the unit's whole cgroup (KillMode=control-group, systemd.kill(5)), so that the
+// app has its SIGTERM already when ten-init gets one, and a second could cut short
+// what it does on the first. The others are caught so that they end the app alone.
+func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-chan os.Signal, ready <-chan error) int {
+	var grace <-chan time.Time
+	timedOut := false
+	stop := func() {
+		if grace == nil {
+			grace = time.After(s.o.stopGrace)
+			s.stopping(doorbell)
+			_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+		}
+	}
+	for {
+		select {
+		case sig := <-signals:
+			switch sig {
+			case syscall.SIGCHLD:
+				if status, ended := a.reap(); ended {
+					code := s.ended(a, doorbell, status)
+					if timedOut {
+						return exitTimeout
+					}
+					return code
+				}
+			case syscall.SIGTERM:
+				stop()
+			}
+		case err := <-ready:
+			if err == nil {
+				s.notifyReady()
+				continue
+			}
+			timedOut = true
+			fmt.Fprintf(os.Stderr, "ten-init: the app accepted no connection on %s within %v\n", s.o.listen, s.o.startupTimeout)
+			s.refuse(&ingress.Refusal{
+				Class: ingress.ClassTimeout,
+				Text:  fmt.Sprintf("the app accepted no connection on %s within %v", s.o.listen, s.o.startupTimeout),
+			})
+			a.terminate()
+			stop()
+		case <-grace:
+			a.kill()
+		}
+	}
+}
+
+// awaitReady tries the app until it accepts a connection; nil also when the app
+// ended before.
+func (s *supervisor) awaitReady(ctx context.Context) error {
+	conn, err := s.o.listen.dial(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase != starting {
+		if conn != nil {
+			conn.Close()
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if s.connects > 0 {
+		s.spare = conn
+	} else {
+		conn.Close()
+	}
+	s.readyAt = ingress.Monotonic()
+	s.setPhase(running)
+	return nil
+}
+
+// notifyReady tells systemd that the unit is started, if the app lived to see it.
+func (s *supervisor) notifyReady() {
+	s.mu.Lock()
+	up := s.phase == running
+	s.mu.Unlock()
+	if up {
+		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+	}
+}
+
+// setPhase needs mu held.
+func (s *supervisor) setPhase(p phase) {
+	s.phase = p
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// refuse ends the waiting of every caller, present and to come, with r.
+func (s *supervisor) refuse(r *ingress.Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase != ending {
+		s.refusal = r
+		s.setPhase(ending)
+	}
+}
+
+// stopping makes ten-init take no more callers: they wait in the doorbell's backlog
+// for the next run. A frozen app is thawed, or it could not hear the signal.
+func (s *supervisor) stopping(doorbell *net.UnixListener) {
+	s.refuse(&ingress.Refusal{Class: ingress.ClassGone, Text: "the app is stopping"})
+	_ = doorbell.SetDeadline(time.Unix(1, 0))
+	s.freezeMu.Lock()
+	defer s.freezeMu.Unlock()
+	if s.frozen {
+		_ = s.cg.thaw()
+		s.frozen = false
+	}
+}
+
+// ended tidies up after the app and gives the code to exit with. Callers learn how
+// an app ended that never accepted a connection; later ones ring again.
+func (s *supervisor) ended(a *app, doorbell *net.UnixListener, status syscall.WaitStatus) int {
+	a.kill()
+	s.mu.Lock()
+	before := s.phase
+	s.mu.Unlock()
+	if before == starting {
+		text := describe(status) + " before it accepted a connection"
+		s.refuse(&ingress.Refusal{Class: ingress.ClassExited, Text: text})
+		_ = doorbell.SetDeadline(time.Now().Add(drainTime))
+	} else {
+		s.refuse(&ingress.Refusal{Class: ingress.ClassGone, Text: describe(status)})
+		_ = doorbell.SetDeadline(time.Unix(1, 0))
+	}
+	s.linger()
+	return exitCode(status)
+}
+
+// drain answers those who rang before ten-init could serve, then returns.
+func (s *supervisor) drain(doorbell *net.UnixListener) {
+	_ = doorbell.SetDeadline(time.Now().Add(drainTime))
+	s.accept(doorbell)
+	s.linger()
+}
+
+// linger waits for calls to be answered.
+func (s *supervisor) linger() {
+	done := make(chan struct{})
+	go func() {
+		s.calls.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(lingerTime):
+	}
+}

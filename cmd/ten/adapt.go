@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"iter"
+
+	"tenement.dev/internal/api"
+	"tenement.dev/internal/keeper"
+	"tenement.dev/internal/wire"
+	"tenement.dev/journal"
+)
+
+// journalLogs is the journal as the API wants it.
+type journalLogs struct{ reader *journal.Reader }
+
+// Read implements api.Logs.
+func (l journalLogs) Read(ctx context.Context, q api.LogQuery) iter.Seq2[wire.LogEntry, error] {
+	return func(yield func(wire.LogEntry, error) bool) {
+		query := journal.Query{Unit: q.Unit, Lines: q.Lines, Since: q.Since, Follow: q.Follow}
+		for e, err := range l.reader.Read(ctx, query) {
+			if !yield(wireEntry(e), err) {
+				return
+			}
+		}
+	}
+}
+
+func wireEntry(e journal.Entry) wire.LogEntry {
+	return wire.LogEntry{
+		Time: e.Time, Message: e.Message, Priority: e.Priority, PID: e.PID,
+		Identifier: e.Identifier, Manager: e.Manager, Cursor: e.Cursor,
+	}
+}
+
+// wireChecks are the keeper's checks as the API has them.
+func wireChecks(list []keeper.Check) []wire.Check {
+	out := make([]wire.Check, len(list))
+	for i, c := range list {
+		out[i] = wire.Check(c)
+	}
+	return out
+}

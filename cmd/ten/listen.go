@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/sys/unix"
+
+	"tenement.dev/internal/tenant"
+)
+
+// listenHTTP gives the listeners for clients: those that systemd passed on
+// (sd_listen_fds(3)), else new ones. A domain that only this machine can resolve is
+// served on the loopback alone.
+func listenHTTP(address string, port int, domain string) ([]net.Listener, error) {
+	passed, err := activation.Listeners()
+	if err != nil {
+		return nil, fmt.Errorf("take over sockets from systemd: %w", err)
+	}
+	if len(passed) > 0 {
+		return passed, nil
+	}
+	hosts := []string{address}
+	if address == "" && isLocal(domain) {
+		hosts = []string{"127.0.0.1", "::1"}
+	}
+	var listeners []net.Listener
+	for _, host := range hosts {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil && host == "::1" && !errors.Is(err, unix.EADDRINUSE) {
+			continue // a machine without IPv6
+		}
+		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
+			return nil, explainListen(host, port, err)
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+// isLocal reports whether the domain is of the loopback (RFC 6761, section 6.3).
+func isLocal(domain string) bool {
+	return domain == "localhost" || strings.HasSuffix(domain, ".localhost")
+}
+
+func explainListen(host string, port int, err error) error {
+	e := &tenant.Error{
+		Code: tenant.CodeConflict, Op: "listen", Err: err,
+		Msg:  fmt.Sprintf("cannot listen on %s: %v", net.JoinHostPort(host, strconv.Itoa(port)), err),
+		Hint: "choose another address with --listen",
+	}
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		e.Msg = fmt.Sprintf("port %d is in use", port)
+		e.Hint = fmt.Sprintf("choose another with --port, or see who has it: ss -ltnp 'sport = :%d'", port)
+	case errors.Is(err, os.ErrPermission):
+		e.Msg = fmt.Sprintf("this user may not listen on port %d", port)
+		e.Hint = "choose a port from 1024 on with --port, or let systemd pass the socket on"
+	}
+	return e
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"tenement.dev/internal/tenant"
+)
+
+// lock makes this daemon the only one that works in dir, until the file is closed or
+// the process ends (flock(2)). what says what dir is.
+func lock(dir, what string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, cannotUse(dir, what, err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, cannotUse(dir, what, err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		defer f.Close()
+		owner := make([]byte, 32)
+		n, _ := f.Read(owner)
+		return nil, &tenant.Error{
+			Code: tenant.CodeConflict, Op: "serve",
+			Msg:  fmt.Sprintf("another Tenement (process %s) uses the %s %s", owner[:n], what, dir),
+			Hint: "stop it first, or give this one another data_dir; one machine needs one daemon",
+			Err:  err,
+		}
+	}
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, cannotUse(dir, what, err)
+	}
+	return f, nil
+}
+
+func cannotUse(dir, what string, err error) error {
+	return &tenant.Error{
+		Code: tenant.CodeInternal, Op: "serve",
+		Msg:  fmt.Sprintf("the %s %s cannot be used: %v", what, dir, errors.Unwrap(err)),
+		Hint: "this user must be able to write there",
+		Err:  err,
+	}
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tenement.dev/internal/client"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+func newPsCommand(p *program) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "ps [SERVICE]",
+		Short: "List the instances",
+		Long: `List the instances, of one service or of all.
+
+SINCE is how long an instance has been in its state, LAST-ACTIVE when its last request
+ended, REQS how many are in flight now and WAKES how often it was started from sleep.`,
+		Example: "  ten ps\n  ten ps notes --json",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage(cmd, "`ten ps` takes one service")
+			}
+			if len(args) == 1 {
+				return tenant.CheckLabel("service", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			service := ""
+			if len(args) == 1 {
+				service = args[0]
+			}
+			return p.ps(cmd.Context(), service, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
+	return cmd
+}
+
+func (p *program) ps(ctx context.Context, service string, asJSON bool) error {
+	return p.ask(func(c *client.Client) error {
+		list, err := c.List(ctx, service)
+		switch {
+		case err != nil:
+			return err
+		case asJSON:
+			return printJSON(p.out, list)
+		case len(list) == 0 && service == "":
+			fmt.Fprintln(p.err, "no instances yet; `ten spawn SERVICE:NAME` creates one")
+			return nil
+		case len(list) == 0:
+			fmt.Fprintf(p.err, "no instances of %s yet; `ten spawn %s:NAME` creates one\n", service, service)
+			return nil
+		}
+		return printTable(p.out, list, p.now())
+	})
+}
+
+// printTable prints instances, with a column for reasons where there is one to tell.
+func printTable(w io.Writer, list []wire.Instance, now time.Time) error {
+	rows := [][]string{{"INSTANCE", "STATE", "SINCE", "LAST-ACTIVE", "REQS", "WAKES", "PORT", "UNIT", "REASON"}}
+	for _, inst := range list {
+		rows = append(rows, []string{
+			inst.ID.String(), inst.State.String(), ago(now, inst.Since, "-"), lastActive(now, inst),
+			strconv.Itoa(inst.InFlight), strconv.FormatInt(inst.Wakes, 10), port(inst.Port), inst.Unit, inst.Reason,
+		})
+	}
+	last := len(rows[0]) - 1
+	if !slices.ContainsFunc(rows[1:], func(row []string) bool { return row[last] != "" }) {
+		for i := range rows {
+			rows[i] = rows[i][:last]
+		}
+	}
+	return printRows(w, rows)
+}
+
+func lastActive(now time.Time, inst wire.Instance) string {
+	if inst.InFlight > 0 {
+		return "now"
+	}
+	return ago(now, inst.LastActive, "never")
+}
+
+// ago is how long before now t was, or otherwise where there is no t.
+func ago(now, t time.Time, otherwise string) string {
+	if t.IsZero() {
+		return otherwise
+	}
+	return age(now.Sub(t))
+}
+
+func port(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.Itoa(n)
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tenement.dev/internal/keeper"
+	"tenement.dev/internal/tenant"
+)
+
+// program is one run of ten.
+type program struct {
+	world
+	server string // --server
+	// doctorLocal looks at the machine where no daemon can be asked.
+	doctorLocal func(ctx context.Context) ([]keeper.Check, error)
+}
+
+// run is the whole program; it gives the exit code.
+func run(ctx context.Context, args []string, w world) int {
+	p := &program{world: w}
+	p.doctorLocal = p.probeLocal
+	root := newRootCommand(p)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	p.report(err)
+	return exitCode(err)
+}
+
+// commands are all of them, in the order of the help.
+func commands(p *program) []*cobra.Command {
+	return []*cobra.Command{
+		newServeCommand(p),
+		newSpawnCommand(p),
+		newPsCommand(p),
+		newLogsCommand(p),
+		newWakeCommand(p),
+		newStopCommand(p),
+		newRestartCommand(p),
+		newDestroyCommand(p),
+		newDoctorCommand(p),
+		newVersionCommand(p),
+	}
+}
+
+func newRootCommand(p *program) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ten",
+		Short: "Run one process per customer, asleep until a request wakes it",
+		Long: `Tenement runs one process per customer on one Linux server. You write an app as if
+it had one customer. Tenement runs a copy for each, gives each copy a host name, puts
+idle copies to sleep and wakes them with their next request. systemd does the work.
+
+tenement.toml describes the app as a service; an instance is one copy of it, and is
+called SERVICE:NAME. notes:alice answers at http://alice.notes.DOMAIN.`,
+		Example: `  ten serve --port 8080 --domain localhost   # in the directory of tenement.toml
+  ten spawn notes:alice
+  curl http://alice.notes.localhost:8080/
+  ten ps
+  ten logs -f notes:alice`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	root.SetIn(p.in)
+	cobra.EnableCommandSorting = false
+	root.AddCommand(commands(p)...)
+	root.SetHelpCommand(newHelpCommand())
+	root.PersistentFlags().StringVar(&p.server, "server", "",
+		"the daemon's `socket`, a path or unix:///path (default: $TENEMENT_SERVER, else that of this user's daemon)")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err.Error()) })
+	root.SetUsageTemplate(root.UsageTemplate() + exitHelp)
+	return root
+}
+
+const exitHelp = `{{if not .HasParent}}
+Exit codes:
+  0  it worked
+  1  it did not work
+  2  it was asked for wrongly: a flag or a name that cannot be
+  3  no daemon answers
+  4  there is no such instance or service
+  5  the app did not start; its last lines are shown
+With several instances it is the highest of their codes.
+{{end}}`
+
+// usage is the error of a command line that is wrong.
+func usage(cmd *cobra.Command, msg string) error {
+	return &tenant.Error{
+		Code: tenant.CodeInvalid, Op: "read command line",
+		Msg:  msg,
+		Hint: fmt.Sprintf("`%s --help` shows what there is", cmd.CommandPath()),
+	}
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	err := &tenant.Error{
+		Code: tenant.CodeInvalid, Op: "read command line",
+		Msg:  fmt.Sprintf("there is no command %q", name),
+		Hint: "`ten --help` shows the commands",
+	}
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		err.Hint = "did you mean " + strings.Join(near, " or ") + "? " + err.Hint
+	}
+	return err
+}
+
+// newHelpCommand makes cobra's own, which ends well where there is nothing to tell.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Tell more about a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(cmd.Root(), strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag() // as cobra does for --help
+			return about.Help()
+		},
+	}
+}
+
+// noArgs is cobra.NoArgs with an error of ours.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(cmd, fmt.Sprintf("`%s` takes no %q", cmd.CommandPath(), args[0]))
+	}
+	return nil
+}

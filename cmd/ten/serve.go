@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"tenement.dev/dbusctl"
+	"tenement.dev/internal/api"
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/ingress"
+	"tenement.dev/internal/keeper"
+	"tenement.dev/internal/lifecycle"
+	"tenement.dev/internal/registry"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+	"tenement.dev/journal"
+	"tenement.dev/proxy"
+	"tenement.dev/units"
+)
+
+// drainTimeout is how long requests in flight may take to end when the daemon stops.
+const drainTimeout = 10 * time.Second
+
+// dialTimeout bounds the first contact with systemd.
+const dialTimeout = 10 * time.Second
+
+// serveOptions are the flags of `ten serve`.
+type serveOptions struct {
+	config string
+	listen string
+	port   int
+	domain string
+}
+
+func newServeCommand(p *program) *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the daemon: serve requests, wake and stop instances",
+		Long: `Run the daemon in the foreground.
+
+It reads tenement.toml, serves http://INSTANCE.SERVICE.DOMAIN and takes orders from
+the other commands on a Unix socket. As root it uses the system's manager and gives
+each instance a user of its own; as another user it uses that user's manager.
+Instances go on running when it ends, and it takes them over when it starts again.`,
+		Example: "  ten serve --port 8080 --domain localhost",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context(), o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.config, "config", "c", "tenement.toml", "configuration `file`")
+	flags.StringVar(&o.listen, "listen", "", "`address` to listen on (default: all, or the loopback for localhost)")
+	flags.IntVarP(&o.port, "port", "p", 8080, "TCP `port` to listen on")
+	flags.StringVar(&o.domain, "domain", "localhost", "base `domain` of all instances")
+	return cmd
+}
+
+// serve runs the daemon until ctx ends. This is the only place that knows all parts.
+func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
+	log := slog.New(slog.NewTextHandler(p.err, nil))
+	if o.port < 1 || o.port > 65535 {
+		return &tenant.Error{Code: tenant.CodeInvalid, Op: "serve", Msg: fmt.Sprintf("%d is not a port", o.port), Hint: "--port takes 1 to 65535"}
+	}
+	cfg, err := config.Load(o.config)
+	if err != nil {
+		return err
+	}
+	host, err := p.newHost(cfg.Settings.DataDir)
+	if err != nil {
+		return err
+	}
+	private := filepath.Join(cfg.Settings.DataDir, ".tenement")
+	for _, l := range []struct{ dir, what string }{{private, "data directory"}, {host.RuntimeDir, "runtime directory"}} {
+		f, err := lock(l.dir, l.what)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+	}
+	listeners, err := listenHTTP(o.listen, o.port, o.domain)
+	if err != nil {
+		return err
+	}
+	defer closeAll(listeners)
+	apiListener, err := api.Listen(filepath.Join(host.RuntimeDir, socketName))
+	if err != nil {
+		return err
+	}
+	defer apiListener.Close()
+
+	group, ctx := errgroup.WithContext(ctx)
+	// The order in which parts stop is the reverse of this: clients first.
+	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBelow()
+
+	systemd, err := dialSystemd(ctx, host.User, log)
+	if err != nil {
+		return err
+	}
+	defer systemd.Close()
+	group.Go(func() error { return systemd.Run(below) })
+	host, checks, err := keeper.Probe(ctx, systemd, host)
+	if err != nil {
+		stopBelow()
+		return errors.Join(err, group.Wait())
+	}
+	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
+	if err != nil {
+		stopBelow()
+		return errors.Join(err, group.Wait())
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	local, err := keeper.NewLocal(keeper.Options{
+		Units: systemd, Hints: systemd.Events(), Host: host, StateDir: p.stateDir(), Log: log,
+	})
+	if err != nil {
+		stopBelow()
+		return errors.Join(err, group.Wait())
+	}
+	var front *proxy.Proxy // set before anything runs
+	manager := lifecycle.New(lifecycle.Options{
+		Config:     cfg,
+		Controller: local,
+		Store:      store,
+		Doorbell:   func(id tenant.ID) lifecycle.Doorbell { return ingress.Doorbell(host.Doorbell(id)) },
+		SocketDir:  host.SocketDir,
+		Resting:    func(id tenant.ID) { front.Rest(id) },
+		Log:        log,
+	})
+	front = proxy.New(proxy.Options{Domain: o.domain, Waker: manager, Log: log})
+	manage := api.New(api.Options{
+		Instances: manager,
+		Operator:  manager,
+		Logs:      journalLogs{journal.New(journalScope(host.User))},
+		Doctor:    func(context.Context) ([]wire.Check, error) { return wireChecks(checks), nil },
+		URL:       func(id tenant.ID) string { return instanceURL(id, o, listeners) },
+		Version:   version(),
+		Log:       log,
+	})
+	group.Go(func() error { return local.Run(below) })
+	group.Go(func() error { return manager.Run(below) })
+	group.Go(func() error { return front.Run(below) })
+
+	select {
+	case <-manager.Ready():
+	case <-ctx.Done():
+		stopBelow()
+		return group.Wait()
+	}
+	servers := []*http.Server{proxy.NewServer(front, log), api.NewServer(manage)}
+	for _, l := range listeners {
+		group.Go(func() error { return serveHTTP(servers[0], l) })
+	}
+	group.Go(func() error { return serveHTTP(servers[1], apiListener) })
+	group.Go(func() error {
+		<-ctx.Done()
+		_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+		drain(servers, log)
+		stopBelow()
+		return nil
+	})
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+	fmt.Fprintf(p.out, "serving %s with %s\n", instanceURL(tenant.ID{Service: "SERVICE", Name: "INSTANCE"}, o, listeners), cfg.Path)
+	return group.Wait()
+}
+
+// newHost says where things are on this machine.
+func (p *program) newHost(dataDir string) (units.Host, error) {
+	init, err := initPath()
+	if err != nil {
+		return units.Host{}, err
+	}
+	h := units.Host{
+		User:       p.euid != 0,
+		RuntimeDir: p.runtimeDir(),
+		DataRoot:   dataDir,
+		InitPath:   init,
+	}
+	if h.User {
+		h.NotifySocket = filepath.Join(filepath.Dir(h.RuntimeDir), "systemd/notify")
+	}
+	return h, nil
+}
+
+func dialSystemd(ctx context.Context, user bool, log *slog.Logger) (*dbusctl.Client, error) {
+	scope := dbusctl.System
+	if user {
+		scope = dbusctl.User
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return dbusctl.Dial(ctx, dbusctl.Options{Scope: scope, Prefix: units.Prefix, Log: log})
+}
+
+func journalScope(user bool) journal.Scope {
+	if user {
+		return journal.User
+	}
+	return journal.System
+}
+
+// probeLocal looks at the machine as a daemon would at its start, and leaves nothing
+// behind.
+func (p *program) probeLocal(ctx context.Context) (checks []keeper.Check, err error) {
+	log := slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelError}))
+	host, err := p.newHost("")
+	if err != nil {
+		return nil, err
+	}
+	host.RuntimeDir += "-doctor"
+	host.DataRoot = filepath.Join(host.RuntimeDir, "data")
+	defer func() { err = errors.Join(err, os.RemoveAll(host.RuntimeDir)) }()
+	systemd, err := dialSystemd(ctx, host.User, log)
+	if err != nil {
+		return nil, err
+	}
+	defer systemd.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return systemd.Run(ctx) })
+	_, checks, err = keeper.Probe(ctx, systemd, host)
+	cancel()
+	return checks, errors.Join(err, group.Wait())
+}
+
+// serveHTTP serves until the server is shut down.
+func serveHTTP(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// drain lets requests in flight end, and cuts off those that take too long.
+func drain(servers []*http.Server, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	for _, s := range servers {
+		if err := s.Shutdown(ctx); err != nil {
+			log.Warn("requests cut off at shutdown", "err", err)
+			s.Close()
+		}
+	}
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
+// instanceURL is where people reach an instance.
+func instanceURL(id tenant.ID, o serveOptions, listeners []net.Listener) string {
+	host := id.Name + "." + id.Service + "." + o.domain
+	port := o.port
+	if tcp, ok := listeners[0].Addr().(*net.TCPAddr); ok {
+		port = tcp.Port
+	}
+	if port == 80 {
+		return "http://" + host
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(port))
+}

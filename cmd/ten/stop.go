@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tenement.dev/internal/client"
+	"tenement.dev/internal/tenant"
+)
+
+func newStopCommand(p *program) *cobra.Command {
+	return newEachCommand(p, "stop", "Put instances to sleep now",
+		`Put instances to sleep now, whatever they do. Their next request wakes them. Data
+stays, unless the service has storage_persist = false.`, stop)
+}
+
+func stop(ctx context.Context, c *client.Client, id tenant.ID) (done, error) {
+	out, err := c.Stop(ctx, id)
+	if err != nil {
+		return done{}, err
+	}
+	if out.State != tenant.Asleep {
+		return done{fmt.Sprintf("%s was stopped, and is %s again: a request came for it", id, out.State), out}, nil
+	}
+	return done{fmt.Sprintf("%s is asleep; its next request wakes it", id), out}, nil
+}

@@ -1,0 +1,126 @@
+package api
+
+import (
+	"context"
+	"iter"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+// Instances tells of instances; *lifecycle.Manager has it.
+type Instances interface {
+	// List tells of every instance, sorted by ID.
+	List() []tenant.Snapshot
+	Get(id tenant.ID) (tenant.Snapshot, error)
+}
+
+// Operator changes instances; *lifecycle.Manager has it. Errors for people are
+// *tenant.Error.
+type Operator interface {
+	Spawn(ctx context.Context, id tenant.ID) (s tenant.Snapshot, created bool, err error)
+	Wake(ctx context.Context, id tenant.ID) (tenant.Snapshot, error)
+	Stop(ctx context.Context, id tenant.ID) (tenant.Snapshot, error)
+	Restart(ctx context.Context, id tenant.ID) (tenant.Snapshot, error)
+	Destroy(ctx context.Context, id tenant.ID) error
+}
+
+// Logs reads what instances print.
+type Logs interface {
+	// Read gives the entries that q asks for, oldest first. An error comes at the end,
+	// with an empty entry.
+	Read(ctx context.Context, q LogQuery) iter.Seq2[wire.LogEntry, error]
+}
+
+// LogQuery says which entries to read.
+type LogQuery struct {
+	// Unit is the instance's service unit.
+	Unit string
+	// Lines is how many stored entries to give at most, the newest of those that fit;
+	// negative is all.
+	Lines int
+	// Since is the time of the oldest entry, zero for no bound.
+	Since time.Time
+	// Follow waits for new entries until the context ends.
+	Follow bool
+}
+
+// Options is what an API needs.
+type Options struct {
+	Instances Instances
+	Operator  Operator
+	Logs      Logs
+	// Doctor says what this machine can and cannot do.
+	Doctor func(ctx context.Context) ([]wire.Check, error)
+	// URL gives where an instance answers; it may be nil.
+	URL     func(tenant.ID) string
+	Version wire.Version
+	Log     *slog.Logger
+}
+
+// API is the handler of the daemon's API. Its connections must have been through
+// ConnContext; NewServer sees to that.
+type API struct {
+	instances Instances
+	operator  Operator
+	logs      Logs
+	doctor    func(ctx context.Context) ([]wire.Check, error)
+	url       func(tenant.ID) string
+	version   wire.Version
+	log       *slog.Logger
+	uid       int // the daemon's own
+	mux       *http.ServeMux
+
+	// streaming ends when there are to be no streams any more.
+	streaming  context.Context
+	endStreams context.CancelFunc
+}
+
+// New makes an API.
+func New(o Options) *API {
+	a := &API{
+		instances: o.Instances,
+		operator:  o.Operator,
+		logs:      o.Logs,
+		doctor:    o.Doctor,
+		url:       o.URL,
+		version:   o.Version,
+		log:       o.Log,
+		uid:       os.Getuid(),
+	}
+	if a.url == nil {
+		a.url = func(tenant.ID) string { return "" }
+	}
+	a.streaming, a.endStreams = context.WithCancel(context.Background())
+	a.mux = a.newMux()
+	return a
+}
+
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+
+const (
+	// headerTimeout bounds the wait for a request's headers, bodyTimeout for its body.
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = 10 * time.Second
+	// idleTimeout is how long a connection may be kept open unused.
+	idleTimeout = time.Minute
+)
+
+// NewServer makes a server of a for one listener. When it is shut down the streams of
+// logs end at once, and other requests may still be answered.
+func NewServer(a *API) *http.Server {
+	server := &http.Server{
+		Handler:           a,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    16 << 10,
+		ConnContext:       ConnContext,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+	server.RegisterOnShutdown(a.endStreams)
+	return server
+}

@@ -1,0 +1,85 @@
+package apitest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"tenement.dev/internal/api"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+// Daemon is a running API and what it works on.
+type Daemon struct {
+	Path      string // of the socket
+	Instances *Instances
+	Logs      *Logs
+	stop      func() error
+}
+
+// Version is which build a Daemon says it is.
+var Version = wire.Version{Version: "1.2.3", Commit: "abcdef012345", Go: "go1.99"}
+
+// Checks is what a Daemon's doctor says.
+func Checks(context.Context) ([]wire.Check, error) {
+	return []wire.Check{
+		{Name: "systemd", OK: true, Detail: "257.9"},
+		{Name: "doze", OK: false, Detail: "instances cannot be frozen", Hint: "needs cgroup v2"},
+	}, nil
+}
+
+// URL is where a Daemon says that an instance answers.
+func URL(id tenant.ID) string {
+	return "http://" + id.Name + "." + id.Service + ".localhost:8080"
+}
+
+// Start runs a Daemon with its socket at path until the test ends or Stop is called.
+func Start(t testing.TB, path string) *Daemon {
+	t.Helper()
+	d, err := Run(path)
+	if err != nil {
+		t.Fatalf("run the daemon: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := d.Stop(); err != nil {
+			t.Errorf("stop the daemon: %v", err)
+		}
+	})
+	return d
+}
+
+// Run runs a Daemon with its socket at path until Stop is called. It knows the services
+// "notes" and "broken", whose app ends at once.
+func Run(path string) (*Daemon, error) {
+	ln, err := api.Listen(path)
+	if err != nil {
+		return nil, err
+	}
+	logs := newLogs()
+	d := &Daemon{Path: path, Instances: newInstances(logs), Logs: logs}
+	a := api.New(api.Options{
+		Instances: d.Instances, Operator: d.Instances, Logs: logs,
+		Doctor: Checks, URL: URL, Version: Version, Log: slog.New(slog.DiscardHandler),
+	})
+	server := api.NewServer(a)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ln) }()
+	d.stop = sync.OnceValue(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		err := server.Shutdown(ctx)
+		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
+		return err
+	})
+	return d, nil
+}
+
+// Stop ends the Daemon; its socket is gone afterwards.
+func (d *Daemon) Stop() error { return d.stop() }

@@ -1,0 +1,167 @@
+package apitest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+// Broken is what the app of the service "broken" prints before it ends.
+const Broken = "cannot open database: no such file"
+
+// Instances keeps instances in memory. Their names have a meaning where something is to
+// go wrong: "late" never listens, "slow" wakes when Release is called or its request
+// ends, "secret" fails with an error that is not for people.
+type Instances struct {
+	logs *Logs
+
+	mu      sync.Mutex
+	all     map[tenant.ID]tenant.Snapshot
+	release chan struct{}
+	waiting chan struct{}
+}
+
+func newInstances(logs *Logs) *Instances {
+	return &Instances{
+		logs: logs, all: map[tenant.ID]tenant.Snapshot{},
+		release: make(chan struct{}), waiting: make(chan struct{}, 1),
+	}
+}
+
+// Put changes an instance, or makes it, as if it had happened.
+func (m *Instances) Put(s tenant.Snapshot) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.Unit == "" {
+		s.Unit = unit(s.ID)
+	}
+	m.all[s.ID] = s
+}
+
+// Waiting tells when the request for a "slow" instance has arrived.
+func (m *Instances) Waiting() <-chan struct{} { return m.waiting }
+
+// Release wakes the "slow" ones.
+func (m *Instances) Release() { close(m.release) }
+
+// List gives all instances, sorted.
+func (m *Instances) List() []tenant.Snapshot {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := make([]tenant.Snapshot, 0, len(m.all))
+	for _, s := range m.all {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b tenant.Snapshot) int { return strings.Compare(a.ID.String(), b.ID.String()) })
+	return list
+}
+
+// Get gives one instance.
+func (m *Instances) Get(id tenant.ID) (tenant.Snapshot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.all[id]
+	if !ok {
+		return s, &tenant.Error{
+			Code: tenant.CodeNotFound, Op: "get", ID: id,
+			Msg: fmt.Sprintf("there is no instance %s", id), Hint: fmt.Sprintf("`ten spawn %s` creates it", id),
+		}
+	}
+	return s, nil
+}
+
+// Spawn makes an instance and wakes it.
+func (m *Instances) Spawn(ctx context.Context, id tenant.ID) (tenant.Snapshot, bool, error) {
+	if id.Service != "notes" && id.Service != "broken" {
+		return tenant.Snapshot{}, false, &tenant.Error{
+			Code: tenant.CodeNotFound, Op: "spawn", ID: id,
+			Msg: fmt.Sprintf("there is no service %q", id.Service), Hint: "tenement.toml has: broken, notes",
+		}
+	}
+	m.mu.Lock()
+	_, known := m.all[id]
+	if !known {
+		m.all[id] = tenant.Snapshot{ID: id, Unit: unit(id), Created: time.Now(), Since: time.Now()}
+	}
+	m.mu.Unlock()
+	s, err := m.Wake(ctx, id)
+	return s, !known, err
+}
+
+// Wake has an instance awake in 63 ms, or fails as its name says.
+func (m *Instances) Wake(ctx context.Context, id tenant.ID) (tenant.Snapshot, error) {
+	s, err := m.Get(id)
+	if err != nil || s.State == tenant.Awake {
+		return s, err
+	}
+	fail := &tenant.Error{Code: tenant.CodeStartFailed, Op: "start", ID: id,
+		Msg: "the app ended with exit status 1", Hint: fmt.Sprintf("`ten logs %s` shows what it said", id),
+		Err: errors.New("the cause that only the log has")}
+	switch {
+	case id.Service == "broken":
+		// As on a real machine the last line may come after the failure is known.
+		m.logs.Add(s.Unit, "Started notes.", true)
+		time.AfterFunc(20*time.Millisecond, func() { m.logs.Add(s.Unit, Broken, false) })
+		s.State, s.Reason = tenant.Failed, fail.Msg
+		m.Put(s)
+		return tenant.Snapshot{}, fail
+	case id.Name == "late":
+		fail.Code, fail.Msg = tenant.CodeStartTimeout, "nothing listens on port 30001 after 10s"
+		return tenant.Snapshot{}, fail
+	case id.Name == "secret":
+		return tenant.Snapshot{}, errors.New("/var/lib/secret: is broken")
+	case id.Name == "slow":
+		m.waiting <- struct{}{}
+		select {
+		case <-m.release:
+		case <-ctx.Done():
+			return tenant.Snapshot{}, &tenant.Error{Code: tenant.CodeUnavailable, Op: "wake", ID: id,
+				Msg: "the request ended before the instance was awake", Err: context.Cause(ctx)}
+		}
+	}
+	now := time.Now()
+	s.State, s.Since, s.LastActive, s.Port = tenant.Awake, now, now, 30001
+	s.LastWake = &tenant.Wake{Kind: tenant.WakeCold, At: now, UnitStart: 20 * time.Millisecond,
+		AppReady: 43 * time.Millisecond, Total: 63 * time.Millisecond}
+	s.Wakes++
+	m.Put(s)
+	return s, nil
+}
+
+// Stop has an instance asleep.
+func (m *Instances) Stop(_ context.Context, id tenant.ID) (tenant.Snapshot, error) {
+	s, err := m.Get(id)
+	if err != nil {
+		return s, err
+	}
+	s.State, s.Since, s.Port = tenant.Asleep, time.Now(), 0
+	m.Put(s)
+	return s, nil
+}
+
+// Restart stops and wakes an instance.
+func (m *Instances) Restart(ctx context.Context, id tenant.ID) (tenant.Snapshot, error) {
+	if _, err := m.Stop(ctx, id); err != nil {
+		return tenant.Snapshot{}, err
+	}
+	return m.Wake(ctx, id)
+}
+
+// Destroy forgets an instance.
+func (m *Instances) Destroy(_ context.Context, id tenant.ID) error {
+	if _, err := m.Get(id); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.all, id)
+	return nil
+}
+
+func unit(id tenant.ID) string { return "tenement-" + id.Service + "@" + id.Name + ".service" }

@@ -1,0 +1,211 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"tenement.dev/internal/api/apitest"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+const unit = "tenement-notes@alice.service"
+
+func messages(t *testing.T, d *apitest.Daemon, query string) string {
+	t.Helper()
+	status, text, err := ask(d.Path, "GET", instances+"/notes:alice/logs"+query, "")
+	if err != nil || status != 200 {
+		t.Fatalf("logs%s: got %d %s, %v", query, status, text, err)
+	}
+	var got []string
+	for line := range strings.Lines(text) {
+		var l wire.LogLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil || l.LogEntry == nil || l.Error != nil {
+			t.Fatalf("logs%s: line %q: %v", query, line, err)
+		}
+		got = append(got, l.Message)
+	}
+	return strings.Join(got, " ")
+}
+
+func TestLogs(t *testing.T) {
+	d := start(t)
+	d.Instances.Put(tenant.Snapshot{ID: alice})
+	if got := messages(t, d, ""); got != "" {
+		t.Errorf("empty log: got %q", got)
+	}
+	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	for i := range 150 {
+		d.Logs.AddAt(noon.Add(time.Duration(i)*time.Second), unit, fmt.Sprint(i), false)
+	}
+	if got := strings.Fields(messages(t, d, "")); len(got) != 100 || got[0] != "50" || got[99] != "149" {
+		t.Errorf("default: got %d lines, %q", len(got), got)
+	}
+	for query, want := range map[string]string{
+		"?lines=2": "148 149", "?lines=0": "", "?since=2030-01-01T12:02:28Z": "148 149",
+		"?since=2030-01-01T13:02:27.5%2B01:00&lines=1": "149",
+	} {
+		if got := messages(t, d, query); got != want {
+			t.Errorf("logs%s: got %q, want %q", query, got, want)
+		}
+	}
+	if got := strings.Fields(messages(t, d, "?lines=-1")); len(got) != 150 {
+		t.Errorf("lines=-1: got %d lines, want all 150", len(got))
+	}
+}
+
+// A follower gets each line when it comes, and when it leaves or the daemon stops
+// nothing of it is left.
+func TestFollow(t *testing.T) {
+	d := start(t)
+	d.Instances.Put(tenant.Snapshot{ID: alice})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", d.Path)
+	}}
+	defer transport.CloseIdleConnections()
+	follow := func(ctx context.Context) (*bufio.Scanner, func() error) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(ctx, "GET", "http://x"+instances+"/notes:alice/logs?follow=true&lines=1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := transport.RoundTrip(req) // answers although there is no line yet
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("follow: %v, %v", resp, err)
+		}
+		return bufio.NewScanner(resp.Body), resp.Body.Close
+	}
+	leaving, leave := context.WithCancel(ctx)
+	lines, closeBody := follow(leaving)
+	for _, want := range []string{"one", "two"} {
+		d.Logs.Add(unit, want, false)
+		if !lines.Scan() || !strings.Contains(lines.Text(), `"`+want+`"`) {
+			t.Fatalf("got %q, %v, want the line %q", lines.Text(), lines.Err(), want)
+		}
+	}
+	leave()
+	_ = closeBody()
+	if err := d.Logs.AwaitFollowers(ctx, 0); err != nil {
+		t.Fatalf("after the client left: %v", err)
+	}
+
+	lines, closeBody = follow(ctx)
+	defer closeBody()
+	if !lines.Scan() { // the stored one
+		t.Fatal(lines.Err())
+	}
+	begun := time.Now()
+	_ = d.Stop()
+	if lines.Scan() {
+		t.Errorf("after the daemon stopped: got %q", lines.Text())
+	}
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("stopping with a follower took %v", took)
+	}
+}
+
+func TestErrorInTheMiddleOfALog(t *testing.T) {
+	d := start(t)
+	d.Instances.Put(tenant.Snapshot{ID: alice})
+	d.Logs.Add(unit, "one", false)
+	d.Logs.Break(&tenant.Error{Code: tenant.CodeUnavailable, Msg: "no journal any more", Hint: "see why"})
+	status, text, err := ask(d.Path, "GET", instances+"/notes:alice/logs", "")
+	if err != nil || status != 200 {
+		t.Fatalf("got %d %s, %v", status, text, err)
+	}
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	var last wire.LogLine
+	if err := json.Unmarshal([]byte(all[len(all)-1]), &last); err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 2 || last.LogEntry != nil || last.Error == nil || last.Error.Message != "no journal any more" {
+		t.Errorf("got %s, want an entry and an error", text)
+	}
+}
+
+// The error of a failed start has what the app said, also what arrives after it is
+// known, and not what an earlier run said.
+func TestLastLines(t *testing.T) {
+	d := start(t)
+	id := tenant.ID{Service: "broken", Name: "a"}
+	d.Logs.AddAt(time.Now().Add(-time.Minute), "tenement-broken@a.service", "an old line", false)
+	got := must[wire.Failure](t, d, 503, "POST", instances, `{"id":"`+id.String()+`"}`).Error
+	if got.Code != tenant.CodeStartFailed || strings.Join(got.Log, "|") != apitest.Broken {
+		t.Errorf("spawn: got %+v, want the log %q", got, apitest.Broken)
+	}
+	for range 2 {
+		got = must[wire.Failure](t, d, 503, "POST", instances+"/broken:a/restart", "").Error
+		if strings.Join(got.Log, "|") != apitest.Broken {
+			t.Errorf("restart: got the log %q, want that of its own run", got.Log)
+		}
+	}
+}
+
+// systemd's lines are what there is to say where the app said nothing; a run that says
+// nothing at all does not hold the answer up for long.
+func TestLastLinesOfASilentApp(t *testing.T) {
+	d := start(t)
+	begun := time.Now()
+	got := must[wire.Failure](t, d, 504, "POST", instances, `{"id":"notes:late"}`).Error
+	if took := time.Since(begun); len(got.Log) != 0 || took > 3*time.Second {
+		t.Errorf("got the log %q after %v", got.Log, took)
+	}
+	d.Instances.Put(tenant.Snapshot{ID: tenant.ID{Service: "notes", Name: "late"}, State: tenant.Waking, Since: begun})
+	d.Logs.Add("tenement-notes@late.service", "Failed to execute /bin/none: No such file", true)
+	got = must[wire.Failure](t, d, 504, "POST", instances+"/notes:late/wake", "").Error
+	if strings.Join(got.Log, "|") != "Failed to execute /bin/none: No such file" {
+		t.Errorf("a joined wake: got the log %q", got.Log)
+	}
+}
+
+func TestLastLinesAreBounded(t *testing.T) {
+	d := start(t)
+	begun := time.Now()
+	d.Instances.Put(tenant.Snapshot{ID: tenant.ID{Service: "notes", Name: "late"}, State: tenant.Waking, Since: begun})
+	for i := range 50 {
+		d.Logs.Add("tenement-notes@late.service", fmt.Sprintf("%d\n%s", i, strings.Repeat("é", 5000)), false)
+	}
+	got := must[wire.Failure](t, d, 504, "POST", instances+"/notes:late/wake", "").Error.Log
+	if len(got) != 20 || got[18] != "49" || len(got[19]) > 1100 || !strings.HasSuffix(got[19], "é…") {
+		t.Errorf("got %d lines, the last two %.40q", len(got), got[max(0, len(got)-2):])
+	}
+}
+
+// A client that goes away ends its wait, and the daemon goes on.
+func TestClientLeavesASlowWake(t *testing.T) {
+	d := start(t)
+	ctx, leave := context.WithCancel(t.Context())
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", d.Path)
+	}}
+	req, err := http.NewRequestWithContext(ctx, "POST", "http://x"+instances, strings.NewReader(`{"id":"notes:slow"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		resp, err := transport.RoundTrip(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		done <- err
+	}()
+	<-d.Instances.Waiting()
+	leave()
+	if err := <-done; err == nil {
+		t.Error("the request of a client that left was answered")
+	}
+	d.Instances.Release()
+	if out := must[wire.Outcome](t, d, 200, "POST", instances, `{"id":"notes:slow"}`); out.State != tenant.Awake {
+		t.Errorf("the next request: got %+v", out)
+	}
+}

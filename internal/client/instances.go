@@ -1,0 +1,84 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+// Version asks which build the daemon is.
+func (c *Client) Version(ctx context.Context) (wire.Version, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var v wire.Version
+	_, err := c.ask(ctx, http.MethodGet, "/version", nil, &v)
+	return v, err
+}
+
+// Doctor asks what the machine can and cannot do.
+func (c *Client) Doctor(ctx context.Context) ([]wire.Check, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var d wire.Doctor
+	_, err := c.ask(ctx, http.MethodGet, "/doctor", nil, &d)
+	return d.Checks, err
+}
+
+// List asks for the instances of a service, or all where it is empty, sorted by ID.
+func (c *Client) List(ctx context.Context, service string) ([]wire.Instance, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	path := "/instances"
+	if service != "" {
+		path += "?service=" + url.QueryEscape(service)
+	}
+	var list wire.Instances
+	_, err := c.ask(ctx, http.MethodGet, path, nil, &list)
+	return list.Instances, err
+}
+
+// Get asks for one instance.
+func (c *Client) Get(ctx context.Context, id tenant.ID) (wire.Instance, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var inst wire.Instance
+	_, err := c.ask(ctx, http.MethodGet, instancePath(id), nil, &inst)
+	return inst, err
+}
+
+// Spawn creates an instance, unless it exists, and has it awake.
+func (c *Client) Spawn(ctx context.Context, id tenant.ID) (out wire.Outcome, created bool, err error) {
+	status, err := c.ask(ctx, http.MethodPost, "/instances", wire.SpawnRequest{ID: id.String()}, &out)
+	return out, status == http.StatusCreated, err
+}
+
+// Wake has an instance awake, also one that has failed.
+func (c *Client) Wake(ctx context.Context, id tenant.ID) (wire.Outcome, error) {
+	return c.operate(ctx, id, "wake")
+}
+
+// Stop puts an instance to sleep.
+func (c *Client) Stop(ctx context.Context, id tenant.ID) (wire.Outcome, error) {
+	return c.operate(ctx, id, "stop")
+}
+
+// Restart stops an instance and starts it.
+func (c *Client) Restart(ctx context.Context, id tenant.ID) (wire.Outcome, error) {
+	return c.operate(ctx, id, "restart")
+}
+
+// Destroy stops an instance, removes its data and forgets it.
+func (c *Client) Destroy(ctx context.Context, id tenant.ID) error {
+	_, err := c.ask(ctx, http.MethodDelete, instancePath(id), nil, nil)
+	return err
+}
+
+func (c *Client) operate(ctx context.Context, id tenant.ID, verb string) (out wire.Outcome, err error) {
+	_, err = c.ask(ctx, http.MethodPost, instancePath(id)+"/"+verb, nil, &out)
+	return out, err
+}
+
+func instancePath(id tenant.ID) string { return "/instances/" + url.PathEscape(id.String()) }

@@ -1,0 +1,149 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+// Config is a valid configuration. It is shared and must not be changed.
+type Config struct {
+	// Path is the absolute path of the file and Dir its directory, to which relative
+	// paths in the file are relative.
+	Path, Dir string
+	Settings  Settings
+	// Services has the services by name.
+	Services map[string]*Service
+	// Instances are those that shall exist from the start, in file order.
+	Instances []tenant.ID
+
+	// searchPath is PATH for services that do not set it.
+	searchPath string
+}
+
+// Settings is the table [settings].
+type Settings struct {
+	// DataDir is the absolute path of the directory that holds all instances' data.
+	DataDir string
+	// Doorbells is how many of the most recent sleepers keep their doorbell.
+	Doorbells int
+	// HealthCheckInterval is the time between two checks of an awake instance.
+	HealthCheckInterval time.Duration
+	// After MaxRestarts failed starts within RestartWindow an instance is failed and
+	// no longer started.
+	MaxRestarts   int
+	RestartWindow time.Duration
+	// BackoffBase is the wait after the second failed start in a row, doubled for
+	// each further one up to BackoffMax.
+	BackoffBase, BackoffMax time.Duration
+	// PortMin to PortMax, both included, are given to instances with ListenPort.
+	PortMin, PortMax int
+}
+
+// Service is a table [service.NAME]. Strings with placeholders are as they are
+// written; Config.Spec fills them in.
+type Service struct {
+	Name string
+	// Command is the command's words followed by args.
+	Command []string
+	// Env is what the service adds to an app's environment.
+	Env map[string]string
+	// Workdir may be relative to the directory of the file; empty means that one.
+	Workdir string
+	// Health is the path, maybe with a query, that answers 200 when an instance that
+	// wakes can take requests; empty means that accepting a connection is enough.
+	Health    string
+	Isolation tenant.Isolation
+	Network   tenant.Network
+	Listen    tenant.Listen
+	// Socket is the app's socket for ListenUnix; empty means app.sock in the
+	// instance's socket directory, to which relative ones are relative.
+	Socket string
+	// User is the account for IsolationProcess; empty means the daemon's own.
+	User string
+	// BindReadOnlyPaths are absolute.
+	BindReadOnlyPaths []string
+
+	// IdleTimeout is the idle time after which an instance is put to sleep, and
+	// DozeTimeout the one after which it dozes; 0 is never.
+	IdleTimeout, DozeTimeout time.Duration
+	// StartupTimeout bounds the time from start to the first accepted connection.
+	StartupTimeout time.Duration
+	// RequestTimeout bounds the wait for a response's headers, 0 for no bound.
+	RequestTimeout time.Duration
+	// StopGrace is the time between SIGTERM and SIGKILL.
+	StopGrace time.Duration
+
+	// MemoryLimitMB is in MiB, CPUShares the cgroup's cpu.weight of 1 to 10000,
+	// TasksMax a number of threads. 0 is the manager's default.
+	MemoryLimitMB, CPUShares, TasksMax int64
+	// MaxInstances is how many instances there may be, 0 for no limit.
+	MaxInstances int
+
+	// OnDemand lets the first request for an unknown instance create it.
+	OnDemand bool
+	// KeepAlive is false where the app must get a new connection for each request.
+	KeepAlive bool
+	// StoragePersist is false where stopping an instance removes its data.
+	StoragePersist bool
+}
+
+// standardPath is PATH for services that do not set it, as systemd has it for system
+// units (systemd.exec(5), "Environment Variables in Spawned Processes"). The
+// daemon's own PATH has no say: it differs between a shell and a unit.
+const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Load reads the configuration file at path. The error is Faults, all at once, or a
+// *tenant.Error with CodeNotFound where there is no such file and with CodeInvalid
+// where it cannot be read.
+func Load(path string) (*Config, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", path, err)
+	}
+	text, err := os.ReadFile(absolute)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &tenant.Error{
+			Code: tenant.CodeNotFound,
+			Op:   "load configuration",
+			Msg:  fmt.Sprintf("there is no %s in %s", filepath.Base(absolute), filepath.Dir(absolute)),
+			Hint: `write one; two lines are enough: [service.notes] and command = "python3 app.py" (the README's quick start has six)`,
+			Err:  err,
+		}
+	case errors.Is(err, syscall.EISDIR):
+		return nil, &tenant.Error{
+			Code: tenant.CodeInvalid,
+			Op:   "load configuration",
+			Msg:  fmt.Sprintf("%s is a directory", path),
+			Hint: fmt.Sprintf("name the file in it: %s", filepath.Join(path, "tenement.toml")),
+			Err:  err,
+		}
+	case err != nil:
+		return nil, &tenant.Error{
+			Code: tenant.CodeInvalid,
+			Op:   "load configuration",
+			Msg:  fmt.Sprintf("%s cannot be read: %v", path, errors.Unwrap(err)),
+			Hint: "let the user that runs ten serve read it",
+			Err:  err,
+		}
+	}
+	return Parse(path, text, filepath.Dir(absolute))
+}
+
+// Parse makes a Config of text. The faults name the file as name; dir, an absolute
+// path, is the directory that it is in. The error is Faults.
+func Parse(name string, text []byte, dir string) (*Config, error) {
+	return parse(name, text, dir, standardPath)
+}
+
+// DataDir gives the absolute path of the instance's own directory.
+func (c *Config) DataDir(id tenant.ID) string {
+	return filepath.Join(c.Settings.DataDir, id.Service, id.Name)
+}

@@ -1,0 +1,240 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestFaults pairs texts with all that is wrong with them. S stands for a service
+// that is right up to then, on lines 1 and 2.
+func TestFaults(t *testing.T) {
+	const S = "[service.notes]\ncommand = \"app\"\n"
+	const P = S + "isolation = \"process\"\n"
+	for _, test := range []struct{ name, text, want string }{
+		// TOML
+		{"not TOML", "[service.notes\n", "1: expected '.' or ']' to end table name, but got '\\n' instead"},
+		{"byte order mark", "\ufeff[service.notes]\ncommand = \"app\"\nhelth = 1\n", `3: service.notes.helth: unknown key; did you mean "health"?`},
+		{"no value", S + "health = \n", "3: expected value but found '\\n' instead"},
+		{"twice", S + "command = \"app\"\n", "3: key 'service.notes.command' has already been defined"},
+		{"table twice", S + "[service.notes]\n", "3: key 'service.notes' has already been defined"},
+		{"huge", S + "idle_timeout = 99999999999999999999\n", "3: 99999999999999999999 is out of range for int64"},
+
+		// Unknown names
+		{"near key", S + "helth = \"/\"\n", `3: service.notes.helth: unknown key; did you mean "health"?`},
+		{"swapped letters", S + "ilde_timeout = 3\n", `3: service.notes.ilde_timeout: unknown key; did you mean "idle_timeout"?`},
+		{"hyphen", S + "idle-timeout = 3\n", `3: service.notes.idle-timeout: unknown key; did you mean "idle_timeout"?`},
+		{"capital", S + "Health = \"/\"\n", `3: service.notes.Health: unknown key; did you mean "health"?`},
+		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, tls"},
+		{"wrong table", S + "data_dir = \"x\"\n[settings]\nidle_timeout = 3\n", `3: service.notes.data_dir: unknown key; it belongs in [settings]
+5: settings.idle_timeout: unknown key; it belongs in [service.NAME]`},
+		{"no table", "data_dir = \"x\"\nhealth = \"/\"\n", `1: data_dir: unknown key; it belongs in [settings]
+2: health: unknown key; it belongs in [service.NAME]`},
+		{"near table", "[services.notes]\ncommand = \"app\"\n", `1: services: unknown table; did you mean "service"?`},
+		{"bare service", "[notes]\ncommand = \"app\"\n", `1: notes: unknown table; write [service.notes] for a service`},
+		{"subtable", S + "[service.notes.limits]\nx = 1\n", "3: service.notes.limits: unknown table; known: command, args, env, workdir, health, isolation, network, listen, socket, user, bind_read_only_paths, idle_timeout, doze_timeout, startup_timeout, request_timeout, stop_grace, memory_limit_mb, cpu_shares, tasks_max, max_instances, on_demand, keepalive, storage_persist, restart, storage_quota_mb"},
+		{"nameless service", "[service]\ncommand = \"app\"\n", "2: service.command: expected the name of a service; write [service.NAME] above it"},
+		{"double brackets", "[[service.notes]]\ncommand = \"app\"\n", "1: service.notes: expected a table, found an array of tables; write [service.notes], with single brackets"},
+		{"quoted key", S + "\"a b\" = 1\n", `3: service.notes."a b": unknown key; known: ` + strings.Join(names(serviceKeys), ", ")},
+		{"service label", "[service.My_App]\ncommand = \"app\"\n", `1: service.My_App: "My_App" is not a valid service name; use 1 to 63 lower-case letters, digits and inner hyphens, as in a host name`},
+
+		// Types
+		{"string", S + "health = 1\n", "3: service.notes.health: expected a string, found an integer"},
+		{"strings", S + "args = \"x\"\n", "3: service.notes.args: expected an array of strings, found a string"},
+		{"element", S + "args = [\n \"x\",\n # two\n 2,\n]\n", "6: service.notes.args: expected a string, found an integer"},
+		{"bool", S + "keepalive = \"no\"\n", "3: service.notes.keepalive: expected true or false, found a string"},
+		{"integer", S + "cpu_shares = 1.5\n", "3: service.notes.cpu_shares: expected an integer, found a float"},
+		{"command type", "[service.notes]\ncommand = true\n", "2: service.notes.command: expected a string or an array of strings, found a boolean"},
+		{"table", S + "env = \"A=1\"\n", "3: service.notes.env: expected a table, found a string"},
+		{"settings", "settings = 3\n", "1: settings: expected a table, found an integer"},
+		{"date", S + "workdir = 2020-01-01\n", "3: service.notes.workdir: expected a string, found a date or time"},
+		{"NUL", S + "workdir = \"a\\u0000\"\n", "3: service.notes.workdir: a NUL character cannot be in here"},
+
+		// Numbers and words
+		{"low", S + "cpu_shares = 0\n", "3: service.notes.cpu_shares: 0 is out of range; use 1 to 10000"},
+		{"high", S + "cpu_shares = 10001\n", "3: service.notes.cpu_shares: 10001 is out of range; use 1 to 10000"},
+		{"memory", S + "memory_limit_mb = 9223372036854775807\n", "3: service.notes.memory_limit_mb: 9223372036854775807 is out of range; use 1 to 8796093022207"},
+		{"threads", S + "tasks_max = 3\n", "3: service.notes.tasks_max: 3 is out of range; use 16 to 2147483647"},
+		{"no instances", S + "max_instances = 0\n", "3: service.notes.max_instances: 0 is out of range; use 1 to 1000000"},
+		{"doorbells", "[settings]\ndoorbells = -1\n", "2: settings.doorbells: -1 is out of range; use 0 to 100000"},
+		{"isolation", S + "isolation = \"none\"\n", `3: service.notes.isolation: unknown value "none"; use "process" or "namespace"`},
+		{"listen", S + "listen = \"tcp\"\n", `3: service.notes.listen: unknown value "tcp"; use "port", "unix" or "fd"`},
+		{"network", S + "network = false\n", `3: service.notes.network: expected "host" or "private", found a boolean`},
+		{"ports", "[settings]\nport_range = \"30000\"\n", `2: settings.port_range: "30000" is not a range of ports; write the first and the last, within 1024 to 65535, such as "30000-32767"`},
+		{"ports back", "[settings]\nport_range = \"4000-3000\"\n", `2: settings.port_range: "4000-3000" is not a range of ports; write the first and the last, within 1024 to 65535, such as "30000-32767"`},
+		{"ports low", "[settings]\nport_range = \"80-90\"\n", `2: settings.port_range: "80-90" is not a range of ports; write the first and the last, within 1024 to 65535, such as "30000-32767"`},
+		{"ports number", "[settings]\nport_range = 3000\n", `2: settings.port_range: expected a string such as "30000-32767", found an integer`},
+
+		// Durations
+		{"negative", S + "idle_timeout = -1\n", "3: service.notes.idle_timeout: a duration cannot be negative"},
+		{"negative float", S + "idle_timeout = -0.5\n", "3: service.notes.idle_timeout: a duration cannot be negative"},
+		{"negative string", S + "idle_timeout = \"-5m\"\n", "3: service.notes.idle_timeout: a duration cannot be negative"},
+		{"long", S + "idle_timeout = 315360001\n", "3: service.notes.idle_timeout: longer than ten years"},
+		{"overflow", S + "idle_timeout = 9223372036854775807\n", "3: service.notes.idle_timeout: longer than ten years"},
+		{"infinite", S + "idle_timeout = inf\n", "3: service.notes.idle_timeout: longer than ten years"},
+		{"nan", S + "idle_timeout = nan\n", `3: service.notes.idle_timeout: expected seconds or a string such as "5m", found a float`},
+		{"tiny", S + "idle_timeout = 1e-12\n", "3: service.notes.idle_timeout: shorter than a millisecond"},
+		{"unit", S + "idle_timeout = \"5 min\"\n", `3: service.notes.idle_timeout: "5 min" is not a duration; write seconds, or a string such as "5m", "1h30m" or "250ms"`},
+		{"bool for duration", S + "idle_timeout = true\n", `3: service.notes.idle_timeout: expected seconds or a string such as "5m", found a boolean`},
+		{"zero", S + "startup_timeout = 0\nstop_grace = 0.0\n", `3: service.notes.startup_timeout: a duration of 0 makes no sense here
+4: service.notes.stop_grace: a duration of 0 makes no sense here`},
+		{"backoff type", "[settings]\nbackoff_base_ms = \"1s\"\n", "2: settings.backoff_base_ms: expected an integer of milliseconds, found a string"},
+		{"backoff overflow", "[settings]\nbackoff_max_ms = 9223372036854775807\n", "2: settings.backoff_max_ms: longer than ten years"},
+		{"backoff order", "[settings]\nbackoff_base_ms = 2000\nbackoff_max_ms = 1000\n", "3: settings.backoff_max_ms: backoff_base_ms is more than backoff_max_ms"},
+		{"backoff base", "[settings]\nbackoff_base_ms = 60001\n", "2: settings.backoff_base_ms: backoff_base_ms is more than backoff_max_ms"},
+		{"doze", S + "idle_timeout = 60\ndoze_timeout = \"1m\"\n", "4: service.notes.doze_timeout: not shorter than idle_timeout (1m0s), so an instance would never doze; make it shorter, or leave it out"},
+
+		// Not yet
+		{"tls", "[settings.tls]\nemail = \"a@b\"\n", "1: settings.tls: not supported yet; put a proxy that speaks TLS in front, such as Caddy"},
+		{"interval", "[settings]\nhealth_check_interval = 10\n", "2: settings.health_check_interval: not supported yet; leave it out; health is asked when an instance wakes"},
+		{"sandbox", S + "isolation = \"sandbox\"\n", `3: service.notes.isolation: "sandbox" is not supported yet; use "namespace"`},
+		{"restart", S + "restart = \"always\"\n", "3: service.notes.restart: not supported yet; leave it out; settings.max_restarts and settings.restart_window say how often a start is tried"},
+		{"quota", S + "storage_quota_mb = 1\n", "3: service.notes.storage_quota_mb: not supported yet; leave it out, or set a quota on the file system"},
+
+		// Commands
+		{"no command", "[service.web.env]\nA = \"1\"\n[service.notes]\n", `1: service.web: a service needs a command; add command = "python3 app.py", or what it is
+3: service.notes: a service needs a command; add command = "python3 app.py", or what it is`},
+		{"empty command", "[service.notes]\ncommand = \" \"\n", `2: service.notes.command: the command is empty; write what to run, such as "python3 app.py"`},
+		{"no words", "[service.notes]\ncommand = []\n", `2: service.notes.command: the command is empty; write what to run, such as "python3 app.py"`},
+		{"pipe", "[service.notes]\ncommand = \"app | tee\"\n", `2: service.notes.command: "|" is for a shell, and commands run without one; quote it, put the command in a script, or use bash -c '...'`},
+		{"not found", "[service.notes]\ncommand = \"uv run x\"\n", "2: service.notes.command: command not found: uv (service notes); looked in DIR/bin; install it there, or set PATH in [service.notes.env]"},
+		{"own path", "[service.notes]\ncommand = \"app\"\nenv.PATH = \"app:/nonexistent\"\n", "2: service.notes.command: command not found: app (service notes); looked in app:/nonexistent; install it there, or set PATH in [service.notes.env]"},
+		{"not executable", "[service.notes]\ncommand = \"data\"\n", "2: service.notes.command: DIR/bin/data: not executable (service notes); chmod +x DIR/bin/data, or put its interpreter before it"},
+		{"file not found", "[service.notes]\ncommand = \"./start\"\n", "2: service.notes.command: command not found: ./start (service notes); there is no DIR/start"},
+		{"directory", "[service.notes]\ncommand = \"./app\"\n", "2: service.notes.command: DIR/app: is a directory (service notes)"},
+		{"assignment", "[service.notes]\ncommand = \"PORT=3000 app\"\n", "2: service.notes.command: command not found: PORT=3000 (service notes); set PORT in [service.notes.env]"},
+		{"in data", "[service.notes]\ncommand = \"data/run\"\n", "2: service.notes.command: command not found: data/run (service notes); there is no DIR/data/run"},
+		{"data is dir", "[settings]\ndata_dir = \"app\"\n[service.notes]\ncommand = \"app/run\"\n", "4: service.notes.command: DIR/app/run lies in settings.data_dir, where an instance sees only its own directory; keep the two apart"},
+
+		// Placeholders
+		{"placeholder", S + "args = [\n\"x\",\n\"{nme}\"]\n", "5: service.notes.args: unknown placeholder {nme}; did you mean {name}? known: {name} {id} {data_dir} {port} {socket}; write {{nme}} for {nme} itself"},
+		{"far placeholder", "[service.notes]\ncommand = \"app {HOSTNAME}\"\n", "2: service.notes.command: unknown placeholder {HOSTNAME}; known: {name} {id} {data_dir} {port} {socket}; write {{HOSTNAME}} for {HOSTNAME} itself"},
+		{"shell variable", "[service.notes]\ncommand = \"app '${id}'\"\n", "2: service.notes.command: ${id} is neither a shell's variable nor a placeholder; write {id} for the placeholder, ${{id}} for the variable"},
+		{"unknown shell variable", "[service.notes]\ncommand = \"app '${HOME}'\"\n", "2: service.notes.command: unknown placeholder {HOME}; known: {name} {id} {data_dir} {port} {socket}; write {{HOME}} for {HOME} itself"},
+		{"port with unix", S + "listen = \"unix\"\nargs = [\"{port}\"]\n", `4: service.notes.args: {port} is known with listen = "port" only, and listen is "unix"`},
+		{"socket with port", S + "env.A = \"{socket}\"\n", `3: service.notes.env.A: {socket} is known with listen = "unix" only, and listen is "port"`},
+		{"both with fd", S + "listen = \"fd\"\nenv.A = \"{socket}{port}\"\n", `4: service.notes.env.A: {port} is known with listen = "port" only, and listen is "fd"`},
+		{"all data", S + "env.DATA_DIR = \"{data_dir}\"\n", `3: service.notes.env.DATA_DIR: {data_dir} without /{id} behind it: an instance sees only its own directory there; write {data_dir}/{id}, or use isolation = "process"`},
+		{"workdir data", S + "workdir = \"{data_dir}/{id}/../bob\"\n", `3: service.notes.workdir: {data_dir} without /{id} behind it: an instance sees only its own directory there; write {data_dir}/{id}, or use isolation = "process"`},
+
+		// Environment
+		{"PORT", S + "[service.notes.env]\nPORT = \"80\"\n", `4: service.notes.env.PORT: is set by Tenement; leave it out, or write {port} where the port is needed, with listen = "port"`},
+		{"SOCKET_PATH", S + "env.SOCKET_PATH = \"x\"\n", `3: service.notes.env.SOCKET_PATH: is set by Tenement; leave it out, or write {socket} where the path is needed, with listen = "unix"`},
+		{"variable", S + "[service.notes.env]\nA = \"1\"\n\"b-c\" = \"x\"\n1A = \"x\"\n", `5: service.notes.env.b-c: not a variable's name; use letters, digits and underscores, and no digit first
+6: service.notes.env.1A: not a variable's name; use letters, digits and underscores, and no digit first`},
+		{"number in env", S + "env = { A = 1 }\n", "3: service.notes.env.A: expected a string, found an integer; write it in quotes"},
+		{"table in env", S + "env.A.B = \"x\"\n", "3: service.notes.env.A: expected a string, found a table"},
+
+		// Sockets
+		{"socket with port only", S + "socket = \"a.sock\"\n", `3: service.notes.socket: goes with listen = "unix", and listen is "port"; add listen = "unix", or leave socket out`},
+		{"socket outside", S + "listen = \"unix\"\nsocket = \"/tmp/a.sock\"\n", `4: service.notes.socket: socket /tmp/a.sock is not in the instance's own directory; write "{data_dir}/{id}/app.sock", or only "app.sock" for one in its socket directory`},
+		{"socket up", S + "listen = \"unix\"\nsocket = \"../a.sock\"\n", `4: service.notes.socket: socket ../a.sock is not in the instance's own directory; write "{data_dir}/{id}/app.sock", or only "app.sock" for one in its socket directory`},
+		{"socket in socket", S + "listen = \"unix\"\nsocket = \"{socket}\"\n", "4: service.notes.socket: {socket} and {port} are not known here; use {name}, {id} or {data_dir}"},
+		{"listen wrong", S + "listen = \"unx\"\nsocket = \"{socket}\"\nargs = [\"{port}\"]\n", `3: service.notes.listen: unknown value "unx"; use "port", "unix" or "fd"`},
+		{"long socket", "[settings]\ndata_dir = \"/srv\"\n" + S + "listen = \"unix\"\nsocket = \"{data_dir}/{id}/" + strings.Repeat("s", 95) + "\"\n", "6: service.notes.socket: the path of socket /srv/notes/x/" + strings.Repeat("s", 95) + " has 108 bytes, and 107 is the most; use shorter names, or leave socket out"},
+
+		// Directories
+		{"workdir", S + "workdir = \"nowhere\"\n", "3: service.notes.workdir: workdir DIR/nowhere: no such file or directory; create it, or set workdir to another"},
+		{"workdir file", S + "workdir = \"run\"\n", "3: service.notes.workdir: workdir DIR/run is not a directory"},
+		{"workdir home", S + "workdir = \"~/x\"\n", `3: service.notes.workdir: "~" is for a shell; write out the path of the home directory`},
+		{"workdir in data", "[settings]\ndata_dir = \".\"\n[service.notes]\ncommand = \"/bin/sh\"\n", "3: service.notes: workdir DIR lies in settings.data_dir, where an instance sees only its own directory; keep the two apart"},
+		{"data_dir", "[settings]\ndata_dir = \"/data/{id}\"\n", "2: settings.data_dir: placeholders are not known here; each instance gets data_dir/SERVICE/ID without them"},
+		{"data_dir root", "[settings]\ndata_dir = \"/..\"\n", "2: settings.data_dir: the root directory cannot hold the instances' data; use a directory of its own"},
+		{"data_dir file", "[settings]\ndata_dir = \"run\"\n", "2: settings.data_dir: DIR/run is not a directory"},
+		{"data_dir empty", "[settings]\ndata_dir = \"\"\n", `2: settings.data_dir: empty; write a directory, or leave it out for "./data"`},
+		{"data_dir home", "[settings]\ndata_dir = \"~/data\"\n", `2: settings.data_dir: "~" is for a shell; write out the path of the home directory`},
+		{"bind", S + "bind_read_only_paths = [\n\"app\",\n\"gone\",\n\"data/notes\"]\n", `5: service.notes.bind_read_only_paths: DIR/gone: no such file or directory
+6: service.notes.bind_read_only_paths: DIR/data/notes would show instances each other's data; keep it out of settings.data_dir`},
+
+		// Keys that go together
+		{"bind and process", P + "bind_read_only_paths = [\"app\"]\n", `4: service.notes.bind_read_only_paths: isolation = "process" hides nothing; leave it out, or use isolation = "namespace"`},
+		{"user", S + "user = \"www-data\"\n", `3: service.notes.user: isolation = "namespace" gives each instance a user of its own; leave it out, or use isolation = "process"`},
+		{"user's name", P + "user = \"www data\"\n", `4: service.notes.user: "www data" is not an account's name`},
+		{"private network", P + "network = \"private\"\n", `4: service.notes.network: isolation = "process" has no network of its own; leave it out, or use isolation = "namespace"`},
+		{"on demand", S + "on_demand = true\n", "3: service.notes.on_demand: anybody could create any number of instances; set max_instances to how many there may be"},
+		{"health", S + "health = \"http://localhost/health\"\n", `3: service.notes.health: "http://localhost/health" is not the path of a URL; write a path, such as "/health"`},
+		{"health relative", S + "health = \"health\"\n", `3: service.notes.health: "health" is not the path of a URL; write a path, such as "/health"`},
+		{"health escape", S + "health = \"/%zz\"\n", `3: service.notes.health: "/%zz" is not the path of a URL; write a path, such as "/health"`},
+		{"health space", S + "health = \"/a b\"\n", `3: service.notes.health: "/a b" is not the path of a URL; write a path, such as "/health"`},
+		{"health line", S + "health = \"/a\\r\\nX: 1\"\n", `3: service.notes.health: "/a\r\nX: 1" is not the path of a URL; write a path, such as "/health"`},
+
+		// Instances
+		{"instances type", S + "[instances]\nnotes = \"alice\"\n", `4: instances.notes: expected an array of strings, found a string; write notes = ["alice", "bob"]`},
+		{"instances service", S + "[instances]\nnote = [\"alice\"]\n", `4: instances.note: there is no service "note"; did you mean "notes"?`},
+		{"instances of a bad one", "[service.notes]\n[instances]\nnotes = [\"alice\"]\n", `1: service.notes: a service needs a command; add command = "python3 app.py", or what it is`},
+		{"instances no service", "[instances]\nnotes = [\"alice\"]\n", `2: instances.notes: there is no service "notes"`},
+		{"instances label", S + "[instances]\nnotes = [\n  \"alice\",\n  \"Bob\", # no\n]\n", `6: instances.notes: "Bob" is not a valid instance name; use 1 to 63 lower-case letters, digits and inner hyphens, as in a host name`},
+		{"instances twice", S + "[instances]\nnotes = [\"alice\", \"bob\",\n\"alice\"]\n", `5: instances.notes: "alice" is listed twice`},
+		{"instances many", S + "max_instances = 1\n[instances]\nnotes = [\"alice\", \"bob\"]\n", "5: instances.notes: 2 instances are listed and service.notes.max_instances is 1; raise max_instances, or list fewer"},
+
+		{"all at once", `# a comment
+[settings]
+max_restarts = "three"
+backof_max_ms = 5
+
+[service.a]
+command = "nothere"
+isolation = "sandbox"
+
+[service.b]
+command = """
+app
+  --x
+"""
+idle_timeout = "soon"
+
+[service.c.env]
+A = 1
+
+[instances]
+d = ["x"]
+`, `3: settings.max_restarts: expected an integer, found a string
+4: settings.backof_max_ms: unknown key; did you mean "backoff_max_ms"?
+7: service.a.command: command not found: nothere (service a); looked in DIR/bin; install it there, or set PATH in [service.a.env]
+8: service.a.isolation: "sandbox" is not supported yet; use "namespace"
+11: service.b.command: a line break ends a command, and there can be only one; write "\\" before the line break to go on, put the commands in a script, or use bash -c '...'
+15: service.b.idle_timeout: "soon" is not a duration; write seconds, or a string such as "5m", "1h30m" or "250ms"
+17: service.c: a service needs a command; add command = "python3 app.py", or what it is
+18: service.c.env.A: expected a string, found an integer; write it in quotes
+21: instances.d: there is no service "d"; did you mean "a"?`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := world(t)
+			c, err := parseIn(dir, test.text)
+			if err == nil {
+				t.Fatalf("got no error and %+v", c)
+			}
+			if c != nil {
+				t.Errorf("got a Config beside the error: %+v", c)
+			}
+			var faults Faults
+			if !errors.As(err, &faults) {
+				t.Fatalf("got a %T, want Faults", err)
+			}
+			got := strings.ReplaceAll(neutral(err.Error(), dir), "tenement.toml:", "")
+			if got != test.want {
+				t.Errorf("text:\n%s\ngot:\n%s\nwant:\n%s", test.text, got, test.want)
+			}
+		})
+	}
+}
+
+// TestFaultOfDefault: a fault of a key that is not in the file has its table's line,
+// or the first.
+func TestFaultOfDefault(t *testing.T) {
+	dir := world(t)
+	if err := os.WriteFile(filepath.Join(dir, "data"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"\n":                               "tenement.toml:1: settings.data_dir: DIR/data is not a directory",
+		"\n[settings]\nmax_restarts = 1\n": "tenement.toml:2: settings.data_dir: DIR/data is not a directory",
+	} {
+		_, err := parseIn(dir, text)
+		if err == nil || neutral(err.Error(), dir) != want {
+			t.Errorf("%q: got %v, want %s", text, err, want)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package config
+
+import (
+	"fmt"
+	"math"
+
+	"tenement.dev/internal/tenant"
+)
+
+// key is one key of a table that becomes a T: its name, its default as TOML would
+// give it (nil for none), and how it is read. The fields' comments are the reference.
+type key[T any] struct {
+	name     string
+	standard any
+	reader   func(*T) reader
+}
+
+// tables are what may stand at the top of the file.
+var tables = []string{"settings", "service", "instances"}
+
+var settingsKeys = []key[Settings]{
+	{"data_dir", "./data", func(s *Settings) reader { return text(&s.DataDir) }},
+	{"doorbells", int64(64), func(s *Settings) reader { return number(&s.Doorbells, 0, 100_000) }},
+	{"health_check_interval", int64(10), func(s *Settings) reader { return seconds(&s.HealthCheckInterval, shortest) }},
+	{"max_restarts", int64(3), func(s *Settings) reader { return number(&s.MaxRestarts, 0, 1_000_000) }},
+	{"restart_window", int64(300), func(s *Settings) reader { return seconds(&s.RestartWindow, shortest) }},
+	{"backoff_base_ms", int64(1000), func(s *Settings) reader { return milliseconds(&s.BackoffBase) }},
+	{"backoff_max_ms", int64(60_000), func(s *Settings) reader { return milliseconds(&s.BackoffMax) }},
+	{"port_range", "30000-32767", func(s *Settings) reader { return ports(&s.PortMin, &s.PortMax) }},
+	{"tls", nil, nil},
+}
+
+var serviceKeys = []key[draft]{
+	{"command", nil, func(d *draft) reader { return command(&d.Command) }},
+	{"args", nil, func(d *draft) reader { return texts(&d.args) }},
+	{"env", nil, func(d *draft) reader { return table(&d.env) }},
+	{"workdir", nil, func(d *draft) reader { return text(&d.Workdir) }},
+	{"health", nil, func(d *draft) reader { return text(&d.Health) }},
+	{"isolation", "namespace", func(d *draft) reader {
+		return choice(&d.Isolation, tenant.IsolationProcess, tenant.IsolationNamespace)
+	}},
+	{"network", "host", func(d *draft) reader { return choice(&d.Network, tenant.NetworkHost, tenant.NetworkPrivate) }},
+	{"listen", "port", func(d *draft) reader {
+		return choice(&d.Listen, tenant.ListenPort, tenant.ListenUnix, tenant.ListenFD)
+	}},
+	{"socket", nil, func(d *draft) reader { return text(&d.Socket) }},
+	{"user", nil, func(d *draft) reader { return text(&d.User) }},
+	{"bind_read_only_paths", nil, func(d *draft) reader { return texts(&d.BindReadOnlyPaths) }},
+	{"idle_timeout", int64(0), func(d *draft) reader { return seconds(&d.IdleTimeout, 0) }},
+	{"doze_timeout", int64(0), func(d *draft) reader { return seconds(&d.DozeTimeout, 0) }},
+	{"startup_timeout", int64(10), func(d *draft) reader { return seconds(&d.StartupTimeout, shortest) }},
+	{"request_timeout", int64(30), func(d *draft) reader { return seconds(&d.RequestTimeout, 0) }},
+	// systemd takes 0 for infinity (systemd.service(5), TimeoutStopSec=).
+	{"stop_grace", int64(10), func(d *draft) reader { return seconds(&d.StopGrace, shortest) }},
+	{"memory_limit_mb", nil, func(d *draft) reader { return number(&d.MemoryLimitMB, 1, math.MaxInt64>>20) }},
+	{"cpu_shares", nil, func(d *draft) reader { return number(&d.CPUShares, 1, 10_000) }},
+	// Fewer threads than this are not enough for ten-init and an app beside it.
+	{"tasks_max", nil, func(d *draft) reader { return number(&d.TasksMax, 16, math.MaxInt32) }},
+	{"max_instances", nil, func(d *draft) reader { return number(&d.MaxInstances, 1, 1_000_000) }},
+	{"on_demand", false, func(d *draft) reader { return flag(&d.OnDemand) }},
+	{"keepalive", true, func(d *draft) reader { return flag(&d.KeepAlive) }},
+	{"storage_persist", true, func(d *draft) reader { return flag(&d.StoragePersist) }},
+	{"restart", nil, nil},
+	{"storage_quota_mb", nil, nil},
+}
+
+// notYet is what the schema has and this version cannot do. Who builds one of them
+// removes its line here and, where the schema has no reader for it, adds one there.
+var notYet = []struct {
+	table, key string
+	value      any // nil: whatever it is set to
+	hint       string
+}{
+	{"settings", "tls", nil, "put a proxy that speaks TLS in front, such as Caddy"},
+	{"settings", "health_check_interval", nil, "leave it out; health is asked when an instance wakes"},
+	{"service", "isolation", "sandbox", `use "namespace"`},
+	{"service", "restart", nil, "leave it out; settings.max_restarts and settings.restart_window say how often a start is tried"},
+	{"service", "storage_quota_mb", nil, "leave it out, or set a quota on the file system"},
+}
+
+// refused is the problem of a key that this version cannot do, nil for others.
+func refused(table, name string, v any) *problem {
+	for _, n := range notYet {
+		if n.table != table || n.key != name || n.value != nil && n.value != v {
+			continue
+		}
+		p := &problem{msg: "not supported yet", hint: n.hint}
+		if n.value != nil {
+			p.msg = fmt.Sprintf("%q is not supported yet", n.value)
+		}
+		return p
+	}
+	return nil
+}
+
+// names lists the keys' names.
+func names[T any](keys []key[T]) []string {
+	list := make([]string, len(keys))
+	for i, k := range keys {
+		list[i] = k.name
+	}
+	return list
+}

@@ -1,0 +1,133 @@
+package ingress
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Verb is what a client asks of ten-init.
+type Verb string
+
+// The verbs.
+const (
+	// Connect: have the app awake and send a connection to it.
+	Connect Verb = "connect"
+	// Ready: have the app awake.
+	Ready Verb = "ready"
+	// Doze: freeze the app and give its memory back.
+	Doze Verb = "doze"
+	// Status: tell what the app is doing, changing nothing.
+	Status Verb = "status"
+)
+
+// Class says why a verb was refused.
+type Class string
+
+// The classes of refusal.
+const (
+	// ClassExec: the app's program could not be executed.
+	ClassExec Class = "exec"
+	// ClassExited: the app exited before it accepted a connection.
+	ClassExited Class = "exited"
+	// ClassTimeout: the app accepted no connection within its startup timeout.
+	ClassTimeout Class = "timeout"
+	// ClassPortTaken: something else answers on the app's port.
+	ClassPortTaken Class = "port_taken"
+	// ClassGone: the app is on its way out; ringing again starts the next one.
+	ClassGone Class = "gone"
+	// ClassRefused: the app runs and has accepted connections before, but refuses
+	// this one.
+	ClassRefused Class = "refused"
+	// ClassUnsupported: ten-init cannot do what the verb asks on this machine.
+	ClassUnsupported Class = "unsupported"
+	// ClassBadRequest: the verb is not known.
+	ClassBadRequest Class = "bad_request"
+)
+
+// Refusal is an answer of ten-init that says no.
+type Refusal struct {
+	Class Class
+	Text  string
+}
+
+func (r *Refusal) Error() string { return string(r.Class) + ": " + r.Text }
+
+// Answer is an answer of ten-init that says yes. Moments are nanoseconds of
+// CLOCK_MONOTONIC (clock_gettime(2)), 0 where they do not apply.
+type Answer struct {
+	// InitAt is when ten-init began.
+	InitAt int64
+	// ReadyAt is when the app accepted its first connection.
+	ReadyAt int64
+	// Dozing is whether the app was frozen when the verb arrived; for Doze, whether
+	// it is now.
+	Dozing bool
+}
+
+// maxLine bounds a line of the protocol in either direction, in bytes.
+const maxLine = 1024
+
+// encode gives the line for a.
+func (a Answer) encode() string {
+	dozing := 0
+	if a.Dozing {
+		dozing = 1
+	}
+	return fmt.Sprintf("ok init=%d ready=%d dozing=%d\n", a.InitAt, a.ReadyAt, dozing)
+}
+
+// encode gives the line for r; line breaks in its text become spaces and a long text
+// is cut.
+func (r *Refusal) encode() string {
+	text := strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return ' '
+		}
+		return c
+	}, r.Text)
+	const room = maxLine - 64
+	if len(text) > room {
+		text = strings.ToValidUTF8(text[:room], "")
+	}
+	return "error " + string(r.Class) + " " + text + "\n"
+}
+
+// decode parses an answer line without its line break. A refusal is the error, a
+// *Refusal.
+func decode(line string) (Answer, error) {
+	kind, rest, _ := strings.Cut(line, " ")
+	switch kind {
+	case "ok":
+		return decodeOK(rest)
+	case "error":
+		class, text, _ := strings.Cut(rest, " ")
+		if class == "" || len(class) > 32 {
+			return Answer{}, fmt.Errorf("malformed refusal %q", line)
+		}
+		return Answer{}, &Refusal{Class: Class(class), Text: strings.ToValidUTF8(text, "�")}
+	default:
+		return Answer{}, fmt.Errorf("malformed answer %q", line)
+	}
+}
+
+func decodeOK(rest string) (Answer, error) {
+	var a Answer
+	for field := range strings.FieldsSeq(rest) {
+		key, text, ok := strings.Cut(field, "=")
+		value, err := strconv.ParseInt(text, 10, 64)
+		if !ok || err != nil {
+			return Answer{}, fmt.Errorf("malformed field %q", field)
+		}
+		switch key {
+		case "init":
+			a.InitAt = value
+		case "ready":
+			a.ReadyAt = value
+		case "dozing":
+			a.Dozing = value != 0
+		}
+		// Other keys are from a newer ten-init.
+	}
+	return a, nil
+}

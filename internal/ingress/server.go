@@ -1,0 +1,95 @@
+package ingress
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// verbTimeout bounds how long a connection to the doorbell may stay silent.
+const verbTimeout = 5 * time.Second
+
+// Call is one connection to the doorbell, on ten-init's side.
+type Call struct {
+	Verb Verb
+	conn *net.UnixConn
+}
+
+// ReadCall reads the verb from a connection that was accepted on the doorbell. On an
+// error the connection is closed.
+func ReadCall(conn *net.UnixConn) (*Call, error) {
+	verb, err := readVerb(conn)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return &Call{Verb: verb, conn: conn}, nil
+}
+
+func readVerb(conn *net.UnixConn) (Verb, error) {
+	if err := conn.SetReadDeadline(time.Now().Add(verbTimeout)); err != nil {
+		return "", fmt.Errorf("read verb: %w", err)
+	}
+	var buf [32]byte
+	length := 0
+	for {
+		n, err := conn.Read(buf[length:])
+		if err != nil {
+			return "", fmt.Errorf("read verb: %w", err)
+		}
+		length += n
+		if end := bytes.IndexByte(buf[:length], '\n'); end >= 0 {
+			return Verb(buf[:end]), nil
+		}
+		if length == len(buf) {
+			return "", errors.New("read verb: too long")
+		}
+	}
+}
+
+// Answer answers yes and hangs up. app is the connection to pass along, or nil; it
+// stays open for the caller of Answer to close.
+func (c *Call) Answer(a Answer, app net.Conn) error {
+	if app == nil {
+		return c.write([]byte(a.encode()), nil)
+	}
+	sc, ok := app.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("pass connection of type %T", app)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("pass connection: %w", err)
+	}
+	var writeErr error
+	if err := raw.Control(func(fd uintptr) {
+		writeErr = c.write([]byte(a.encode()), unix.UnixRights(int(fd)))
+	}); err != nil {
+		return fmt.Errorf("pass connection: %w", err)
+	}
+	return writeErr
+}
+
+// Refuse answers no and hangs up.
+func (c *Call) Refuse(r *Refusal) error {
+	return c.write([]byte(r.encode()), nil)
+}
+
+// Drop hangs up without an answer.
+func (c *Call) Drop() { c.conn.Close() }
+
+func (c *Call) write(line, oob []byte) error {
+	defer c.conn.Close()
+	if err := c.conn.SetWriteDeadline(time.Now().Add(verbTimeout)); err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	if _, _, err := c.conn.WriteMsgUnix(line, oob, nil); err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	return nil
+}

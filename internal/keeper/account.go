@@ -1,0 +1,182 @@
+package keeper
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"tenement.dev/internal/tenant"
+)
+
+// FirstUID begins the range of uids for instances. systemd's own allocations, those
+// of containers and those for people end below it (systemd's UIDS-GIDS.md).
+const (
+	FirstUID = 0x70000000
+	LastUID  = FirstUID + 999_999
+)
+
+// userdbDir is where systemd looks for user records (nss-systemd(8), userdbctl(1)).
+const userdbDir = "/run/userdb"
+
+// accounts gives each instance a uid of its own and remembers it for ever: a number
+// that was given out once could still own a file somewhere.
+type accounts struct {
+	path   string
+	userdb string
+
+	mu   sync.Mutex
+	uids map[tenant.ID]int
+	next int
+}
+
+// accountsFile is the file's content.
+type accountsFile struct {
+	Next int               `json:"next"`
+	UIDs map[tenant.ID]int `json:"uids"`
+}
+
+func openAccounts(path, userdb string) (*accounts, error) {
+	a := &accounts{path: path, userdb: userdb, uids: map[tenant.ID]int{}, next: FirstUID}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read uids of instances: %w", err)
+	}
+	var file accountsFile
+	if err := json.Unmarshal(text, &file); err != nil || file.Next < FirstUID {
+		return nil, &tenant.Error{
+			Code: tenant.CodeInternal, Op: "read uids of instances",
+			Msg:  fmt.Sprintf("%s is damaged", path),
+			Hint: "restore it from a backup: without it instances would lose access to their data",
+			Err:  err,
+		}
+	}
+	a.next = file.Next
+	for id, uid := range file.UIDs {
+		a.uids[id] = uid
+	}
+	return a, nil
+}
+
+// uid gives the instance's uid, a new one if it has none yet.
+func (a *accounts) uid(id tenant.ID) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if uid, ok := a.uids[id]; ok {
+		return uid, nil
+	}
+	if a.next > LastUID {
+		return 0, &tenant.Error{Code: tenant.CodeLimit, Op: "give uid", ID: id, Msg: "all uids for instances have been given out"}
+	}
+	uid := a.next
+	a.uids[id] = uid
+	a.next++
+	if err := a.save(); err != nil {
+		delete(a.uids, id)
+		a.next--
+		return 0, err
+	}
+	return uid, nil
+}
+
+func (a *accounts) save() error {
+	text, err := json.Marshal(accountsFile{Next: a.next, UIDs: a.uids})
+	if err != nil {
+		return fmt.Errorf("save uids of instances: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(a.path), 0o755); err != nil {
+		return fmt.Errorf("save uids of instances: %w", err)
+	}
+	if err := writeAtomically(a.path, text, 0o600); err != nil {
+		return fmt.Errorf("save uids of instances: %w", err)
+	}
+	return nil
+}
+
+// accountName is the name of the account with the given uid, "ten-0" and on.
+func accountName(uid int) string { return "ten-" + strconv.Itoa(uid-FirstUID) }
+
+// publish makes the account known to the machine, since systemd refuses a User=
+// that it cannot look up (https://systemd.io/USER_RECORD).
+func (a *accounts) publish(id tenant.ID, uid int, home string) error {
+	name := accountName(uid)
+	number := strconv.Itoa(uid)
+	if _, err := os.Lstat(filepath.Join(a.userdb, number+".user")); err == nil {
+		return nil
+	}
+	user, err := json.Marshal(map[string]any{
+		"userName": name, "uid": uid, "gid": uid, "disposition": "system", "locked": true,
+		"realName": "Tenement " + id.Service + "@" + id.Name, "homeDirectory": home, "shell": "/usr/sbin/nologin",
+	})
+	if err != nil {
+		return fmt.Errorf("publish account of %s: %w", id, err)
+	}
+	group, err := json.Marshal(map[string]any{"groupName": name, "gid": uid, "disposition": "system"})
+	if err != nil {
+		return fmt.Errorf("publish account of %s: %w", id, err)
+	}
+	if err := os.MkdirAll(a.userdb, 0o755); err != nil {
+		return fmt.Errorf("publish account of %s: %w", id, err)
+	}
+	// The links by number come last: with them the account is complete.
+	for _, file := range []struct {
+		ext  string
+		text []byte
+	}{{".group", group}, {".user", user}} {
+		if err := writeAtomically(filepath.Join(a.userdb, name+file.ext), file.text, 0o644); err != nil {
+			return fmt.Errorf("publish account of %s: %w", id, err)
+		}
+		err := os.Symlink(name+file.ext, filepath.Join(a.userdb, number+file.ext))
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("publish account of %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// withdraw removes the account's records; its uid stays the instance's.
+func (a *accounts) withdraw(id tenant.ID) error {
+	a.mu.Lock()
+	uid, ok := a.uids[id]
+	a.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	var errs []error
+	for _, base := range []string{strconv.Itoa(uid), accountName(uid)} {
+		for _, ext := range []string{".user", ".group"} {
+			if err := os.Remove(filepath.Join(a.userdb, base+ext)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// writeAtomically writes a file so that it has its old or its new content, whatever
+// happens.
+func writeAtomically(path string, text []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,205 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/units"
+)
+
+// Units is what Local needs of the service manager; dbusctl.Client has it.
+type Units interface {
+	StartTransient(ctx context.Context, main units.Unit, aux ...units.Unit) error
+	Stop(ctx context.Context, names ...string) error
+	ResetFailed(ctx context.Context, names ...string) error
+	List(ctx context.Context, patterns ...string) ([]units.UnitState, error)
+	Exit(ctx context.Context, service string) (units.Exit, error)
+}
+
+// Local does the keeper's work in this process, with its rights: as root against the
+// system's manager, or as a user against that user's own.
+type Local struct {
+	systemd  Units
+	hints    <-chan units.UnitState
+	host     units.Host
+	accounts *accounts // nil for a user's manager
+	log      *slog.Logger
+	events   chan units.Status
+}
+
+// Options is what a Local needs.
+type Options struct {
+	Units Units
+	// Hints are the manager's events; a zero one stands for all units.
+	Hints <-chan units.UnitState
+	// Host is what Probe found out.
+	Host units.Host
+	// StateDir holds what must survive a reboot; used as root only.
+	StateDir string
+	Log      *slog.Logger
+}
+
+// NewLocal makes a Local.
+func NewLocal(o Options) (*Local, error) {
+	l := &Local{systemd: o.Units, hints: o.Hints, host: o.Host, log: o.Log, events: make(chan units.Status)}
+	if !o.Host.User {
+		a, err := openAccounts(filepath.Join(o.StateDir, "uids.json"), userdbDir)
+		if err != nil {
+			return nil, err
+		}
+		l.accounts = a
+	}
+	return l, nil
+}
+
+// Events gives hints that an instance may have changed; a zero ID stands for all.
+func (l *Local) Events() <-chan units.Status { return l.events }
+
+// Run passes the manager's events on until ctx ends.
+func (l *Local) Run(ctx context.Context) error {
+	for {
+		var status units.Status
+		select {
+		case <-ctx.Done():
+			return nil
+		case unit := <-l.hints:
+			if unit.Name != "" {
+				id, ok := units.ParseName(unit.Name)
+				if !ok || filepath.Ext(unit.Name) != ".service" {
+					continue
+				}
+				status = units.Status{ID: id, Active: unit.Active}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case l.events <- status:
+		}
+	}
+}
+
+// Load makes the instance's account, directories and units. When it fails nothing of
+// it is left but the account's number.
+func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
+	account, owner, err := l.account(spec)
+	if err != nil {
+		return err
+	}
+	socket, service, err := l.host.Render(spec, account)
+	if err != nil {
+		return err
+	}
+	if err := l.makeDirs(spec, owner); err != nil {
+		return err
+	}
+	err = l.systemd.StartTransient(ctx, socket, service)
+	if errors.Is(err, units.ErrExists) {
+		// The name is still in use: it failed, or is from an earlier daemon.
+		if err := l.clear(ctx, spec.ID); err != nil {
+			return err
+		}
+		err = l.systemd.StartTransient(ctx, socket, service)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("create units of %s: %w", spec.ID, err), l.removeRuntime(spec.ID))
+	}
+	return nil
+}
+
+// clear makes the manager forget an instance's units.
+func (l *Local) clear(ctx context.Context, id tenant.ID) error {
+	socket, service := units.SocketName(id), units.ServiceName(id)
+	// The socket first, or it would start the service again.
+	for _, name := range []string{socket, service} {
+		if err := l.systemd.Stop(ctx, name); err != nil {
+			return fmt.Errorf("stop %s: %w", name, err)
+		}
+	}
+	if err := l.systemd.ResetFailed(ctx, socket, service); err != nil {
+		return fmt.Errorf("reset %s: %w", service, err)
+	}
+	return nil
+}
+
+// Unload stops the instance and makes the manager forget it. Its data stays.
+func (l *Local) Unload(ctx context.Context, id tenant.ID) error {
+	if err := l.clear(ctx, id); err != nil {
+		return err
+	}
+	return l.removeRuntime(id)
+}
+
+// removeRuntime removes what an instance has below /run.
+func (l *Local) removeRuntime(id tenant.ID) error {
+	err := os.RemoveAll(l.host.SocketDir(id))
+	if l.accounts != nil {
+		err = errors.Join(err, l.accounts.withdraw(id))
+	}
+	if err != nil {
+		return fmt.Errorf("tidy up after %s: %w", id, err)
+	}
+	return nil
+}
+
+// Stop stops the instance and returns when it has stopped.
+func (l *Local) Stop(ctx context.Context, id tenant.ID) error {
+	return l.systemd.Stop(ctx, units.ServiceName(id))
+}
+
+// Wipe removes the instance's data directory.
+func (l *Local) Wipe(_ context.Context, id tenant.ID) error {
+	return os.RemoveAll(filepath.Join(l.host.DataRoot, id.Service, id.Name))
+}
+
+// List tells of the named instances, or of all that are loaded.
+func (l *Local) List(ctx context.Context, ids ...tenant.ID) ([]units.Status, error) {
+	patterns := []string{units.Pattern}
+	if len(ids) > 0 {
+		// The names have no characters that a pattern would take for its own.
+		patterns = patterns[:0]
+		for _, id := range ids {
+			patterns = append(patterns, units.SocketName(id), units.ServiceName(id))
+		}
+	}
+	states, err := l.systemd.List(ctx, patterns...)
+	if err != nil {
+		return nil, err
+	}
+	list := gather(states)
+	if len(ids) == 1 && len(list) == 1 && list[0].Active == "failed" {
+		if list[0].Exit, err = l.systemd.Exit(ctx, units.ServiceName(ids[0])); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// gather puts the states of sockets and services together.
+func gather(states []units.UnitState) []units.Status {
+	index := map[tenant.ID]int{}
+	var list []units.Status
+	for _, s := range states {
+		id, ok := units.ParseName(s.Name)
+		if !ok || s.Load == "not-found" {
+			continue
+		}
+		i, ok := index[id]
+		if !ok {
+			i = len(list)
+			index[id] = i
+			list = append(list, units.Status{ID: id, Active: "inactive"})
+		}
+		if filepath.Ext(s.Name) == ".service" {
+			list[i].Active = s.Active
+		} else {
+			list[i].Doorbell = s.Active == "active"
+		}
+	}
+	return list
+}

@@ -1,0 +1,221 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/tenant"
+)
+
+// Acquire counts a request in and has the instance awake: it joins a wake or begins
+// one. release counts the request out and must be called exactly once, after the
+// response's body; it is nil beside an error. An unknown instance is a *tenant.Error
+// with CodeNotFound, unless its service creates instances on demand.
+func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, func(), error) {
+	select {
+	case <-m.ready:
+	case <-ctx.Done():
+		return nil, nil, leave(ctx, id)
+	}
+	inst, ok := m.lookup(id)
+	if !ok {
+		var err error
+		if inst, err = m.onDemand(ctx, id); err != nil {
+			return nil, nil, err
+		}
+	}
+	service, err := m.service("wake", id)
+	if err != nil {
+		return nil, nil, err
+	}
+	lease, err := m.join(ctx, inst, service)
+	if err != nil {
+		return nil, nil, err
+	}
+	return lease, lease.release, nil
+}
+
+// onDemand creates an instance that a request has asked for, where its service
+// allows that.
+func (m *Manager) onDemand(ctx context.Context, id tenant.ID) (*instance, error) {
+	service, ok := m.config.Load().Services[id.Service]
+	if !ok || !service.OnDemand {
+		return nil, notRegistered("wake", id)
+	}
+	inst, added, err := m.register(ctx, id, service.MaxInstances)
+	if added {
+		m.log.Info("created on demand", "instance", id)
+	}
+	return inst, err
+}
+
+// join counts the request in and waits until the instance is awake.
+func (m *Manager) join(ctx context.Context, inst *instance, service *config.Service) (*lease, error) {
+	inst.mu.Lock()
+	inst.requests++
+	inst.mu.Unlock()
+	woke, err := m.awaken(ctx, inst, false)
+	if err != nil {
+		m.countOut(inst, false)
+		return nil, err
+	}
+	return &lease{manager: m, inst: inst, service: service, woke: woke}, nil
+}
+
+// awaken waits until the instance is awake, waking it if need be. The timing is of
+// the wake that was waited for, nil if there was none. With force the brake is
+// released first. The caller has counted itself in.
+func (m *Manager) awaken(ctx context.Context, inst *instance, force bool) (*tenant.Wake, error) {
+	asked := time.Now()
+	for {
+		inst.mu.Lock()
+		if inst.removed {
+			inst.mu.Unlock()
+			return nil, notRegistered("wake", inst.id)
+		}
+		op := inst.op
+		if op == nil {
+			if inst.state == tenant.Awake {
+				inst.activeLocked(asked)
+				inst.mu.Unlock()
+				return nil, nil
+			}
+			if force {
+				inst.brake = brake{}
+				force = false
+			}
+			if err := m.brakedLocked(inst, asked); err != nil {
+				inst.mu.Unlock()
+				return nil, err
+			}
+			op = m.beginWakeLocked(inst, asked)
+		}
+		inst.mu.Unlock()
+		select {
+		case <-op.done:
+		case <-ctx.Done():
+			return nil, leave(ctx, inst.id)
+		}
+		if op.wake {
+			return op.woke, op.err
+		}
+	}
+}
+
+// brakedLocked is the answer to a request for an instance that must not be started
+// now, or nil.
+func (m *Manager) brakedLocked(inst *instance, now time.Time) error {
+	switch {
+	case inst.state == tenant.Dozing:
+		return nil
+	case inst.brake.spent:
+		return &tenant.Error{
+			Code: tenant.CodeFailed, Op: "wake", ID: inst.id,
+			Msg:  fmt.Sprintf("%s failed to start %d times: %s", inst.id, len(inst.brake.failures), inst.reason),
+			Hint: fmt.Sprintf("`ten logs %s` shows what it said; `ten restart %s` tries again", inst.id, inst.id),
+		}
+	case now.Before(inst.brake.until):
+		return &tenant.Error{
+			Code: tenant.CodeUnavailable, Op: "wake", ID: inst.id,
+			Msg:        fmt.Sprintf("%s failed to start: %s; the next try is in %v", inst.id, inst.reason, inst.brake.until.Sub(now).Round(100*time.Millisecond)),
+			Hint:       fmt.Sprintf("`ten logs %s` shows what it said; `ten restart %s` tries at once", inst.id, inst.id),
+			RetryAfter: inst.brake.until.Sub(now),
+		}
+	}
+	return nil
+}
+
+// leave is the error of a request whose client has gone.
+func leave(ctx context.Context, id tenant.ID) error {
+	return &tenant.Error{
+		Code: tenant.CodeUnavailable, Op: "wake", ID: id,
+		Msg: "the request ended before the instance was awake", Err: context.Cause(ctx),
+	}
+}
+
+// countOut ends a request or a stream.
+func (m *Manager) countOut(inst *instance, stream bool) {
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if stream {
+		inst.streams--
+		return
+	}
+	inst.requests--
+	if inst.requests == 0 {
+		inst.dropSpareLocked()
+	}
+	inst.activeLocked(time.Now())
+}
+
+// lease is one request's hold on an instance. It implements tenant.Endpoint.
+type lease struct {
+	manager *Manager
+	inst    *instance
+	service *config.Service
+	woke    *tenant.Wake
+
+	mu       sync.Mutex
+	stream   bool
+	released bool
+}
+
+func (l *lease) Dial(ctx context.Context) (net.Conn, error) {
+	return l.manager.dial(ctx, l.inst)
+}
+
+func (l *lease) Generation() uint64 {
+	l.inst.mu.Lock()
+	defer l.inst.mu.Unlock()
+	return l.inst.generation
+}
+
+func (l *lease) Woke() *tenant.Wake { return l.woke }
+
+func (l *lease) RequestTimeout() time.Duration { return l.service.RequestTimeout }
+
+func (l *lease) KeepAlive() bool { return l.service.KeepAlive }
+
+// Stream turns the request into a stream; see tenant.Endpoint.
+func (l *lease) Stream() (touch func(context.Context) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.stream && !l.released {
+		l.stream = true
+		l.inst.mu.Lock()
+		l.inst.requests--
+		l.inst.streams++
+		l.inst.activeLocked(time.Now())
+		l.inst.mu.Unlock()
+	}
+	return l.touch
+}
+
+// touch notes a stream's traffic. A dozing instance is woken; one that has ended
+// since is not started for it, since its connection is gone.
+func (l *lease) touch(ctx context.Context) error {
+	inst := l.inst
+	inst.mu.Lock()
+	inst.activeLocked(time.Now())
+	dozing := inst.state == tenant.Dozing
+	inst.mu.Unlock()
+	if !dozing {
+		return nil
+	}
+	_, err := l.manager.awaken(ctx, inst, false)
+	return err
+}
+
+func (l *lease) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released {
+		return
+	}
+	l.released = true
+	l.manager.countOut(l.inst, l.stream)
+}

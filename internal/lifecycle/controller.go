@@ -1,0 +1,48 @@
+package lifecycle
+
+import (
+	"context"
+	"net"
+
+	"tenement.dev/internal/ingress"
+	"tenement.dev/internal/registry"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/units"
+)
+
+// Controller is everything that needs privilege. Each method is idempotent: loading
+// what is loaded, stopping what is stopped and unloading what is unknown are no
+// errors. A promise of the spec that the machine cannot keep is a *tenant.Error with
+// CodeUnsupported, and then nothing is left behind.
+type Controller interface {
+	// Load makes the instance's units known to the service manager and its doorbell
+	// answer. It does not start the instance.
+	Load(ctx context.Context, spec tenant.Spec) error
+	// Unload stops the instance if it runs and makes the manager forget its units.
+	Unload(ctx context.Context, id tenant.ID) error
+	// Stop stops the instance and returns when it has stopped; its doorbell stays.
+	Stop(ctx context.Context, id tenant.ID) error
+	// Wipe removes the data directory of an instance that is not running.
+	Wipe(ctx context.Context, id tenant.ID) error
+	// List tells of the named instances, or of all that the manager knows. Unknown
+	// ones are left out.
+	List(ctx context.Context, ids ...tenant.ID) ([]units.Status, error)
+	// Events gives hints that an instance may have changed; a zero ID stands for
+	// all. The latest hint of each instance is never lost.
+	Events() <-chan units.Status
+}
+
+// Doorbell reaches the first process of an instance; see package ingress.
+type Doorbell interface {
+	Connect(ctx context.Context) (net.Conn, ingress.Answer, error)
+	Do(ctx context.Context, verb ingress.Verb) (ingress.Answer, error)
+}
+
+// Store remembers which instances there are.
+type Store interface {
+	Instances(ctx context.Context) ([]registry.Instance, error)
+	Add(ctx context.Context, i registry.Instance) (added bool, err error)
+	Remove(ctx context.Context, id tenant.ID) error
+	SetPort(ctx context.Context, id tenant.ID, port int) error
+	SaveActivity(ctx context.Context, list []registry.Instance) error
+}

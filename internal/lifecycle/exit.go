@@ -1,0 +1,32 @@
+package lifecycle
+
+import (
+	"fmt"
+
+	"tenement.dev/units"
+)
+
+// stepFailures says what the exit statuses mean with which systemd itself ends a
+// service that it could not execute (systemd.exec(5), "Process Exit Codes").
+var stepFailures = map[int32]string{
+	200: "CHDIR: its user cannot enter the working directory",
+	203: "EXEC: its user cannot execute ten-init",
+	217: "USER: its user is not known; is nss-systemd in /etc/nsswitch.conf?",
+	219: "CGROUP: its cgroup could not be set up",
+	226: "NAMESPACE: its mounts or namespaces could not be set up",
+	228: "SECCOMP: its system call filter could not be set up",
+}
+
+// describeExit says how a unit ended, as `systemctl status` does.
+func describeExit(e units.Exit) string {
+	switch {
+	case e.Code == 1 && stepFailures[e.Status] != "":
+		return fmt.Sprintf("status %d/%s", e.Status, stepFailures[e.Status])
+	case e.Code == 1:
+		return fmt.Sprintf("status %d", e.Status)
+	case e.Code == 2 || e.Code == 3:
+		return fmt.Sprintf("signal %d", e.Status)
+	default:
+		return "result " + e.Result
+	}
+}

@@ -1,0 +1,101 @@
+package lifecycletest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"tenement.dev/internal/ingress"
+)
+
+// App is how an instance's process behaves. The zero value starts, answers and ends
+// at once.
+type App struct {
+	// Boot is the time from the start of the unit to ten-init's first instruction; at
+	// least a millisecond, as nothing starts in no time.
+	Boot time.Duration
+	// Ready is the time from there to the first accepted connection.
+	Ready time.Duration
+	// Serve is the time that an answer to a request takes.
+	Serve time.Duration
+	// Freeze is the time that a doze takes.
+	Freeze time.Duration
+	// Stop is the time from SIGTERM to the end.
+	Stop time.Duration
+
+	// UnitFails: systemd cannot start the unit; nobody answers the doorbell.
+	UnitFails bool
+	// Refusal: ten-init refuses all calls with it when Ready is over, and the unit
+	// fails.
+	Refusal *ingress.Refusal
+	// NeverReady: the app accepts no connection; it ends at the startup timeout.
+	NeverReady bool
+	// Mute: ten-init takes calls and never answers.
+	Mute bool
+	// CannotFreeze: ten-init refuses to doze.
+	CannotFreeze bool
+	// StopFails: the unit has failed after a stop, as with an app that had to be killed.
+	StopFails bool
+	// Unhealthy: every request is answered with 500.
+	Unhealthy bool
+}
+
+// serve answers HTTP requests on the app's side of a connection, with the number of
+// the run as body, until the run ends.
+func (s *Systemd) serve(r *run, conn net.Conn) {
+	defer conn.Close()
+	stop := context.AfterFunc(r.ctx, func() { conn.Close() })
+	defer stop()
+	in := bufio.NewReader(conn)
+	for {
+		if _, err := http.ReadRequest(in); err != nil {
+			return
+		}
+		if !pause(r.ctx, r.app.Serve) || !s.awaitThaw(r) {
+			return
+		}
+		status := http.StatusOK
+		if r.app.Unhealthy {
+			status = http.StatusInternalServerError
+		}
+		body := fmt.Sprint(r.number)
+		if _, err := fmt.Fprintf(conn, "HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body); err != nil {
+			return
+		}
+	}
+}
+
+// awaitThaw waits while the run is frozen; false if it ended.
+func (s *Systemd) awaitThaw(r *run) bool {
+	for {
+		s.mu.Lock()
+		thawed := r.thawed
+		s.mu.Unlock()
+		if thawed == nil {
+			return r.ctx.Err() == nil
+		}
+		select {
+		case <-thawed:
+		case <-r.ctx.Done():
+			return false
+		}
+	}
+}
+
+// pause waits for d; false if ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,356 @@
+package lifecycletest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"tenement.dev/internal/ingress"
+	"tenement.dev/internal/lifecycle"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/units"
+)
+
+// run is one life of an instance's process.
+type run struct {
+	number int
+	app    App
+	// ctx ends with the run; kill ends it.
+	ctx  context.Context
+	kill context.CancelFunc
+	// term is closed by SIGTERM, ended when the unit is down.
+	term, ended chan struct{}
+	termed      bool
+
+	accepting       bool // ten-init takes calls
+	running         bool // the app is ready
+	refusal         *ingress.Refusal
+	initAt, readyAt int64
+	waiting         []*call       // taken and not answered
+	thawed          chan struct{} // not nil while frozen; closed by a thaw
+}
+
+// call is one ring of a doorbell.
+type call struct {
+	verb ingress.Verb
+	done chan struct{}
+	left bool // the caller has gone
+
+	answer ingress.Answer
+	conn   net.Conn
+	err    error
+}
+
+func (c *call) end(a ingress.Answer, err error) {
+	c.answer, c.err = a, err
+	close(c.done)
+}
+
+// hangUpLocked ends all rings that wait in the backlog.
+func (u *unit) hangUpLocked() {
+	for _, c := range u.backlog {
+		c.end(ingress.Answer{}, fmt.Errorf("%s: %w", c.verb, ingress.ErrHungUp))
+	}
+	u.backlog = nil
+}
+
+func (s *Systemd) setLocked(u *unit, active string) {
+	u.active = active
+	s.hints.put(units.Status{ID: u.spec.ID, Active: active})
+}
+
+// startLocked starts the unit, which must not run.
+func (s *Systemd) startLocked(u *unit) {
+	id := u.spec.ID
+	s.runs[id]++
+	app, ok := s.apps[id]
+	if !ok {
+		app = s.standard
+	}
+	r := &run{number: s.runs[id], app: app, term: make(chan struct{}), ended: make(chan struct{})}
+	r.ctx, r.kill = context.WithCancel(context.Background())
+	u.run, u.exit = r, units.Exit{}
+	s.setLocked(u, "activating")
+	s.wg.Go(func() {
+		exit := s.live(u, r)
+		s.endRun(u, r, exit)
+	})
+}
+
+// termLocked sends SIGTERM.
+func (s *Systemd) termLocked(u *unit) {
+	r := u.run
+	if r.termed {
+		return
+	}
+	r.termed = true
+	close(r.term)
+	s.signalLocked(u, "term")
+	s.setLocked(u, "deactivating")
+	s.refuseLocked(r, &ingress.Refusal{Class: ingress.ClassGone, Text: "the app is stopping"})
+	r.thawLocked()
+}
+
+func (s *Systemd) signalLocked(u *unit, what string) {
+	if s.onSignal != nil {
+		s.onSignal(u.spec.ID, what)
+	}
+}
+
+// live is the process from its start to its end.
+func (s *Systemd) live(u *unit, r *run) units.Exit {
+	if !r.pass(max(r.app.Boot, time.Millisecond)) {
+		return s.die(r)
+	}
+	if r.app.UnitFails {
+		return units.Exit{Result: "exit-code", Code: 1, Status: 203}
+	}
+	s.mu.Lock()
+	r.initAt = ingress.Monotonic()
+	r.accepting = !r.termed
+	s.takeLocked(u)
+	port := u.spec.Port
+	taken := s.taken[port]
+	s.mu.Unlock()
+	if taken {
+		return s.fail(r, &ingress.Refusal{Class: ingress.ClassPortTaken, Text: fmt.Sprintf("port %d is in use by another process", port)})
+	}
+	if r.app.Refusal != nil {
+		if !r.pass(r.app.Ready) {
+			return s.die(r)
+		}
+		return s.fail(r, r.app.Refusal)
+	}
+	ready := r.app.Ready
+	timeout := r.app.NeverReady || ready > u.spec.StartupTimeout
+	if timeout {
+		ready = u.spec.StartupTimeout
+	}
+	if !r.pass(ready) {
+		return s.die(r)
+	}
+	s.mu.Lock()
+	if timeout {
+		s.refuseLocked(r, &ingress.Refusal{Class: ingress.ClassTimeout, Text: "the app accepted no connection"})
+		s.mu.Unlock()
+		r.pass(r.app.Stop)
+		return units.Exit{Result: "exit-code", Code: 1, Status: 124}
+	}
+	if !r.termed {
+		r.running, r.readyAt = true, ingress.Monotonic()
+		s.setLocked(u, "active")
+		waiting := r.waiting
+		r.waiting = nil
+		for _, c := range waiting {
+			s.handleLocked(u, c)
+		}
+	}
+	s.mu.Unlock()
+	select {
+	case <-r.term:
+	case <-r.ctx.Done():
+	}
+	return s.die(r)
+}
+
+// pass waits for d; false if a signal came first.
+func (r *run) pass(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.term:
+	case <-r.ctx.Done():
+	}
+	return false
+}
+
+// die is the end after a signal.
+func (s *Systemd) die(r *run) units.Exit {
+	select {
+	case <-r.term:
+		pause(r.ctx, r.app.Stop)
+		if r.app.StopFails {
+			return units.Exit{Result: "exit-code", Code: 1, Status: 137}
+		}
+		return units.Exit{Result: "success"}
+	default:
+		return units.Exit{Result: "signal", Code: 2, Status: 9}
+	}
+}
+
+// fail is the end of a start that went wrong.
+func (s *Systemd) fail(r *run, refusal *ingress.Refusal) units.Exit {
+	s.mu.Lock()
+	s.refuseLocked(r, refusal)
+	s.mu.Unlock()
+	r.pass(time.Millisecond) // ten-init exits a moment after it has answered
+	return units.Exit{Result: "exit-code", Code: 1, Status: 1}
+}
+
+// refuseLocked ends the waiting of all callers; there will be no more.
+func (s *Systemd) refuseLocked(r *run, refusal *ingress.Refusal) {
+	r.accepting, r.running, r.refusal = false, false, refusal
+	for _, c := range r.waiting {
+		if r.app.Mute {
+			c.end(ingress.Answer{}, fmt.Errorf("%s: %w", c.verb, ingress.ErrHungUp))
+			continue
+		}
+		c.end(ingress.Answer{}, fmt.Errorf("%s: %w", c.verb, refusal))
+	}
+	r.waiting = nil
+}
+
+func (s *Systemd) endRun(u *unit, r *run, exit units.Exit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.kill()
+	s.refuseLocked(r, &ingress.Refusal{Class: ingress.ClassGone, Text: "the app has ended"})
+	r.thawLocked()
+	u.run, u.exit = nil, exit
+	if exit.Result == "success" {
+		s.setLocked(u, "inactive")
+	} else {
+		s.setLocked(u, "failed")
+	}
+	close(r.ended)
+	if u.doorbell && len(u.backlog) > 0 {
+		s.startLocked(u)
+	}
+}
+
+// takeLocked has ten-init take what waits in the backlog.
+func (s *Systemd) takeLocked(u *unit) {
+	if u.run == nil || !u.run.accepting {
+		return
+	}
+	backlog := u.backlog
+	u.backlog = nil
+	for _, c := range backlog {
+		s.handleLocked(u, c)
+	}
+}
+
+func (s *Systemd) handleLocked(u *unit, c *call) {
+	r := u.run
+	switch {
+	case c.left:
+		c.end(ingress.Answer{}, ingress.ErrHungUp)
+	case r.app.Mute:
+		r.waiting = append(r.waiting, c)
+	case c.verb == ingress.Status:
+		c.end(r.answer(r.thawed != nil), nil)
+	case c.verb == ingress.Doze:
+		s.dozeLocked(u, c)
+	case !r.running:
+		r.waiting = append(r.waiting, c)
+	default:
+		dozed := r.thawLocked()
+		if c.verb == ingress.Connect {
+			near, far := net.Pipe()
+			c.conn = near
+			s.wg.Go(func() { s.serve(r, far) })
+		}
+		c.end(r.answer(dozed), nil)
+	}
+}
+
+func (r *run) answer(dozing bool) ingress.Answer {
+	return ingress.Answer{InitAt: r.initAt, ReadyAt: r.readyAt, Dozing: dozing}
+}
+
+func (r *run) thawLocked() bool {
+	if r.thawed == nil {
+		return false
+	}
+	close(r.thawed)
+	r.thawed = nil
+	return true
+}
+
+func (s *Systemd) dozeLocked(u *unit, c *call) {
+	r := u.run
+	switch {
+	case r.app.CannotFreeze:
+		c.end(ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassUnsupported, Text: "cannot freeze"})
+		return
+	case !r.running:
+		c.end(ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassGone, Text: "the app is not running"})
+		return
+	}
+	s.wg.Go(func() {
+		alive := pause(r.ctx, r.app.Freeze)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !alive || !r.running {
+			c.end(ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassGone, Text: "the app is not running"})
+			return
+		}
+		if r.thawed == nil {
+			r.thawed = make(chan struct{})
+			s.signalLocked(u, "freeze")
+		}
+		c.end(r.answer(true), nil)
+	})
+}
+
+// Doorbell gives an instance's doorbell.
+func (s *Systemd) Doorbell(id tenant.ID) lifecycle.Doorbell { return doorbell{s, id} }
+
+type doorbell struct {
+	s  *Systemd
+	id tenant.ID
+}
+
+// Connect implements lifecycle.Doorbell.
+func (d doorbell) Connect(ctx context.Context) (net.Conn, ingress.Answer, error) {
+	c, err := d.ring(ctx, ingress.Connect)
+	if err != nil {
+		return nil, ingress.Answer{}, err
+	}
+	return c.conn, c.answer, nil
+}
+
+// Do implements lifecycle.Doorbell.
+func (d doorbell) Do(ctx context.Context, verb ingress.Verb) (ingress.Answer, error) {
+	c, err := d.ring(ctx, verb)
+	if err != nil {
+		return ingress.Answer{}, err
+	}
+	return c.answer, nil
+}
+
+func (d doorbell) ring(ctx context.Context, verb ingress.Verb) (*call, error) {
+	s := d.s
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("ring doorbell: %w", context.Cause(ctx))
+	}
+	s.mu.Lock()
+	u := s.units[d.id]
+	if u == nil || !u.doorbell {
+		s.mu.Unlock()
+		return nil, fmt.Errorf("%w of %s", ingress.ErrNoDoorbell, d.id)
+	}
+	c := &call{verb: verb, done: make(chan struct{})}
+	u.backlog = append(u.backlog, c)
+	if u.run == nil {
+		s.startLocked(u)
+	} else {
+		s.takeLocked(u)
+	}
+	s.mu.Unlock()
+	select {
+	case <-c.done:
+		return c, c.err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.left = true
+	if c.conn != nil {
+		c.conn.Close()
+	}
+	return nil, fmt.Errorf("%s: %w", verb, context.Cause(ctx))
+}

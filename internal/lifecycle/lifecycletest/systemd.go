@@ -1,0 +1,342 @@
+package lifecycletest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"tenement.dev/internal/ingress"
+	"tenement.dev/internal/lifecycle"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/units"
+)
+
+// Systemd is an in-memory service manager. It implements lifecycle.Controller.
+type Systemd struct {
+	hints hints
+	wg    sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows and all units and runs
+	units    map[tenant.ID]*unit
+	apps     map[tenant.ID]App
+	standard App
+	runs     map[tenant.ID]int
+	wiped    map[tenant.ID]int
+	taken    map[int]bool
+	faults   map[string][]fault
+	latency  func(op string) time.Duration
+	onSignal func(tenant.ID, string)
+}
+
+// unit is a loaded socket and service.
+type unit struct {
+	spec     tenant.Spec
+	doorbell bool
+	active   string
+	exit     units.Exit
+	run      *run    // nil while nothing runs
+	backlog  []*call // rings that no run has taken
+}
+
+// fault is what one call of an operation shall do instead of its work.
+type fault struct {
+	err  error
+	hang bool // until its context ends
+}
+
+// New makes a service manager that knows no unit.
+func New() *Systemd {
+	return &Systemd{
+		hints:   newHints(),
+		units:   map[tenant.ID]*unit{},
+		apps:    map[tenant.ID]App{},
+		runs:    map[tenant.ID]int{},
+		wiped:   map[tenant.ID]int{},
+		taken:   map[int]bool{},
+		faults:  map[string][]fault{},
+		latency: func(string) time.Duration { return 0 },
+	}
+}
+
+// Run delivers hints until ctx ends. Then it kills everything that runs and waits for
+// its end.
+func (s *Systemd) Run(ctx context.Context) error {
+	s.hints.pump(ctx)
+	s.mu.Lock()
+	for _, u := range s.units {
+		u.doorbell = false
+		u.hangUpLocked()
+		if u.run != nil {
+			u.run.kill()
+		}
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+	return nil
+}
+
+// SetApp says how an instance's next run behaves; the zero ID stands for all that
+// have no App of their own.
+func (s *Systemd) SetApp(id tenant.ID, app App) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id.IsZero() {
+		s.standard = app
+		return
+	}
+	s.apps[id] = app
+}
+
+// Fail has the next call of an operation ("load", "unload", "stop", "wipe", "list")
+// return err.
+func (s *Systemd) Fail(op string, err error) { s.addFault(op, fault{err: err}) }
+
+// Hang has the next call of an operation wait until its context ends.
+func (s *Systemd) Hang(op string) { s.addFault(op, fault{hang: true}) }
+
+func (s *Systemd) addFault(op string, f fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults[op] = append(s.faults[op], f)
+}
+
+// SetLatency has each operation take as long as f says; "hint" is how late hints are.
+func (s *Systemd) SetLatency(f func(op string) time.Duration) {
+	s.mu.Lock()
+	s.latency = f
+	s.mu.Unlock()
+	s.hints.setLatency(func() time.Duration { return f("hint") })
+}
+
+// OnSignal has f called when a run gets "term" or "freeze", under the manager's lock.
+func (s *Systemd) OnSignal(f func(id tenant.ID, what string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onSignal = f
+}
+
+// TakePort has something else listen on a port: runs that want it are refused.
+func (s *Systemd) TakePort(port int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken[port] = true
+}
+
+// Hint sends a hint, true or not.
+func (s *Systemd) Hint(status units.Status) { s.hints.put(status) }
+
+// Starts is how often an instance's unit was started.
+func (s *Systemd) Starts(id tenant.ID) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runs[id]
+}
+
+// Wipes is how often an instance's data was removed.
+func (s *Systemd) Wipes(id tenant.ID) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wiped[id]
+}
+
+// Doorbells counts the doorbells that answer.
+func (s *Systemd) Doorbells() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, u := range s.units {
+		if u.doorbell {
+			n++
+		}
+	}
+	return n
+}
+
+// Active is an instance's ActiveState, with "frozen" for a dozing one; "" where it is
+// not loaded.
+func (s *Systemd) Active(id tenant.ID) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.units[id]
+	switch {
+	case u == nil:
+		return ""
+	case u.run != nil && u.run.thawed != nil:
+		return "frozen"
+	}
+	return u.active
+}
+
+// Spec is what an instance was loaded with last.
+func (s *Systemd) Spec(id tenant.ID) tenant.Spec {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.units[id]; u != nil {
+		return u.spec
+	}
+	return tenant.Spec{}
+}
+
+// Crash has an instance's processes die.
+func (s *Systemd) Crash(id tenant.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.units[id]; u != nil && u.run != nil {
+		s.refuseLocked(u.run, &ingress.Refusal{Class: ingress.ClassGone, Text: "signal 9"})
+		u.run.kill()
+	}
+}
+
+// Start starts a loaded instance, as `systemctl start` does.
+func (s *Systemd) Start(id tenant.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.units[id]; u != nil && u.run == nil {
+		s.startLocked(u)
+	}
+}
+
+// DropDoorbell stops an instance's socket unit, as `systemctl stop` does.
+func (s *Systemd) DropDoorbell(id tenant.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.units[id]; u != nil {
+		u.doorbell = false
+		u.hangUpLocked()
+	}
+}
+
+// StopUnit begins to stop an instance's service, as `systemctl stop --no-block` does.
+func (s *Systemd) StopUnit(id tenant.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.units[id]; u != nil && u.run != nil {
+		s.termLocked(u)
+	}
+}
+
+// enter is the beginning of each operation.
+func (s *Systemd) enter(ctx context.Context, op string) error {
+	s.mu.Lock()
+	var f fault
+	if list := s.faults[op]; len(list) > 0 {
+		f, s.faults[op] = list[0], list[1:]
+	}
+	latency := s.latency(op)
+	s.mu.Unlock()
+	if !pause(ctx, latency) {
+		return context.Cause(ctx)
+	}
+	if f.hang {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	return f.err
+}
+
+// Load implements lifecycle.Controller.
+func (s *Systemd) Load(ctx context.Context, spec tenant.Spec) error {
+	if err := s.enter(ctx, "load"); err != nil {
+		return err
+	}
+	if err := s.unload(ctx, spec.ID); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.units[spec.ID] = &unit{spec: spec, doorbell: true, active: "inactive"}
+	return nil
+}
+
+// Unload implements lifecycle.Controller.
+func (s *Systemd) Unload(ctx context.Context, id tenant.ID) error {
+	if err := s.enter(ctx, "unload"); err != nil {
+		return err
+	}
+	return s.unload(ctx, id)
+}
+
+func (s *Systemd) unload(ctx context.Context, id tenant.ID) error {
+	s.DropDoorbell(id)
+	if err := s.stop(ctx, id); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.units, id)
+	return nil
+}
+
+// Stop implements lifecycle.Controller.
+func (s *Systemd) Stop(ctx context.Context, id tenant.ID) error {
+	if err := s.enter(ctx, "stop"); err != nil {
+		return err
+	}
+	return s.stop(ctx, id)
+}
+
+func (s *Systemd) stop(ctx context.Context, id tenant.ID) error {
+	s.mu.Lock()
+	u := s.units[id]
+	var ended <-chan struct{}
+	if u != nil && u.run != nil {
+		s.termLocked(u)
+		ended = u.run.ended
+	}
+	s.mu.Unlock()
+	if ended != nil {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u != nil && u.active == "failed" { // ResetFailedUnit
+		u.active, u.exit = "inactive", units.Exit{}
+	}
+	return nil
+}
+
+// Wipe implements lifecycle.Controller.
+func (s *Systemd) Wipe(ctx context.Context, id tenant.ID) error {
+	if err := s.enter(ctx, "wipe"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wiped[id]++
+	return nil
+}
+
+// List implements lifecycle.Controller.
+func (s *Systemd) List(ctx context.Context, ids ...tenant.ID) ([]units.Status, error) {
+	if err := s.enter(ctx, "list"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(ids) == 0 {
+		ids = slices.SortedFunc(maps.Keys(s.units), func(a, b tenant.ID) int { return strings.Compare(a.String(), b.String()) })
+	}
+	var list []units.Status
+	for _, id := range ids {
+		if u := s.units[id]; u != nil {
+			status := units.Status{ID: id, Doorbell: u.doorbell, Active: u.active}
+			if len(ids) == 1 {
+				status.Exit = u.exit
+			}
+			list = append(list, status)
+		}
+	}
+	return list, nil
+}
+
+// Events implements lifecycle.Controller.
+func (s *Systemd) Events() <-chan units.Status { return s.hints.out }
+
+var _ lifecycle.Controller = (*Systemd)(nil)

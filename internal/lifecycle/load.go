@@ -1,0 +1,141 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/tenant"
+)
+
+// privatePort is the port of instances with a network of their own, where nobody
+// else wants it.
+const privatePort = 8080
+
+// load makes the service manager know the instance as cfg has it, if it does not.
+// Only the instance's operation may call it.
+func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) error {
+	port, err := m.takePort(ctx, inst, cfg)
+	if err != nil {
+		return err
+	}
+	spec, err := cfg.Spec(inst.id, config.Placement{Port: port, SocketDir: m.socketDir(inst.id)})
+	if err != nil {
+		return err
+	}
+	fingerprint := spec.Fingerprint()
+	inst.mu.Lock()
+	loaded, same := inst.loaded, inst.fingerprint == fingerprint
+	inst.mu.Unlock()
+	if loaded && same {
+		return nil
+	}
+	if loaded {
+		if err := m.controller.Unload(ctx, inst.id); err != nil {
+			return fmt.Errorf("unload %s: %w", inst.id, err)
+		}
+	}
+	err = m.controller.Load(ctx, spec)
+	inst.mu.Lock()
+	inst.loaded = err == nil
+	inst.fingerprint = fingerprint
+	inst.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("load %s: %w", inst.id, err)
+	}
+	return nil
+}
+
+// unload makes the service manager forget the instance, and gives its port back.
+// Only the instance's operation may call it.
+func (m *Manager) unload(ctx context.Context, inst *instance) error {
+	if err := m.controller.Unload(ctx, inst.id); err != nil {
+		return fmt.Errorf("unload %s: %w", inst.id, err)
+	}
+	inst.mu.Lock()
+	inst.loaded, inst.fingerprint = false, ""
+	port := inst.port
+	inst.port = 0
+	inst.mu.Unlock()
+	m.mu.Lock()
+	m.sleepers.remove(inst)
+	if m.ports[port] == inst.id {
+		delete(m.ports, port)
+	}
+	m.mu.Unlock()
+	if port == 0 {
+		return nil
+	}
+	if err := m.store.SetPort(ctx, inst.id, 0); err != nil {
+		return fmt.Errorf("give back port of %s: %w", inst.id, err)
+	}
+	return nil
+}
+
+// takePort gives the port for the instance to listen on, 0 where it needs none, and
+// remembers it.
+func (m *Manager) takePort(ctx context.Context, inst *instance, cfg *config.Config) (int, error) {
+	service, ok := cfg.Services[inst.id.Service]
+	if !ok || service.Listen != tenant.ListenPort {
+		return 0, nil
+	}
+	if service.Network == tenant.NetworkPrivate {
+		return privatePort, nil
+	}
+	inst.mu.Lock()
+	port := inst.port
+	inst.mu.Unlock()
+	if port != 0 {
+		return port, nil
+	}
+	port, err := m.freePort(inst.id, cfg.Settings)
+	if err != nil {
+		return 0, err
+	}
+	if err := m.store.SetPort(ctx, inst.id, port); err != nil {
+		m.mu.Lock()
+		delete(m.ports, port)
+		m.mu.Unlock()
+		return 0, fmt.Errorf("take port for %s: %w", inst.id, err)
+	}
+	inst.mu.Lock()
+	inst.port = port
+	inst.mu.Unlock()
+	return port, nil
+}
+
+// freePort reserves a port that no instance has and nobody listens on. It goes round
+// the range, so that a port which turned out to be taken is not tried again next.
+func (m *Manager) freePort(id tenant.ID, s config.Settings) (int, error) {
+	size := s.PortMax - s.PortMin + 1
+	for range size {
+		m.mu.Lock()
+		if m.nextPort < s.PortMin || m.nextPort > s.PortMax {
+			m.nextPort = s.PortMin
+		}
+		port := m.nextPort
+		m.nextPort++
+		_, taken := m.ports[port]
+		if !taken {
+			m.ports[port] = id
+		}
+		m.mu.Unlock()
+		if taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			l.Close()
+			return port, nil
+		}
+		m.mu.Lock()
+		delete(m.ports, port)
+		m.mu.Unlock()
+	}
+	return 0, &tenant.Error{
+		Code: tenant.CodeLimit, Op: "take port", ID: id,
+		Msg:  fmt.Sprintf("all %d ports from %d to %d are in use", size, s.PortMin, s.PortMax),
+		Hint: `widen port_range, or use listen = "unix" or network = "private", which need none`,
+	}
+}

@@ -1,0 +1,287 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/registry"
+	"tenement.dev/internal/tenant"
+)
+
+// Options is what a Manager needs.
+type Options struct {
+	Config     *config.Config
+	Controller Controller
+	Store      Store
+	// Doorbell gives an instance's doorbell.
+	Doorbell func(tenant.ID) Doorbell
+	// SocketDir gives the directory for an instance's own socket.
+	SocketDir func(tenant.ID) string
+	// Resting is called before an instance dozes or stops, without a lock held:
+	// connections that nobody uses should be closed then. It may be nil.
+	Resting func(tenant.ID)
+	Log     *slog.Logger
+}
+
+// Manager is the life of all instances. Make one with New; it works while Run runs.
+type Manager struct {
+	controller Controller
+	store      Store
+	doorbell   func(tenant.ID) Doorbell
+	socketDir  func(tenant.ID) string
+	resting    func(tenant.ID)
+	log        *slog.Logger
+	config     atomic.Pointer[config.Config]
+
+	// ctx is Run's own context, for work that belongs to an instance and not to a
+	// request; set before ready is closed.
+	ctx   context.Context
+	ready chan struct{}
+	tasks taskGroup
+
+	// mu guards what follows.
+	mu        sync.RWMutex
+	instances map[tenant.ID]*instance
+	counts    map[string]int // instances by service
+	ports     map[int]tenant.ID
+	nextPort  int
+	sleepers  sleepers
+	// waking has those whose wake wants to know of hints.
+	waking map[tenant.ID]*hints
+}
+
+// New makes a Manager that knows no instance yet.
+func New(o Options) *Manager {
+	m := &Manager{
+		controller: o.Controller,
+		store:      o.Store,
+		doorbell:   o.Doorbell,
+		socketDir:  o.SocketDir,
+		resting:    o.Resting,
+		log:        o.Log,
+		ready:      make(chan struct{}),
+		instances:  map[tenant.ID]*instance{},
+		counts:     map[string]int{},
+		ports:      map[int]tenant.ID{},
+		sleepers:   newSleepers(),
+		waking:     map[tenant.ID]*hints{},
+	}
+	if m.resting == nil {
+		m.resting = func(tenant.ID) {}
+	}
+	m.config.Store(o.Config)
+	return m
+}
+
+// saveInterval is how often activity is written to the registry, and
+// reconcileInterval how often everything is compared with the service manager.
+const (
+	saveInterval      = 30 * time.Second
+	reconcileInterval = 30 * time.Second
+)
+
+// Run reads the registry, adopts what runs already, and works until ctx ends.
+// Instances go on running after it.
+func (m *Manager) Run(ctx context.Context) error {
+	m.ctx = ctx
+	if err := m.recover(ctx); err != nil {
+		return err
+	}
+	close(m.ready)
+	m.startConfigured()
+
+	reconcile := time.NewTicker(reconcileInterval)
+	defer reconcile.Stop()
+	save := time.NewTicker(saveInterval)
+	defer save.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			m.tasks.close()
+			// The context is over, but what was counted shall not be lost.
+			m.save(context.WithoutCancel(ctx))
+			return nil
+		case hint := <-m.controller.Events():
+			if hint.ID.IsZero() {
+				m.reconcile(ctx)
+			} else {
+				m.hint(hint)
+			}
+		case <-reconcile.C:
+			m.reconcile(ctx)
+		case <-save.C:
+			m.save(ctx)
+		}
+	}
+}
+
+// Ready is closed when Run has adopted what was running and requests are served
+// without waiting for that.
+func (m *Manager) Ready() <-chan struct{} { return m.ready }
+
+// SetConfig makes cfg the configuration. Running instances go on as they are and get
+// the new one with their next start.
+func (m *Manager) SetConfig(cfg *config.Config) {
+	m.config.Store(cfg)
+	for _, inst := range m.all() {
+		inst.mu.Lock()
+		if inst.state == tenant.Awake || inst.state == tenant.Dozing {
+			m.watchIdleLocked(inst)
+		}
+		inst.mu.Unlock()
+	}
+}
+
+// Config is the present configuration.
+func (m *Manager) Config() *config.Config { return m.config.Load() }
+
+// service gives the configuration of a service, or a *tenant.Error that says which
+// ones there are.
+func (m *Manager) service(op string, id tenant.ID) (*config.Service, error) {
+	cfg := m.config.Load()
+	if s, ok := cfg.Services[id.Service]; ok {
+		return s, nil
+	}
+	names := make([]string, 0, len(cfg.Services))
+	for name := range cfg.Services {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return nil, &tenant.Error{
+		Code: tenant.CodeNotFound, Op: op, ID: id,
+		Msg:  fmt.Sprintf("there is no service %q", id.Service),
+		Hint: fmt.Sprintf("%s has: %s", cfg.Path, strings.Join(names, ", ")),
+	}
+}
+
+// lookup gives a registered instance.
+func (m *Manager) lookup(id tenant.ID) (*instance, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	inst, ok := m.instances[id]
+	return inst, ok
+}
+
+// all gives every registered instance, sorted by ID.
+func (m *Manager) all() []*instance {
+	m.mu.RLock()
+	list := make([]*instance, 0, len(m.instances))
+	for _, inst := range m.instances {
+		list = append(list, inst)
+	}
+	m.mu.RUnlock()
+	slices.SortFunc(list, func(a, b *instance) int {
+		if c := strings.Compare(a.id.Service, b.id.Service); c != 0 {
+			return c
+		}
+		return strings.Compare(a.id.Name, b.id.Name)
+	})
+	return list
+}
+
+// List tells of every instance, sorted by ID.
+func (m *Manager) List() []tenant.Snapshot {
+	now := time.Now()
+	all := m.all()
+	list := make([]tenant.Snapshot, len(all))
+	for i, inst := range all {
+		list[i] = inst.snapshot(now)
+	}
+	return list
+}
+
+// Get tells of one instance.
+func (m *Manager) Get(id tenant.ID) (tenant.Snapshot, error) {
+	inst, ok := m.lookup(id)
+	if !ok {
+		return tenant.Snapshot{}, notRegistered("get", id)
+	}
+	return inst.snapshot(time.Now()), nil
+}
+
+func notRegistered(op string, id tenant.ID) error {
+	return &tenant.Error{
+		Code: tenant.CodeNotFound, Op: op, ID: id,
+		Msg:  fmt.Sprintf("there is no instance %s", id),
+		Hint: fmt.Sprintf("`ten spawn %s` creates it", id),
+	}
+}
+
+// register makes an instance known, in the registry and here. limit bounds the
+// number of instances of its service, 0 for none.
+func (m *Manager) register(ctx context.Context, id tenant.ID, limit int) (inst *instance, added bool, err error) {
+	m.mu.Lock()
+	if inst, ok := m.instances[id]; ok {
+		m.mu.Unlock()
+		return inst, false, nil
+	}
+	if limit > 0 && m.counts[id.Service] >= limit {
+		m.mu.Unlock()
+		return nil, false, &tenant.Error{
+			Code: tenant.CodeLimit, Op: "create", ID: id,
+			Msg:  fmt.Sprintf("service %s has its %d instances already", id.Service, limit),
+			Hint: "raise max_instances, or `ten destroy` one",
+		}
+	}
+	// Reserve before the registry is asked, so that two requests cannot both add.
+	now := time.Now()
+	row := registry.Instance{ID: id, Created: now}
+	inst = newInstance(row, now)
+	op := inst.beginLocked(false) // not shared yet: no lock needed
+	m.instances[id] = inst
+	m.counts[id.Service]++
+	m.mu.Unlock()
+
+	_, err = m.store.Add(ctx, row)
+	if err != nil {
+		m.forget(inst)
+		err = fmt.Errorf("register %s: %w", id, err)
+	}
+	inst.mu.Lock()
+	inst.removed = err != nil
+	inst.endLocked(op, nil)
+	inst.mu.Unlock()
+	return inst, err == nil, err
+}
+
+// forget drops an instance from memory.
+func (m *Manager) forget(inst *instance) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.instances[inst.id] != inst {
+		return
+	}
+	delete(m.instances, inst.id)
+	m.counts[inst.id.Service]--
+	m.sleepers.remove(inst)
+}
+
+// save writes activity to the registry.
+func (m *Manager) save(ctx context.Context) {
+	var rows []registry.Instance
+	var changed []*instance
+	for _, inst := range m.all() {
+		if row, ok := inst.row(); ok {
+			rows = append(rows, row)
+			changed = append(changed, inst)
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	if err := m.store.SaveActivity(ctx, rows); err != nil {
+		for _, inst := range changed {
+			inst.mu.Lock()
+			inst.dirty = true
+			inst.mu.Unlock()
+		}
+		m.log.Error("activity not saved", "instances", len(rows), "err", err)
+	}
+}

@@ -1,0 +1,257 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+
+	"tenement.dev/internal/tenant"
+)
+
+// startWidth is how many of the configured instances are started at a time.
+const startWidth = 4
+
+// Spawn registers an instance, if it is new, and wakes it. What nothing can ever
+// run, because the machine or the configuration does not allow it, is not
+// registered; one whose process ends stays registered and is tried again with its
+// next request.
+func (m *Manager) Spawn(ctx context.Context, id tenant.ID) (s tenant.Snapshot, created bool, err error) {
+	if err := m.awaitReady(ctx, "spawn", id); err != nil {
+		return tenant.Snapshot{}, false, err
+	}
+	service, err := m.service("spawn", id)
+	if err != nil {
+		return tenant.Snapshot{}, false, err
+	}
+	inst, added, err := m.register(ctx, id, service.MaxInstances)
+	if err != nil {
+		return tenant.Snapshot{}, false, err
+	}
+	err = m.wakeByHand(ctx, inst)
+	switch tenant.CodeOf(err) {
+	case tenant.CodeUnsupported, tenant.CodeInvalid, tenant.CodeLimit, tenant.CodeNotFound:
+		if added {
+			if derr := m.destroy(context.WithoutCancel(ctx), inst); derr != nil {
+				m.log.Error("spawn not undone", "instance", id, "err", derr)
+			}
+			return tenant.Snapshot{}, false, err
+		}
+	}
+	s, gerr := m.Get(id)
+	if err == nil {
+		err = gerr
+	}
+	return s, added, err
+}
+
+// Wake has an instance awake, also one that has failed.
+func (m *Manager) Wake(ctx context.Context, id tenant.ID) (tenant.Snapshot, error) {
+	inst, err := m.find(ctx, "wake", id)
+	if err != nil {
+		return tenant.Snapshot{}, err
+	}
+	if err := m.wakeByHand(ctx, inst); err != nil {
+		return tenant.Snapshot{}, err
+	}
+	return m.Get(id)
+}
+
+// wakeByHand wakes an instance for an operator: what has braked it before is
+// forgotten.
+func (m *Manager) wakeByHand(ctx context.Context, inst *instance) error {
+	if _, err := m.service("wake", inst.id); err != nil {
+		return err
+	}
+	inst.mu.Lock()
+	inst.requests++
+	inst.mu.Unlock()
+	defer m.countOut(inst, false)
+	_, err := m.awaken(ctx, inst, true)
+	return err
+}
+
+// Stop puts an instance to sleep now, whatever it does. It stays registered and its
+// next request wakes it. Where its service has storage_persist = false its data is
+// removed.
+func (m *Manager) Stop(ctx context.Context, id tenant.ID) (tenant.Snapshot, error) {
+	inst, err := m.find(ctx, "stop", id)
+	if err != nil {
+		return tenant.Snapshot{}, err
+	}
+	if err := m.putToSleep(ctx, inst, "asked to"); err != nil {
+		return tenant.Snapshot{}, err
+	}
+	if service, ok := m.Config().Services[id.Service]; ok && !service.StoragePersist {
+		if err := m.wipe(ctx, inst); err != nil {
+			return tenant.Snapshot{}, err
+		}
+	}
+	return m.Get(id)
+}
+
+// Restart stops an instance and starts it with the present configuration; one that
+// has failed is started again.
+func (m *Manager) Restart(ctx context.Context, id tenant.ID) (tenant.Snapshot, error) {
+	inst, err := m.find(ctx, "restart", id)
+	if err != nil {
+		return tenant.Snapshot{}, err
+	}
+	if err := m.putToSleep(ctx, inst, "restart"); err != nil {
+		return tenant.Snapshot{}, err
+	}
+	if err := m.wakeByHand(ctx, inst); err != nil {
+		return tenant.Snapshot{}, err
+	}
+	return m.Get(id)
+}
+
+// Destroy stops an instance, removes its data and forgets it.
+func (m *Manager) Destroy(ctx context.Context, id tenant.ID) error {
+	inst, err := m.find(ctx, "destroy", id)
+	if err != nil {
+		return err
+	}
+	return m.destroy(ctx, inst)
+}
+
+func (m *Manager) awaitReady(ctx context.Context, op string, id tenant.ID) error {
+	select {
+	case <-m.ready:
+		return nil
+	case <-ctx.Done():
+		return &tenant.Error{
+			Code: tenant.CodeUnavailable, Op: op, ID: id,
+			Msg: "the daemon is still starting", Err: context.Cause(ctx),
+		}
+	}
+}
+
+// find gives a registered instance once the Manager is ready.
+func (m *Manager) find(ctx context.Context, op string, id tenant.ID) (*instance, error) {
+	if err := m.awaitReady(ctx, op, id); err != nil {
+		return nil, err
+	}
+	inst, ok := m.lookup(id)
+	if !ok {
+		return nil, notRegistered(op, id)
+	}
+	return inst, nil
+}
+
+// exclusive waits until the instance has no operation and begins one; begin is
+// called with the instance's lock held and may give nil to do nothing.
+func (m *Manager) exclusive(ctx context.Context, inst *instance, begin func() *operation) error {
+	for {
+		inst.mu.Lock()
+		running := inst.op
+		var op *operation
+		if running == nil {
+			op = begin()
+		}
+		inst.mu.Unlock()
+		switch {
+		case running != nil:
+			select {
+			case <-running.done:
+			case <-ctx.Done():
+				return leave(ctx, inst.id)
+			}
+		case op == nil:
+			return nil
+		default:
+			select {
+			case <-op.done:
+				return op.err
+			case <-ctx.Done():
+				return leave(ctx, inst.id)
+			}
+		}
+	}
+}
+
+func (m *Manager) putToSleep(ctx context.Context, inst *instance, reason string) error {
+	return m.exclusive(ctx, inst, func() *operation {
+		if !believedRunning(inst) {
+			return nil
+		}
+		return m.beginStopLocked(inst, reason)
+	})
+}
+
+// wipe removes the data of an instance, unless it has been woken since.
+func (m *Manager) wipe(ctx context.Context, inst *instance) error {
+	return m.exclusive(ctx, inst, func() *operation {
+		if believedRunning(inst) || inst.removed {
+			return nil
+		}
+		op := inst.beginLocked(false)
+		m.tasks.do(func() {
+			// Unloaded, its doorbell cannot start it in between.
+			err := m.unload(m.ctx, inst)
+			if err == nil {
+				if err = m.controller.Wipe(m.ctx, inst.id); err != nil {
+					err = fmt.Errorf("remove data of %s: %w", inst.id, err)
+				}
+			}
+			inst.mu.Lock()
+			m.endLocked(inst, op, err)
+			inst.mu.Unlock()
+		})
+		return op
+	})
+}
+
+// destroy removes an instance. The registry forgets it last, so that a destroy that
+// was cut short can be repeated.
+func (m *Manager) destroy(ctx context.Context, inst *instance) error {
+	return m.exclusive(ctx, inst, func() *operation {
+		if inst.removed {
+			return nil
+		}
+		op := inst.beginLocked(false)
+		inst.removed = true
+		inst.setLocked(tenant.Stopping, inst.since, "")
+		m.tasks.do(func() {
+			err := m.remove(inst)
+			inst.mu.Lock()
+			inst.removed = err == nil
+			inst.setLocked(tenant.Asleep, inst.since, "")
+			m.endLocked(inst, op, err)
+			inst.mu.Unlock()
+		})
+		return op
+	})
+}
+
+func (m *Manager) remove(inst *instance) error {
+	if err := m.unload(m.ctx, inst); err != nil {
+		return err
+	}
+	if err := m.controller.Wipe(m.ctx, inst.id); err != nil {
+		return fmt.Errorf("remove data of %s: %w", inst.id, err)
+	}
+	if err := m.store.Remove(m.ctx, inst.id); err != nil {
+		return fmt.Errorf("unregister %s: %w", inst.id, err)
+	}
+	m.forget(inst)
+	m.log.Info("destroyed", "instance", inst.id)
+	return nil
+}
+
+// startConfigured registers and wakes the instances that the configuration lists. One
+// that fails keeps no other from starting.
+func (m *Manager) startConfigured() {
+	places := make(chan struct{}, startWidth)
+	for _, id := range m.Config().Instances {
+		m.tasks.do(func() {
+			select {
+			case places <- struct{}{}:
+				defer func() { <-places }()
+			case <-m.ctx.Done():
+				return
+			}
+			if _, _, err := m.Spawn(m.ctx, id); err != nil && m.ctx.Err() == nil {
+				m.log.Error("configured instance not started", "instance", id, "err", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,285 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tenement.dev/internal/ingress"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/units"
+)
+
+// recoverWidth is how many instances are recovered at a time.
+const recoverWidth = 16
+
+// statusTimeout bounds the question to a ten-init whether its app dozes.
+const statusTimeout = 2 * time.Second
+
+// recover reads the registry and adopts what an earlier daemon has left running.
+func (m *Manager) recover(ctx context.Context) error {
+	rows, err := m.store.Instances(ctx)
+	if err != nil {
+		return fmt.Errorf("read registry: %w", err)
+	}
+	list, err := m.controller.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list units: %w", err)
+	}
+	now := time.Now()
+	m.mu.Lock()
+	for _, row := range rows {
+		m.instances[row.ID] = newInstance(row, now)
+		m.counts[row.ID.Service]++
+		if row.Port != 0 {
+			m.ports[row.Port] = row.ID
+		}
+	}
+	m.mu.Unlock()
+	var group errgroup.Group
+	group.SetLimit(recoverWidth)
+	for _, status := range list {
+		inst, ok := m.lookup(status.ID)
+		if !ok {
+			m.log.Warn("unit of no registered instance, left alone", "unit", units.ServiceName(status.ID))
+			continue
+		}
+		group.Go(func() error {
+			m.recoverOne(ctx, inst, status)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	m.log.Info("recovered", "registered", len(rows), "loaded", len(list))
+	return nil
+}
+
+// recoverOne adopts a running instance, and unloads the units of one that sleeps:
+// they may be from another configuration, and are soon made anew.
+func (m *Manager) recoverOne(ctx context.Context, inst *instance, status units.Status) {
+	inst.mu.Lock()
+	inst.loaded = true
+	inst.mu.Unlock()
+	if running(status) || status.Active == "deactivating" {
+		inst.mu.Lock()
+		defer inst.mu.Unlock()
+		if running(status) && status.Doorbell {
+			m.adoptLocked(inst)
+		} else {
+			m.beginStopLocked(inst, "found stopping, or without a doorbell")
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, slack)
+	defer cancel()
+	if err := m.unload(ctx, inst); err != nil && m.ctx.Err() == nil {
+		// Its next wake unloads it first.
+		m.log.Error("sleeper not unloaded", "instance", inst.id, "err", err)
+	}
+}
+
+func running(s units.Status) bool { return isRunning(s.Active) }
+
+func isRunning(active string) bool { return active == "active" || active == "activating" }
+
+// hint follows up on a hint that contradicts what is believed.
+func (m *Manager) hint(status units.Status) {
+	m.mu.RLock()
+	waking := m.waking[status.ID]
+	m.mu.RUnlock()
+	if waking != nil {
+		waking.tell(status.Active)
+	}
+	inst, ok := m.lookup(status.ID)
+	if !ok {
+		return
+	}
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if inst.op != nil {
+		inst.hinted = status.Active
+		return
+	}
+	m.followLocked(inst, status.Active)
+}
+
+// followLocked looks at an instance whose last hint contradicts what is believed.
+func (m *Manager) followLocked(inst *instance, active string) {
+	if believedRunning(inst) != isRunning(active) {
+		m.tasks.do(func() { m.look(m.ctx, inst) })
+	}
+}
+
+// endLocked ends an operation and follows up on the last hint that came during it.
+func (m *Manager) endLocked(inst *instance, op *operation, err error) {
+	hinted := inst.hinted
+	inst.hinted = ""
+	inst.endLocked(op, err)
+	if hinted != "" && !inst.removed && m.ctx.Err() == nil {
+		m.followLocked(inst, hinted)
+	}
+}
+
+func believedRunning(inst *instance) bool {
+	return inst.state == tenant.Awake || inst.state == tenant.Dozing
+}
+
+// look asks the service manager about one instance and settles what differs.
+func (m *Manager) look(ctx context.Context, inst *instance) {
+	inst.mu.Lock()
+	generation := inst.generation
+	inst.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, slack)
+	defer cancel()
+	list, err := m.controller.List(ctx, inst.id)
+	if err != nil {
+		if m.ctx.Err() == nil {
+			m.log.Error("instance not looked at", "instance", inst.id, "err", err)
+		}
+		return
+	}
+	status := units.Status{ID: inst.id, Active: "inactive"}
+	if len(list) == 1 {
+		status = list[0]
+	}
+	m.settle(inst, generation, status)
+}
+
+// reconcile compares every instance with what the service manager says.
+func (m *Manager) reconcile(ctx context.Context) {
+	m.mu.RLock()
+	for _, waking := range m.waking {
+		waking.tell("")
+	}
+	m.mu.RUnlock()
+	generations := map[*instance]uint64{}
+	for _, inst := range m.all() {
+		inst.mu.Lock()
+		if inst.loaded || believedRunning(inst) {
+			generations[inst] = inst.generation
+		}
+		inst.mu.Unlock()
+	}
+	ctx, cancel := context.WithTimeout(ctx, slack)
+	defer cancel()
+	list, err := m.controller.List(ctx)
+	if err != nil {
+		if m.ctx.Err() == nil {
+			m.log.Error("not reconciled", "err", err)
+		}
+		return
+	}
+	for _, status := range list {
+		inst, ok := m.lookup(status.ID)
+		if !ok {
+			continue
+		}
+		generation, expected := generations[inst]
+		delete(generations, inst)
+		if expected {
+			m.settle(inst, generation, status)
+		} else if running(status) {
+			m.look(ctx, inst)
+		}
+	}
+	for inst, generation := range generations {
+		m.settle(inst, generation, units.Status{ID: inst.id, Active: "inactive"})
+	}
+}
+
+// settle brings the state in line with status, which was true when the instance had
+// the given generation; if it has moved on since, nothing changes.
+func (m *Manager) settle(inst *instance, generation uint64, status units.Status) {
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if inst.generation != generation || inst.op != nil || inst.removed {
+		return
+	}
+	now := time.Now()
+	switch {
+	case running(status) && !status.Doorbell:
+		// Nothing can reach it any more. It starts anew with its doorbell.
+		inst.loaded, inst.fingerprint = true, ""
+		m.beginStopLocked(inst, "lost its doorbell")
+	case status.Active == "deactivating" && believedRunning(inst):
+		inst.loaded = status.Doorbell
+		m.beginStopLocked(inst, "stopped from outside")
+	case status.Active == "active" && !believedRunning(inst):
+		// One that is only activating may be about to end a start that has failed: to
+		// ring at its door would start it again.
+		m.adoptLocked(inst)
+	case !running(status) && believedRunning(inst):
+		reason := ""
+		if status.Active == "failed" {
+			reason = "it ended with " + describeExit(status.Exit)
+			inst.fingerprint = "" // the next start is from clean units
+		}
+		inst.loaded = status.Doorbell
+		inst.setLocked(tenant.Asleep, now, reason)
+		m.log.Warn("ended by itself", "instance", inst.id, "unit_state", status.Active,
+			"result", status.Exit.Result, "status", status.Exit.Status)
+		if inst.loaded {
+			m.tasks.do(func() { m.fellAsleep(inst) })
+		}
+	case !running(status) && inst.loaded && !status.Doorbell:
+		inst.loaded, inst.fingerprint = false, ""
+		m.tasks.do(func() { m.awakeAgain(inst) })
+	}
+}
+
+// adoptLocked takes over an instance that runs without our having woken it: from an
+// earlier daemon, or started by hand.
+func (m *Manager) adoptLocked(inst *instance) {
+	op := inst.beginLocked(true)
+	inst.loaded, inst.fingerprint = true, ""
+	inst.setLocked(tenant.Waking, time.Now(), "")
+	m.tasks.do(func() { m.adopt(inst, op) })
+}
+
+func (m *Manager) adopt(inst *instance, op *operation) {
+	m.awakeAgain(inst)
+	ctx, cancel := context.WithTimeout(m.ctx, statusTimeout)
+	defer cancel()
+	answer, err := m.doorbell(inst.id).Do(ctx, ingress.Status)
+	if err == nil && answer.ReadyAt == 0 {
+		// Still starting: that is a wake as any other.
+		asked := time.Now()
+		w := &tenant.Wake{Kind: tenant.WakeCold, At: asked}
+		var spare net.Conn
+		service, err := m.service("adopt", inst.id)
+		if err == nil {
+			ctx, cancel := context.WithTimeout(m.ctx, service.StartupTimeout+slack)
+			defer cancel()
+			if spare, err = m.ring(ctx, inst, w); err != nil {
+				err = m.startError(inst, service, err)
+			}
+		}
+		w.Total = time.Since(asked)
+		m.endWake(inst, op, w, spare, err)
+		return
+	}
+	inst.mu.Lock()
+	now := time.Now()
+	state := tenant.Awake
+	if answer.Dozing {
+		state = tenant.Dozing
+	}
+	inst.brake = brake{}
+	inst.setLocked(state, now, "")
+	inst.activeLocked(now)
+	m.watchIdleLocked(inst)
+	if err != nil {
+		m.log.Warn("adopted without an answer from its doorbell", "instance", inst.id, "err", err)
+	} else {
+		m.log.Info("adopted", "instance", inst.id, "state", state.String())
+	}
+	// Requests that have joined want it awake: they look again.
+	op.wake = false
+	m.endLocked(inst, op, nil)
+	inst.mu.Unlock()
+}

@@ -1,0 +1,267 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/ingress"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/units"
+)
+
+// slack is what a wake may take beyond the app's startup_timeout: the manager's own
+// work, which a daemon-reload with thousands of units can hold up for many seconds.
+const slack = 30 * time.Second
+
+// Rings are repeated when the process behind the doorbell goes away, and units loaded
+// again when the doorbell is gone or their port taken, at most this often.
+const (
+	maxRings = 5
+	maxLoads = 5
+)
+
+// beginWakeLocked begins a wake from any state that has no operation.
+func (m *Manager) beginWakeLocked(inst *instance, asked time.Time) *operation {
+	op := inst.beginLocked(true)
+	from := inst.state
+	inst.setLocked(tenant.Waking, asked, "")
+	m.tasks.do(func() { m.wake(inst, op, from, asked) })
+	return op
+}
+
+// wake runs the operation op.
+func (m *Manager) wake(inst *instance, op *operation, from tenant.State, asked time.Time) {
+	w := &tenant.Wake{Kind: tenant.WakeCold, At: asked, Queue: time.Since(asked)}
+	var spare net.Conn
+	var err error
+	if from == tenant.Dozing {
+		w.Kind = tenant.WakeDoze
+		err = m.thaw(inst, w)
+		if err != nil && m.ctx.Err() == nil {
+			// It died in its sleep, which the request need not notice.
+			m.log.Warn("thaw failed, starting anew", "instance", inst.id, "err", err)
+			*w = tenant.Wake{Kind: tenant.WakeCold, At: asked, Queue: time.Since(asked)}
+			spare, err = m.start(inst, w)
+		}
+	} else {
+		m.awakeAgain(inst)
+		spare, err = m.start(inst, w)
+	}
+	w.Total = time.Since(asked)
+	m.endWake(inst, op, w, spare, err)
+}
+
+// endWake enters the state that the wake has led to. spare is nil beside an error.
+func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare net.Conn, err error) {
+	now := time.Now()
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if err == nil {
+		op.woke = w
+		inst.lastWake = w
+		inst.brake = brake{}
+		if w.Kind == tenant.WakeDoze {
+			inst.thaws++
+		} else {
+			inst.wakes++
+		}
+		inst.dirty = true
+		inst.setLocked(tenant.Awake, now, "")
+		inst.spare = spare
+		if inst.requests == 0 {
+			inst.dropSpareLocked()
+		}
+		inst.activeLocked(now)
+		m.watchIdleLocked(inst)
+		m.log.Info("woke", "instance", inst.id, "kind", string(w.Kind), "queue", w.Queue, "load", w.Load,
+			"unit_start", w.UnitStart, "app_ready", w.AppReady, "health", w.Health, "total", w.Total)
+		m.endLocked(inst, op, nil)
+		return
+	}
+	state, reason := tenant.Asleep, reasonOf(err)
+	switch {
+	case m.ctx.Err() != nil: // the daemon stops: that is no failure of the app
+	case tenant.CodeOf(err) == tenant.CodeUnsupported: // trying again will not help, but costs nothing
+	case inst.brake.fail(now, m.config.Load().Settings):
+		state = tenant.Failed
+	}
+	inst.setLocked(state, now, reason)
+	m.tasks.do(func() { m.fellAsleep(inst) })
+	m.log.Error("wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", state.String(), "err", err)
+	m.endLocked(inst, op, err)
+}
+
+// reasonOf is the part of an error that people may see.
+func reasonOf(err error) string {
+	var e *tenant.Error
+	if errors.As(err, &e) {
+		return e.Msg
+	}
+	return "internal error"
+}
+
+// thaw wakes a dozing instance.
+func (m *Manager) thaw(inst *instance, w *tenant.Wake) error {
+	ctx, cancel := context.WithTimeout(m.ctx, slack)
+	defer cancel()
+	begun := time.Now()
+	_, err := m.doorbell(inst.id).Do(ctx, ingress.Ready)
+	w.AppReady = time.Since(begun)
+	return err
+}
+
+// start loads the units where they are not, rings, and waits for the app to be
+// healthy. The connection is one to the app that nobody has used yet, or nil.
+func (m *Manager) start(inst *instance, w *tenant.Wake) (net.Conn, error) {
+	cfg := m.config.Load()
+	service, err := m.service("wake", inst.id)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(m.ctx, service.StartupTimeout+slack)
+	defer cancel()
+	var conn net.Conn
+	for range maxLoads {
+		begun := time.Now()
+		if err := m.load(ctx, inst, cfg); err != nil {
+			return nil, err
+		}
+		w.Load += time.Since(begun)
+		if conn, err = m.ring(ctx, inst, w); err == nil {
+			break
+		}
+		if !loadAgain(err) {
+			return nil, m.startError(inst, service, err)
+		}
+		m.log.Warn("loading again", "instance", inst.id, "err", err)
+		if err := m.unload(ctx, inst); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		return nil, m.startError(inst, service, err)
+	}
+	if service.Health == "" {
+		return conn, nil
+	}
+	conn.Close() // an app that takes one at a time is to see the health check
+	ready := time.Now()
+	if err := m.awaitHealthy(ctx, inst, service); err != nil {
+		return nil, m.unhealthy(inst, service, err)
+	}
+	w.Health = time.Since(ready)
+	return nil, nil
+}
+
+// ring rings the doorbell until the app is ready, and fills in the phases. The
+// connection is the one that proved it.
+func (m *Manager) ring(ctx context.Context, inst *instance, w *tenant.Wake) (net.Conn, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := m.watchFailure(ctx, inst, cancel)
+	defer stop()
+	var err error
+	for range maxRings {
+		rung, at := ingress.Monotonic(), time.Now()
+		var conn net.Conn
+		var answer ingress.Answer
+		conn, answer, err = m.doorbell(inst.id).Connect(ctx)
+		if err == nil {
+			w.UnitStart, w.AppReady = phases(rung, answer, time.Since(at))
+			return conn, nil
+		}
+		if !ringAgain(err) {
+			return nil, err
+		}
+	}
+	return nil, err
+}
+
+// phases splits the wait for the doorbell's answer. What the answer says is the
+// tenant's word, so it is held within what was measured.
+func phases(rung int64, a ingress.Answer, waited time.Duration) (unitStart, appReady time.Duration) {
+	unitStart = min(max(time.Duration(a.InitAt-rung), 0), waited)
+	return unitStart, waited - unitStart
+}
+
+// ringAgain reports whether the one who answered the doorbell was on its way out.
+func ringAgain(err error) bool {
+	var refusal *ingress.Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Class == ingress.ClassGone
+	}
+	return errors.Is(err, ingress.ErrHungUp)
+}
+
+// loadAgain reports whether a start failed for want of a doorbell, or of a port that
+// nobody else listens on; both are there when the units are loaded again.
+func loadAgain(err error) bool {
+	var refusal *ingress.Refusal
+	return errors.Is(err, ingress.ErrNoDoorbell) || errors.As(err, &refusal) && refusal.Class == ingress.ClassPortTaken
+}
+
+// startError says why a start failed and leaves no half-started unit behind.
+func (m *Manager) startError(inst *instance, service *config.Service, cause error) error {
+	if !isRefusal(cause) && m.ctx.Err() == nil {
+		// With an answer the call has been taken from the doorbell; this one still
+		// waits there and would start the unit again and again.
+		ctx, cancel := context.WithTimeout(m.ctx, slack)
+		defer cancel()
+		if err := m.unload(ctx, inst); err != nil {
+			m.log.Error("unit not unloaded", "instance", inst.id, "err", err)
+		}
+	}
+	inst.mu.Lock()
+	inst.fingerprint = "" // the next start is from clean units
+	inst.mu.Unlock()
+	return explainStart(inst.id, service, cause)
+}
+
+func isRefusal(err error) bool {
+	var refusal *ingress.Refusal
+	return errors.As(err, &refusal)
+}
+
+// explainStart puts the failure of a start in words.
+func explainStart(id tenant.ID, service *config.Service, cause error) error {
+	e := &tenant.Error{
+		Code: tenant.CodeStartFailed, Op: "start", ID: id, Err: cause,
+		Hint: fmt.Sprintf("`ten logs %s` shows what it said", id),
+	}
+	var refusal *ingress.Refusal
+	var failure *unitFailure
+	var known *tenant.Error
+	switch {
+	case errors.As(cause, &known):
+		return cause
+	case errors.As(cause, &refusal):
+		explainRefusal(e, service, refusal)
+	case errors.As(cause, &failure):
+		e.Msg = "systemd could not start it: " + describeExit(failure.exit)
+		e.Hint = fmt.Sprintf("`journalctl -u %s` shows why", units.ServiceName(id))
+	case errors.Is(cause, context.DeadlineExceeded):
+		e.Code = tenant.CodeStartTimeout
+		e.Msg = fmt.Sprintf("no answer within %v", service.StartupTimeout+slack)
+	default:
+		e.Msg = "its doorbell did not answer"
+	}
+	return e
+}
+
+func explainRefusal(e *tenant.Error, service *config.Service, refusal *ingress.Refusal) {
+	e.Msg = refusal.Text
+	switch refusal.Class {
+	case ingress.ClassExec:
+		e.Msg = "the app could not be executed: " + refusal.Text
+	case ingress.ClassExited:
+		e.Msg = "the app ended with " + refusal.Text
+	case ingress.ClassTimeout:
+		e.Code = tenant.CodeStartTimeout
+		e.Hint = fmt.Sprintf("it must listen where it is told to (listen = %q); startup_timeout of service %s is %v",
+			service.Listen, service.Name, service.StartupTimeout)
+	}
+}

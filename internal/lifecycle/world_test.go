@@ -1,0 +1,340 @@
+package lifecycle_test
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/lifecycle"
+	"tenement.dev/internal/lifecycle/lifecycletest"
+	"tenement.dev/internal/registry"
+	"tenement.dev/internal/tenant"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// alice and bob are the instances that most tests are about.
+var (
+	alice = tenant.ID{Service: "notes", Name: "alice"}
+	bob   = tenant.ID{Service: "notes", Name: "bob"}
+)
+
+// notes is a configuration with the service notes; more is added to its table.
+func notes(more string) string {
+	return "[settings]\ndata_dir = \"/nonexistent/data\"\n[service.notes]\ncommand = \"/bin/true\"\nlisten = \"unix\"\n" + more
+}
+
+// world is a Manager over an in-memory service manager.
+type world struct {
+	t       *testing.T
+	systemd *lifecycletest.Systemd
+	store   *store
+	manager *lifecycle.Manager
+	stop    func() // ends the manager and waits for it
+}
+
+// bubble runs f in a bubble, whose clock is the test's: no goroutine may be left at
+// its end.
+func bubble(t *testing.T, text string, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(parse(t, text))
+		<-w.manager.Ready()
+		f(t, w)
+	})
+}
+
+func parse(t *testing.T, text string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse("tenement.toml", []byte(text), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, systemd: lifecycletest.New(), store: newStore(), stop: func() {}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { w.systemd.Run(ctx) })
+	t.Cleanup(func() {
+		w.stop()
+		cancel()
+		wg.Wait()
+	})
+	return w
+}
+
+// start starts a Manager, as a daemon that starts does.
+func (w *world) start(cfg *config.Config) {
+	w.t.Helper()
+	w.manager = lifecycle.New(lifecycle.Options{
+		Config:     cfg,
+		Controller: w.systemd,
+		Store:      w.store,
+		Doorbell:   w.systemd.Doorbell,
+		SocketDir:  func(id tenant.ID) string { return "/run/tenement/app/" + id.Service + "@" + id.Name },
+		Log:        slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	m := w.manager
+	go func() { done <- m.Run(ctx) }()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// restart ends the Manager and starts another over the same machine.
+func (w *world) restart(cfg *config.Config) {
+	w.t.Helper()
+	w.stop()
+	w.start(cfg)
+	<-w.manager.Ready()
+}
+
+// register makes an instance known that has never been awake.
+func (w *world) register(ids ...tenant.ID) {
+	w.t.Helper()
+	for _, id := range ids {
+		if _, _, err := w.manager.Spawn(w.t.Context(), id); err != nil {
+			w.t.Fatal(err)
+		}
+		if _, err := w.manager.Stop(w.t.Context(), id); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// spawn registers an instance and wakes it.
+func (w *world) spawn(ids ...tenant.ID) {
+	w.t.Helper()
+	for _, id := range ids {
+		if _, _, err := w.manager.Spawn(w.t.Context(), id); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// acquire begins a request.
+func (w *world) acquire(id tenant.ID) (tenant.Endpoint, func()) {
+	w.t.Helper()
+	e, release, err := w.manager.Acquire(w.t.Context(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return e, release
+}
+
+// request makes one whole request and gives the number of the run that answered.
+func (w *world) request(id tenant.ID) (run string, err error) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Hour)
+	defer cancel()
+	e, release, err := w.manager.Acquire(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	return exchange(ctx, e)
+}
+
+// exchange makes a request on a new connection.
+func exchange(ctx context.Context, e tenant.Endpoint) (string, error) {
+	conn, err := e.Dial(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		return "", fmt.Errorf("write request: %w", err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return "", fmt.Errorf("read response: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("status %d, %w", resp.StatusCode, err)
+	}
+	return string(body), nil
+}
+
+// served makes a request that must be answered by the given run.
+func (w *world) served(id tenant.ID, run int) {
+	w.t.Helper()
+	got, err := w.request(id)
+	if err != nil || got != fmt.Sprint(run) {
+		w.t.Fatalf("request for %s: got run %q, %v, want run %d", id, got, err, run)
+	}
+}
+
+// state waits until nothing moves any more and checks the instance's state.
+func (w *world) state(id tenant.ID, want tenant.State) tenant.Snapshot {
+	w.t.Helper()
+	synctest.Wait()
+	s, err := w.manager.Get(id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if s.State != want {
+		w.t.Fatalf("%s: got state %v (%s), want %v", id, s.State, s.Reason, want)
+	}
+	return s
+}
+
+// active checks what the service manager says.
+func (w *world) active(id tenant.ID, want string) {
+	w.t.Helper()
+	synctest.Wait()
+	if got := w.systemd.Active(id); got != want {
+		w.t.Fatalf("%s: got ActiveState %q, want %q", id, got, want)
+	}
+}
+
+func (w *world) starts(id tenant.ID, want int) {
+	w.t.Helper()
+	if got := w.systemd.Starts(id); got != want {
+		w.t.Fatalf("%s: got %d starts, want %d", id, got, want)
+	}
+}
+
+func code(t *testing.T, err error, want tenant.Code) {
+	t.Helper()
+	if got := tenant.CodeOf(err); got != want {
+		t.Fatalf("got code %q (%v), want %q", got, err, want)
+	}
+}
+
+// since checks how long something took.
+func since(t *testing.T, begun time.Time, want time.Duration) {
+	t.Helper()
+	if got := time.Since(begun); got != want {
+		t.Fatalf("got %v, want %v", got, want)
+	}
+}
+
+// store is the registry in memory, with the promises of package registry.
+type store struct {
+	mu    sync.Mutex
+	rows  map[tenant.ID]registry.Instance
+	fault map[string]error // by operation, for its next call
+	saves int
+}
+
+func newStore() *store {
+	return &store{rows: map[tenant.ID]registry.Instance{}, fault: map[string]error{}}
+}
+
+func (s *store) fail(op string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault[op] = err
+}
+
+func (s *store) faultLocked(ctx context.Context, op string) error {
+	err := s.fault[op]
+	delete(s.fault, op)
+	return cmp.Or(err, ctx.Err())
+}
+
+func (s *store) Instances(ctx context.Context) ([]registry.Instance, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []registry.Instance
+	for _, row := range s.rows {
+		list = append(list, row)
+	}
+	slices.SortFunc(list, func(a, b registry.Instance) int { return cmp.Compare(a.ID.String(), b.ID.String()) })
+	return list, s.faultLocked(ctx, "instances")
+}
+
+func (s *store) Add(ctx context.Context, in registry.Instance) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "add"); err != nil {
+		return false, err
+	}
+	if _, ok := s.rows[in.ID]; ok {
+		return false, nil
+	}
+	s.rows[in.ID] = in
+	return true, nil
+}
+
+func (s *store) Remove(ctx context.Context, id tenant.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "remove"); err != nil {
+		return err
+	}
+	delete(s.rows, id)
+	return nil
+}
+
+func (s *store) SetPort(ctx context.Context, id tenant.ID, port int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "setport"); err != nil {
+		return err
+	}
+	row, ok := s.rows[id]
+	if !ok {
+		return &tenant.Error{Code: tenant.CodeNotFound, Op: "set port of", ID: id, Msg: "there is no such instance"}
+	}
+	for other, r := range s.rows {
+		if port != 0 && other != id && r.Port == port {
+			return &tenant.Error{Code: tenant.CodeConflict, Op: "set port of", ID: id, Msg: "port belongs to another instance"}
+		}
+	}
+	row.Port = port
+	s.rows[id] = row
+	return nil
+}
+
+func (s *store) SaveActivity(ctx context.Context, list []registry.Instance) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.saves++
+	if err := s.faultLocked(ctx, "save"); err != nil {
+		return err
+	}
+	for _, in := range list {
+		if row, ok := s.rows[in.ID]; ok {
+			row.LastActive, row.Wakes, row.Thaws = in.LastActive, in.Wakes, in.Thaws
+			s.rows[in.ID] = row
+		}
+	}
+	return nil
+}
+
+func (s *store) row(id tenant.ID) (registry.Instance, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	row, ok := s.rows[id]
+	return row, ok
+}
+
+// shortly is a context that ends in a tenth of a second.
+func shortly(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}

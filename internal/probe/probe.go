@@ -1,0 +1,73 @@
+// Package probe looks at a process from within: its namespaces, its cgroup, its
+// privileges. An isolation property that a machine cannot give is often ignored
+// without an error; what the process has tells the truth.
+package probe
+
+import (
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Facts is what a process finds out about itself.
+type Facts struct {
+	PID int `json:"pid"`
+	UID int `json:"uid"`
+	// Namespaces maps "pid", "mnt", "ipc", "net" and "user" to the namespace's
+	// identity as in /proc/self/ns (namespaces(7)).
+	Namespaces map[string]string `json:"namespaces"`
+	// Seccomp is 2 where a system call filter is in force (proc_pid_status(5)).
+	Seccomp    int    `json:"seccomp"`
+	NoNewPrivs bool   `json:"no_new_privs"`
+	CapEff     string `json:"cap_eff"`
+	// Controllers are those of the unit's own cgroup.
+	Controllers []string `json:"controllers"`
+	// Freezes says that the process could freeze a sub-cgroup of its own, Reclaims
+	// that it could ask for its memory back, CgroupError why not.
+	Freezes     bool   `json:"freezes"`
+	Reclaims    bool   `json:"reclaims"`
+	CgroupError string `json:"cgroup_error,omitempty"`
+}
+
+// Read looks at the calling process. What cannot be read stays empty.
+func Read() Facts {
+	f := Facts{PID: os.Getpid(), UID: os.Getuid(), Namespaces: map[string]string{}}
+	for _, ns := range []string{"pid", "mnt", "ipc", "net", "user"} {
+		if target, err := os.Readlink("/proc/self/ns/" + ns); err == nil {
+			f.Namespaces[ns] = target
+		}
+	}
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch key {
+		case "Seccomp":
+			f.Seccomp, _ = strconv.Atoi(value)
+		case "NoNewPrivs":
+			f.NoNewPrivs = value == "1"
+		case "CapEff":
+			f.CapEff = value
+		}
+	}
+	f.Controllers = controllers()
+	return f
+}
+
+// controllers reads which controllers the process's own cgroup has.
+func controllers() []string {
+	text, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(text)) {
+		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if !ok {
+			continue
+		}
+		for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+			list, err := os.ReadFile(mount + path + "/cgroup.controllers")
+			if err == nil {
+				return strings.Fields(string(list))
+			}
+		}
+	}
+	return nil
+}

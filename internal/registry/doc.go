@@ -1,0 +1,16 @@
+// Package registry keeps what must survive everything: which instances exist, their
+// ports, when they were last used and how often they woke. It is one SQLite file.
+//
+// Invariants:
+//   - What a method has acknowledged is still there after kill -9 of the daemon. After
+//     a power failure the last moments may be missing, but the file is sound: the
+//     journal is a write-ahead log with synchronous=NORMAL (sqlite.org/pragma.html).
+//   - Counters and the time of the last activity never go backwards.
+//   - A port belongs to one instance at most.
+//   - A file that is damaged, of another program, or of a newer Tenement is refused and
+//     left exactly as it was. Before an older file is migrated a copy is put beside it,
+//     named by its schema version: registry.db.v1.bak.
+//   - What is read is checked: an ID from here is as good as one from tenant.ParseID.
+//
+// Nothing here keeps two daemons from one file; who opens it has made sure of that.
+package registry

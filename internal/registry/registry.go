@@ -1,0 +1,195 @@
+package registry
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"tenement.dev/internal/tenant"
+)
+
+// Instance is what is remembered of one instance. Times have a resolution of one
+// microsecond and are read back in UTC.
+type Instance struct {
+	ID tenant.ID
+	// Port is the TCP port that is set aside for the instance, 0 for none.
+	Port int
+	// Created is when it was registered.
+	Created time.Time
+	// LastActive is when its last request ended, zero if it never had one.
+	LastActive time.Time
+	// Wakes counts starts from sleep, Thaws wakes from doze.
+	Wakes, Thaws int64
+}
+
+// Registry is an open registry file. Its methods may be called from several goroutines.
+type Registry struct {
+	file file
+	db   *sql.DB
+}
+
+// Open opens the registry at path. A missing file and a missing directory are made, for
+// their owner only; an older schema is migrated, after a copy. A file that cannot be
+// used is a *tenant.Error that says what to do, and is left as it was.
+func Open(ctx context.Context, path string) (*Registry, error) {
+	return open(ctx, path, migrations)
+}
+
+// open is Open for a given history of schemas.
+func open(ctx context.Context, path string, migrations []string) (*Registry, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open registry %s: %w", path, err)
+	}
+	f := file{path: abs, migrations: migrations}
+	db, err := f.open(ctx)
+	if err != nil {
+		return nil, f.explain("open", tenant.ID{}, err)
+	}
+	return &Registry{file: f, db: db}, nil
+}
+
+// Close writes everything into the file itself and closes it.
+func (r *Registry) Close() error {
+	return r.file.explain("close", tenant.ID{}, r.db.Close())
+}
+
+// Instances lists all instances, sorted by service and name.
+func (r *Registry) Instances(ctx context.Context) ([]Instance, error) {
+	list, err := r.instances(ctx)
+	return list, r.file.explain("list instances", tenant.ID{}, err)
+}
+
+func (r *Registry) instances(ctx context.Context) ([]Instance, error) {
+	rows, err := r.db.QueryContext(ctx, sqlList)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []Instance
+	for rows.Next() {
+		var in Instance
+		var created, lastActive int64
+		if err := rows.Scan(&in.ID.Service, &in.ID.Name, &in.Port,
+			&created, &lastActive, &in.Wakes, &in.Thaws); err != nil {
+			return nil, err
+		}
+		if !tenant.IsLabel(in.ID.Service) || !tenant.IsLabel(in.ID.Name) {
+			return nil, r.file.damaged(fmt.Errorf("instance %q is no valid name", in.ID))
+		}
+		in.Created, in.LastActive = fromMicros(created), fromMicros(lastActive)
+		list = append(list, in)
+	}
+	return list, rows.Err()
+}
+
+// Add registers an instance; added is false, and nothing changes, where it exists
+// already. A zero Created stands for now. A port that another instance has is a
+// *tenant.Error with CodeConflict.
+func (r *Registry) Add(ctx context.Context, in Instance) (added bool, err error) {
+	if _, err := tenant.ParseID(in.ID.String()); err != nil {
+		return false, err
+	}
+	if err := checkPort(in.ID, in.Port); err != nil {
+		return false, err
+	}
+	if in.Created.IsZero() {
+		in.Created = time.Now()
+	}
+	result, err := r.db.ExecContext(ctx, sqlAdd, in.ID.Service, in.ID.Name, in.Port,
+		micros(in.Created), micros(in.LastActive), in.Wakes, in.Thaws)
+	if err != nil {
+		return false, r.explainPort("register", in.ID, in.Port, err)
+	}
+	changed, err := result.RowsAffected()
+	return changed > 0, r.file.explain("register", in.ID, err)
+}
+
+// Remove forgets an instance and frees its port; an unknown one is no error.
+func (r *Registry) Remove(ctx context.Context, id tenant.ID) error {
+	_, err := r.db.ExecContext(ctx, sqlRemove, id.Service, id.Name)
+	return r.file.explain("remove", id, err)
+}
+
+// SetPort sets an instance's TCP port aside for it, or frees it with 0. A port that
+// another instance has is a *tenant.Error with CodeConflict, an unknown instance one
+// with CodeNotFound.
+func (r *Registry) SetPort(ctx context.Context, id tenant.ID, port int) error {
+	if err := checkPort(id, port); err != nil {
+		return err
+	}
+	result, err := r.db.ExecContext(ctx, sqlSetPort, id.Service, id.Name, port)
+	if err != nil {
+		return r.explainPort("set port of", id, port, err)
+	}
+	changed, err := result.RowsAffected()
+	if err == nil && changed == 0 {
+		return &tenant.Error{
+			Code: tenant.CodeNotFound, Op: "set port of", ID: id,
+			Msg:  fmt.Sprintf("there is no instance %s", id),
+			Hint: fmt.Sprintf("create it with: ten spawn %s", id),
+		}
+	}
+	return r.file.explain("set port of", id, err)
+}
+
+// SaveActivity writes LastActive, Wakes and Thaws of all instances in list, or of none
+// on an error. A value lower than the stored one leaves that as it is, and an instance
+// that is not registered is passed over.
+func (r *Registry) SaveActivity(ctx context.Context, list []Instance) error {
+	if len(list) == 0 {
+		return nil
+	}
+	rows := make([][5]any, len(list))
+	for i, in := range list {
+		rows[i] = [5]any{in.ID.Service, in.ID.Name, micros(in.LastActive), in.Wakes, in.Thaws}
+	}
+	text, err := json.Marshal(rows)
+	if err == nil {
+		_, err = r.db.ExecContext(ctx, sqlSaveActivity, string(text))
+	}
+	return r.file.explain("save activity", tenant.ID{}, err)
+}
+
+// explainPort is explain for a statement that sets a port.
+func (r *Registry) explainPort(op string, id tenant.ID, port int, err error) error {
+	if resultCode(err) != sqlite3.SQLITE_CONSTRAINT_UNIQUE {
+		return r.file.explain(op, id, err)
+	}
+	return &tenant.Error{
+		Code: tenant.CodeConflict, Op: op, ID: id, Err: err,
+		Msg:  fmt.Sprintf("port %d belongs to another instance", port),
+		Hint: "choose another port",
+	}
+}
+
+func checkPort(id tenant.ID, port int) error {
+	if 0 <= port && port <= 65535 {
+		return nil
+	}
+	return &tenant.Error{
+		Code: tenant.CodeInvalid, Op: "set port of", ID: id,
+		Msg:  fmt.Sprintf("%d is not a TCP port", port),
+		Hint: "use 1 to 65535, or 0 for none",
+	}
+}
+
+// micros is t as it is stored.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}

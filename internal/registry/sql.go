@@ -1,0 +1,57 @@
+package registry
+
+// applicationID marks a file as ours: "TENT" in ASCII (sqlite.org/fileformat2.html,
+// section 1.3.1).
+const applicationID = 0x54454e54
+
+// migrations make schema version N+1 out of version N, where N is the index. A
+// released one is never changed; what is to change is appended.
+//
+// Times are microseconds since 1970 in UTC, 0 for never.
+var migrations = []string{
+	`CREATE TABLE instances (
+		service     TEXT    NOT NULL,
+		name        TEXT    NOT NULL,
+		port        INTEGER UNIQUE CHECK (port BETWEEN 1 AND 65535),
+		created     INTEGER NOT NULL,
+		last_active INTEGER NOT NULL DEFAULT 0,
+		wakes       INTEGER NOT NULL DEFAULT 0 CHECK (wakes >= 0),
+		thaws       INTEGER NOT NULL DEFAULT 0 CHECK (thaws >= 0),
+		PRIMARY KEY (service, name)
+	) STRICT, WITHOUT ROWID`,
+}
+
+// Opening and migrating.
+const (
+	sqlQuickCheck     = `PRAGMA quick_check(1)`
+	sqlApplicationID  = `PRAGMA application_id`
+	sqlVersion        = `PRAGMA user_version`
+	sqlCountObjects   = `SELECT count(*) FROM sqlite_schema`
+	sqlSetApplication = `PRAGMA application_id = %d`
+	sqlSetVersion     = `PRAGMA user_version = %d`
+	sqlBackup         = `VACUUM INTO ?`
+)
+
+// Instances. A port of 0 is stored as NULL, of which a unique column holds many.
+const (
+	sqlList = `SELECT service, name, ifnull(port, 0), created, last_active, wakes, thaws
+		FROM instances ORDER BY service, name`
+
+	sqlAdd = `INSERT INTO instances (service, name, port, created, last_active, wakes, thaws)
+		VALUES (?1, ?2, nullif(?3, 0), ?4, ?5, ?6, ?7)
+		ON CONFLICT (service, name) DO NOTHING`
+
+	sqlRemove = `DELETE FROM instances WHERE service = ?1 AND name = ?2`
+
+	sqlSetPort = `UPDATE instances SET port = nullif(?3, 0) WHERE service = ?1 AND name = ?2`
+
+	// ?1 is a JSON array of [service, name, last_active, wakes, thaws].
+	sqlSaveActivity = `UPDATE instances SET
+			last_active = max(instances.last_active, new.last_active),
+			wakes       = max(instances.wakes, new.wakes),
+			thaws       = max(instances.thaws, new.thaws)
+		FROM (SELECT value ->> 0 AS service, value ->> 1 AS name, value ->> 2 AS last_active,
+				value ->> 3 AS wakes, value ->> 4 AS thaws
+			FROM json_each(?1)) AS new
+		WHERE instances.service = new.service AND instances.name = new.name`
+)

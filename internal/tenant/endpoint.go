@@ -1,0 +1,29 @@
+package tenant
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// Endpoint is an awake instance as the proxy sees it. It is valid until the release
+// function that came with it is called. Whether a doorbell on this machine is behind
+// it or something else is of no concern to its user.
+type Endpoint interface {
+	// Dial gives a new connection to the app, with the app awake.
+	Dial(ctx context.Context) (net.Conn, error)
+	// Generation changes whenever connections dialed before must not be used again.
+	Generation() uint64
+	// Stream says that the request has become a long-lived stream, such as a
+	// WebSocket. From then on it keeps the instance awake by its traffic alone; each
+	// call of touch counts as traffic and brings the instance back from dozing, so it
+	// comes before the data is written to the app.
+	Stream() (touch func(ctx context.Context) error)
+	// Woke is the timing of the wake that this request waited for, nil if the
+	// instance was awake.
+	Woke() *Wake
+	// RequestTimeout bounds the wait for the response's headers, 0 for no bound.
+	RequestTimeout() time.Duration
+	// KeepAlive is false where the app must get a new connection for each request.
+	KeepAlive() bool
+}

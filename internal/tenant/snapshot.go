@@ -1,0 +1,58 @@
+package tenant
+
+import "time"
+
+// Snapshot is what is known of one instance at one moment.
+type Snapshot struct {
+	ID    ID    `json:"id"`
+	State State `json:"state"`
+	// Reason says why the instance is asleep or failed, where there is more to say
+	// than that it was idle.
+	Reason string `json:"reason,omitempty"`
+	// Unit is the service unit's name in systemd.
+	Unit string `json:"unit"`
+	// Port is the TCP port of an awake instance that has one on the host's network.
+	Port int `json:"port,omitempty"`
+	// InFlight counts requests that wait or are being answered, streams included.
+	InFlight int `json:"in_flight"`
+	// Created is when the instance was registered.
+	Created time.Time `json:"created"`
+	// LastActive is when the last request ended, or now while one is in flight.
+	LastActive time.Time `json:"last_active,omitzero"`
+	// Since is when the instance entered its state.
+	Since time.Time `json:"since,omitzero"`
+	// Wakes counts starts from sleep, Thaws wakes from doze, since the instance was
+	// registered.
+	Wakes int64 `json:"wakes"`
+	Thaws int64 `json:"thaws"`
+	// LastWake is the timing of the latest wake that this daemon made.
+	LastWake *Wake `json:"last_wake,omitempty"`
+}
+
+// WakeKind says from where an instance was woken.
+type WakeKind string
+
+// The kinds of wake.
+const (
+	WakeCold WakeKind = "cold" // from asleep
+	WakeDoze WakeKind = "doze" // from dozing
+)
+
+// Wake is the timing of one wake by phase. The phases follow each other; Total is
+// from the request for it to the moment the app could be given a connection.
+type Wake struct {
+	Kind WakeKind  `json:"kind"`
+	At   time.Time `json:"at"`
+	// Queue is the wait before anything was done: for a stop to finish, for a place.
+	Queue time.Duration `json:"queue"`
+	// Load is making the units known to the manager, 0 if they were.
+	Load time.Duration `json:"load"`
+	// UnitStart is from ringing the doorbell to the first instruction of ten-init:
+	// systemd, the sandbox, exec.
+	UnitStart time.Duration `json:"unit_start"`
+	// AppReady is from there until the app accepted a connection.
+	AppReady time.Duration `json:"app_ready"`
+	// Health is the wait for the health endpoint to answer 200, 0 without one.
+	Health time.Duration `json:"health"`
+	Total  time.Duration `json:"total"`
+}

@@ -1,0 +1,58 @@
+package wire
+
+import (
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+// Instance is one instance at one moment; tenant.Snapshot explains the fields that it
+// has of that.
+type Instance struct {
+	ID     tenant.ID    `json:"id"`
+	State  tenant.State `json:"state"`
+	Reason string       `json:"reason,omitempty"`
+	// URL is where the instance answers, empty if the daemon does not know.
+	URL string `json:"url,omitempty"`
+	// Unit is the service unit's name in systemd.
+	Unit       string    `json:"unit"`
+	Port       int       `json:"port,omitempty"`
+	InFlight   int       `json:"in_flight"`
+	Created    time.Time `json:"created"`
+	LastActive time.Time `json:"last_active,omitzero"`
+	Since      time.Time `json:"since,omitzero"`
+	Wakes      int64     `json:"wakes"`
+	Thaws      int64     `json:"thaws"`
+	LastWake   *Wake     `json:"last_wake,omitempty"`
+}
+
+// Wake is the timing of one wake; tenant.Wake explains the phases.
+type Wake struct {
+	Kind        tenant.WakeKind `json:"kind"`
+	At          time.Time       `json:"at"`
+	QueueMS     float64         `json:"queue_ms"`
+	LoadMS      float64         `json:"load_ms"`
+	UnitStartMS float64         `json:"unit_start_ms"`
+	AppReadyMS  float64         `json:"app_ready_ms"`
+	HealthMS    float64         `json:"health_ms"`
+	TotalMS     float64         `json:"total_ms"`
+}
+
+// Instances answers GET /api/v1/instances.
+type Instances struct {
+	Instances []Instance `json:"instances"`
+}
+
+// SpawnRequest is the body of POST /api/v1/instances.
+type SpawnRequest struct {
+	// ID is the instance's name, such as "notes:alice".
+	ID string `json:"id"`
+}
+
+// Outcome answers a spawn, wake, stop or restart: the instance as it is afterwards.
+type Outcome struct {
+	Instance
+	// Woke is the timing of the wake that the request made, nil if the instance was
+	// awake already or somebody else's wake was joined.
+	Woke *Wake `json:"woke,omitempty"`
+}

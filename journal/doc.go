@@ -1,0 +1,26 @@
+// Package journal reads and follows what instances print, from systemd's journal. It
+// runs journalctl -o json as a child and reads its output: the stable interface to the
+// journal that needs neither cgo nor libsystemd.
+//
+// # Which entries
+//
+// Those that journalctl -u shows for a unit, in the same order: what the unit's own
+// processes wrote (stdout, stderr, syslog, native), and what the service manager says
+// about the unit. The manager's lines are in because they alone explain a log that stops
+// in the middle: "Main process exited, code=killed, status=9/KILL", "Failed with result
+// 'oom-kill'", "Failed to execute …". They are marked (Entry.Manager) for callers that
+// want the app's own output only.
+//
+// # Invariants
+//
+//   - Only fields that journald itself adds decide whose entry it is. A UNIT= or
+//     USER_UNIT= counts where the manager's own cgroup wrote it and nowhere else: an app
+//     that claims to speak for another unit stays in its own log.
+//   - Whatever a tenant prints, an Entry is valid UTF-8 and its Message at most
+//     MaxMessage bytes and a marker. Memory does not grow with the length of a line.
+//   - A Message may hold control characters. Who prints it to a terminal removes them.
+//   - When the iteration ends, by itself, by break or by the end of its context, the
+//     child has ended and is reaped, and no goroutine is left.
+//   - A follower that loses its child carries on after the last entry it gave: nothing
+//     twice, nothing left out.
+package journal

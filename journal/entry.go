@@ -1,0 +1,118 @@
+package journal
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// MaxMessage is how many bytes of a message are kept; the rest is replaced by a marker.
+const MaxMessage = 64 << 10
+
+// maxIdentifier is the same for the identifier, without a marker.
+const maxIdentifier = 256
+
+// Entry is one entry of the journal.
+type Entry struct {
+	// Time is when journald received it, in UTC.
+	Time time.Time `json:"time"`
+	// Message is what was printed, without the newline at its end. It is valid UTF-8:
+	// what was not is replaced by U+FFFD.
+	Message string `json:"message"`
+	// Priority is 0 (emergency) to 7 (debug), as in syslog(3); 6 where none was given.
+	Priority int `json:"priority"`
+	// PID is the process that wrote it, 0 if unknown, in the machine's own PID namespace.
+	PID int `json:"pid,omitempty"`
+	// Unit is the unit that was asked for.
+	Unit string `json:"unit"`
+	// Identifier is the syslog identifier, which the app chooses; mostly its name.
+	Identifier string `json:"identifier,omitempty"`
+	// Manager is true for what the service manager says about the unit.
+	Manager bool `json:"manager,omitempty"`
+	// Cursor is the entry's place in the journal, for Query.AfterCursor.
+	Cursor string `json:"cursor"`
+}
+
+// entryReader makes entries of a child's output.
+type entryReader struct {
+	decoder decoder
+	unit    string
+	owner   string // the trusted field that holds unit in the unit's own entries
+
+	entry   Entry
+	command string
+	message []byte
+	size    int64 // of the whole message
+}
+
+// next gives the next entry; io.EOF is the end of the output.
+func (r *entryReader) next() (Entry, error) {
+	r.entry = Entry{Unit: r.unit, Priority: 6, Manager: true}
+	r.command, r.message, r.size = "", r.message[:0], 0
+	if err := r.decoder.next(r.field); err != nil {
+		return Entry{}, err
+	}
+	if r.entry.Cursor == "" || r.entry.Time.IsZero() {
+		return Entry{}, fmt.Errorf("journal entry without cursor or time: %w", errSyntax)
+	}
+	if r.entry.Identifier == "" {
+		r.entry.Identifier = r.command
+	}
+	r.entry.Message = text(r.message)
+	if r.size > int64(len(r.message)) {
+		r.entry.Message += fmt.Sprintf("… [cut: the message has %d bytes]", r.size)
+	}
+	return r.entry, nil
+}
+
+// field takes one field; a repeated field comes several times.
+func (r *entryReader) field(name, value []byte, size int64) {
+	e := &r.entry
+	if string(name) == r.owner {
+		if string(value) == r.unit {
+			e.Manager = false
+		}
+		return
+	}
+	switch string(name) {
+	case "MESSAGE":
+		if r.size > 0 {
+			r.message = append(r.message, '\n')
+			r.size++
+		}
+		r.message = append(r.message, value...)
+		r.message = r.message[:min(len(r.message), MaxMessage)]
+		r.size += size
+	case "PRIORITY":
+		if len(value) == 1 && '0' <= value[0] && value[0] <= '7' {
+			e.Priority = int(value[0] - '0')
+		}
+	case "SYSLOG_IDENTIFIER":
+		e.Identifier = text(value[:min(len(value), maxIdentifier)])
+	case "_COMM":
+		r.command = text(value[:min(len(value), maxIdentifier)])
+	case "_PID":
+		e.PID, _ = strconv.Atoi(string(value)) // 0 where it is none
+	case "__CURSOR":
+		e.Cursor = text(value[:min(len(value), maxIdentifier)])
+	case "__REALTIME_TIMESTAMP":
+		if us, err := strconv.ParseInt(string(value), 10, 64); err == nil && us > 0 {
+			e.Time = time.UnixMicro(us).UTC()
+		}
+	}
+}
+
+// text makes valid UTF-8 of b, which may have been cut inside a character.
+func text(b []byte) string {
+	for back := 1; back < utf8.UTFMax && back <= len(b); back++ {
+		if last := b[len(b)-back:]; utf8.RuneStart(last[0]) {
+			if !utf8.FullRune(last) {
+				b = b[:len(b)-back]
+			}
+			break
+		}
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
+}

@@ -1,0 +1,138 @@
+package journal
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+// Scope says whose units are meant.
+type Scope int
+
+// The scopes.
+const (
+	// System is the units of the system manager.
+	System Scope = iota
+	// User is the units of this process's user's own manager.
+	User
+)
+
+// Query says which entries of one unit to read. They come oldest first.
+type Query struct {
+	// Unit is the service unit's full name, such as tenement-notes@alice.service.
+	Unit string
+	// Lines is how many stored entries to give at most: of those that fit the rest of
+	// the query the newest, or with AfterCursor the first ones. 0 is none, negative is
+	// all. Follow together with AfterCursor gives all of them.
+	Lines int
+	// Since and Until bound the entries' time, both inclusive; zero is no bound.
+	Since, Until time.Time
+	// Follow waits for new entries after the stored ones, until the context ends. New
+	// are those from the call on. It does not go together with Until.
+	Follow bool
+	// AfterCursor leaves out everything up to the entry with this Cursor.
+	AfterCursor string
+}
+
+var (
+	// systemd.unit(5): "Valid unit names consist of …", at most 255 characters.
+	unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,247}\.service$`)
+	// sd_journal_get_cursor(3) calls it opaque; this is what it has looked like since
+	// it exists, and the bound on what is passed to journalctl.
+	cursorForm = regexp.MustCompile(`^[a-z]=[0-9a-f]{1,32}(;[a-z]=[0-9a-f]{1,32}){1,15}$`)
+)
+
+func (q Query) check() error {
+	invalid := func(msg, hint string) error {
+		return &tenant.Error{Code: tenant.CodeInvalid, Op: "read journal", Msg: msg, Hint: hint}
+	}
+	switch {
+	case !unitName.MatchString(q.Unit):
+		return invalid(fmt.Sprintf("%.80q is not the name of a service unit", q.Unit),
+			"use the full name, for example tenement-notes@alice.service")
+	case q.AfterCursor != "" && !cursorForm.MatchString(q.AfterCursor):
+		return invalid(fmt.Sprintf("%.80q is not a journal cursor", q.AfterCursor),
+			"use the cursor of an entry as it was given")
+	case q.Follow && !q.Until.IsZero():
+		return invalid("following the journal has no end time", "leave out one of the two")
+	case !q.Until.IsZero() && q.Since.After(q.Until):
+		return invalid("the time to begin is after the time to end", "exchange the two")
+	}
+	return nil
+}
+
+// start is where a run of journalctl begins; the first field that is set counts.
+type start struct {
+	after string    // a cursor, exclusive
+	from  string    // a cursor, inclusive
+	since time.Time // inclusive
+	lines int       // this many before the end
+}
+
+// outputFields are those that toEntry reads. The cursor and the times always come too.
+const outputFields = "MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_PID,_COMM,_SYSTEMD_UNIT,_SYSTEMD_USER_UNIT"
+
+// arguments is the command line of journalctl for q from a start on.
+func (r *Reader) arguments(q Query, from start) []string {
+	// Without --all a field of more than 4 KiB is null in JSON (journalctl(1)).
+	args := []string{"--quiet", "--no-pager", "--all", "--output=json", "--output-fields=" + outputFields}
+	tail := false
+	switch {
+	case from.after != "":
+		args = append(args, "--after-cursor="+from.after)
+	case from.from != "":
+		args = append(args, "--cursor="+from.from)
+	case !from.since.IsZero():
+		args = append(args, "--since="+timestamp(from.since))
+	case from.lines > 0:
+		args = append(args, "--lines="+strconv.Itoa(from.lines))
+		tail = true
+	}
+	if !q.Until.IsZero() {
+		args = append(args, "--until="+timestamp(q.Until))
+	}
+	if q.Follow {
+		args = append(args, "--follow")
+		if !tail {
+			args = append(args, "--no-tail") // or it begins ten entries before the end
+		}
+	}
+	return append(args, r.matches(q.Unit)...)
+}
+
+// newestArguments asks for the newest entries first, which is the one way to count from
+// the end within bounds of time that all versions of journalctl agree on.
+func (r *Reader) newestArguments(q Query) []string {
+	args := []string{"--quiet", "--no-pager", "--output=json", "--output-fields=_PID",
+		"--reverse", "--lines=" + strconv.Itoa(q.Lines)}
+	if !q.Since.IsZero() {
+		args = append(args, "--since="+timestamp(q.Since))
+	}
+	if !q.Until.IsZero() {
+		args = append(args, "--until="+timestamp(q.Until))
+	}
+	return append(args, r.matches(q.Unit)...)
+}
+
+// matches selects a unit's own entries or ("+") its manager's about it, by fields that
+// only journald can write (systemd.journal-fields(7), "Trusted Journal Fields"). They
+// are the ones of journalctl -u, but for --user-unit, which believes any process of the
+// user. The journal is indexed by them, and no file is left out: depending on the
+// unit's uid its entries are in the system's journal or in a user's.
+func (r *Reader) matches(unit string) []string {
+	if r.scope == System {
+		return []string{"_SYSTEMD_UNIT=" + unit, "+", "_SYSTEMD_CGROUP=/init.scope", "UNIT=" + unit}
+	}
+	uid := "_UID=" + strconv.Itoa(r.uid)
+	return []string{"_SYSTEMD_USER_UNIT=" + unit, uid, "+", "_SYSTEMD_USER_UNIT=init.scope", uid, "USER_UNIT=" + unit}
+}
+
+// timestamp is t for --since and --until (systemd.time(7)), in microseconds, which is
+// the journal's resolution.
+func timestamp(t time.Time) string {
+	us := max(t.UnixMicro(), 0)
+	return fmt.Sprintf("@%d.%06d", us/1e6, us%1e6)
+}

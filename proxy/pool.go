@@ -1,0 +1,225 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+const (
+	// idleConnTimeout is how long an unused connection to an app is kept.
+	idleConnTimeout = 60 * time.Second
+	// poolTimeout is how long the pool of an instance without requests is kept.
+	poolTimeout = 2 * idleConnTimeout
+	// maxIdleConns is how many unused connections are kept per instance.
+	maxIdleConns = 64
+	// stallTimeout is how long a new connection may go without an answer before the
+	// unused ones are closed: an app that serves one connection at a time may be
+	// waiting for the next request on one of them.
+	stallTimeout = 100 * time.Millisecond
+)
+
+// pools keeps connections to apps, a pool for each instance. It implements
+// http.RoundTripper for requests that carry a visit.
+type pools struct {
+	mu    sync.Mutex
+	byID  map[tenant.ID]*pool
+	sweep time.Duration
+}
+
+// pool is the connections to one instance in one of its lives.
+type pool struct {
+	key       poolKey
+	transport *http.Transport
+	used      time.Time
+}
+
+// poolKey is what a pool was made for; with another key it is replaced.
+type poolKey struct {
+	generation     uint64
+	requestTimeout time.Duration
+	keepAlive      bool
+}
+
+func newPools() *pools {
+	return &pools{byID: map[tenant.ID]*pool{}, sweep: poolTimeout / 2}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
+	v := visitOf(r.Context())
+	if v == nil {
+		return nil, errors.New("request without an instance")
+	}
+	transport := p.get(v).transport
+	resp, err := transport.RoundTrip(r)
+	if err != nil && repeatable(r, err) {
+		// The app closed its end instead of answering, as apps do that take one
+		// connection at a time with whoever waits behind it.
+		resp, err = transport.RoundTrip(r)
+	}
+	return resp, err
+}
+
+// repeatable reports whether a request may be made again: it changes nothing, has no
+// body, and its connection was lost (RFC 9110, section 9.2.2).
+func repeatable(r *http.Request, err error) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+	default:
+		return false
+	}
+	lost := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return lost && r.Body == nil && r.Context().Err() == nil
+}
+
+// rest closes the connections to an instance that nobody uses: it is about to doze or
+// to stop, and may wait for those who hold one.
+func (p *pools) rest(id tenant.ID) {
+	p.mu.Lock()
+	pool, ok := p.byID[id]
+	p.mu.Unlock()
+	if ok {
+		pool.transport.CloseIdleConnections()
+	}
+}
+
+// get gives the instance's pool. One of an earlier life is replaced: an app that was
+// frozen may have given up its connections the moment it thaws.
+func (p *pools) get(v *visit) *pool {
+	key := poolKey{v.endpoint.Generation(), v.endpoint.RequestTimeout(), v.endpoint.KeepAlive()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old, ok := p.byID[v.id]
+	if ok && old.key == key {
+		old.used = time.Now()
+		return old
+	}
+	if ok {
+		defer old.transport.CloseIdleConnections()
+	}
+	fresh := &pool{key: key, transport: newTransport(key), used: time.Now()}
+	p.byID[v.id] = fresh
+	return fresh
+}
+
+func newTransport(key poolKey) *http.Transport {
+	t := &http.Transport{
+		DisableCompression:    true, // bodies pass as they are
+		DisableKeepAlives:     !key.keepAlive,
+		MaxIdleConns:          maxIdleConns,
+		MaxIdleConnsPerHost:   maxIdleConns,
+		IdleConnTimeout:       idleConnTimeout,
+		ResponseHeaderTimeout: key.requestTimeout,
+		ExpectContinueTimeout: time.Second,
+	}
+	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		v := visitOf(ctx)
+		if v == nil {
+			return nil, errors.New("connection without an instance")
+		}
+		conn, err := v.endpoint.Dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return watchStall(conn, t.CloseIdleConnections), nil
+	}
+	return t
+}
+
+// run closes pools that are not used any more.
+func (p *pools) run(ctx context.Context) error {
+	ticker := time.NewTicker(p.sweep)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			p.close(time.Now())
+			return nil
+		case now := <-ticker.C:
+			p.close(now.Add(-poolTimeout))
+		}
+	}
+}
+
+// close drops the pools that were last used before the given moment.
+func (p *pools) close(before time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, pool := range p.byID {
+		if pool.used.Before(before) {
+			pool.transport.CloseIdleConnections()
+			delete(p.byID, id)
+		}
+	}
+}
+
+// stallConn calls a function again and again until the first answer arrives.
+type stallConn struct {
+	net.Conn
+	mu    sync.Mutex
+	timer *time.Timer // nil when answered or closed
+}
+
+func watchStall(conn net.Conn, f func()) net.Conn {
+	c := &stallConn{Conn: conn}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer = time.AfterFunc(stallTimeout, func() {
+		f()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.timer != nil {
+			c.timer.Reset(stallTimeout)
+		}
+	})
+	return c
+}
+
+func (c *stallConn) settled() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}
+
+func (c *stallConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.settled()
+	}
+	return n, err
+}
+
+func (c *stallConn) Close() error {
+	c.settled()
+	return c.Conn.Close()
+}
+
+// buffers lends the buffers that bodies are copied with.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+func newBuffers() *buffers {
+	return &buffers{pool: sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}}
+}
+
+func (b *buffers) Get() []byte {
+	buf, ok := b.pool.Get().(*[]byte)
+	if !ok {
+		return make([]byte, bufferSize)
+	}
+	return *buf
+}
+
+func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }

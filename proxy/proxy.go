@@ -1,0 +1,222 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"strings"
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+// Waker is the proxy's whole contract with the rest of the program.
+type Waker interface {
+	// Acquire joins or begins a wake and counts the request in; release must be
+	// called exactly once, after the body. Errors are *tenant.Error.
+	Acquire(ctx context.Context, id tenant.ID) (e tenant.Endpoint, release func(), err error)
+}
+
+// Options is what a Proxy needs.
+type Options struct {
+	// Domain is the base domain, such as "example.com".
+	Domain string
+	Waker  Waker
+	Log    *slog.Logger
+}
+
+// Proxy is the http.Handler for all host names.
+type Proxy struct {
+	domain  string
+	waker   Waker
+	log     *slog.Logger
+	pools   *pools
+	reverse *httputil.ReverseProxy
+}
+
+// New makes a Proxy.
+func New(o Options) *Proxy {
+	p := &Proxy{
+		domain: strings.TrimSuffix(strings.ToLower(o.Domain), "."),
+		waker:  o.Waker,
+		log:    o.Log,
+		pools:  newPools(),
+	}
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		Transport:      p.pools,
+		ModifyResponse: p.modifyResponse,
+		ErrorHandler:   p.forwardFailed,
+		BufferPool:     newBuffers(),
+		ErrorLog:       slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	return p
+}
+
+// Run closes the connections to instances that are not used any more, until ctx
+// ends.
+func (p *Proxy) Run(ctx context.Context) error { return p.pools.run(ctx) }
+
+// Rest closes the connections to an instance that no request uses.
+func (p *Proxy) Rest(id tenant.ID) { p.pools.rest(id) }
+
+// ServeHTTP implements http.Handler.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id, kind := ParseHost(r.Host, p.domain)
+	switch kind {
+	case Instance:
+		p.serveInstance(w, r, id)
+	case Service:
+		p.fail(w, r, &tenant.Error{
+			Code: tenant.CodeNotFound, Op: "route",
+			Msg:  fmt.Sprintf("%s names a service, not an instance", r.Host),
+			Hint: fmt.Sprintf("put the instance before it: NAME.%s.%s", id.Service, p.domain),
+		})
+	case Root:
+		p.fail(w, r, &tenant.Error{
+			Code: tenant.CodeNotFound, Op: "route",
+			Msg:  "this is Tenement; nothing is served here",
+			Hint: "instances are at NAME.SERVICE." + p.domain,
+		})
+	case Malformed:
+		p.fail(w, r, &tenant.Error{
+			Code: tenant.CodeInvalid, Op: "route",
+			Msg:  "this host name cannot be an instance's",
+			Hint: "names have lower-case letters, digits and inner hyphens",
+		})
+	default:
+		p.fail(w, r, &tenant.Error{
+			Code: tenant.CodeNotFound, Op: "route",
+			Msg:  "this host name is not served here",
+			Hint: "names end in " + p.domain,
+		})
+	}
+}
+
+// visit is what one request carries through the reverse proxy.
+type visit struct {
+	id       tenant.ID
+	endpoint tenant.Endpoint
+	acquired time.Time
+	// local: the client is on this machine.
+	local bool
+}
+
+type visitKey struct{}
+
+func visitOf(ctx context.Context) *visit {
+	v, _ := ctx.Value(visitKey{}).(*visit)
+	return v
+}
+
+func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) {
+	endpoint, release, err := p.waker.Acquire(r.Context(), id)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	defer release()
+	// An app may answer before it has read the body, and go on reading it.
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	w.Header()["Content-Type"] = nil // or the server guesses one where the app names none
+	v := &visit{id: id, endpoint: endpoint, acquired: time.Now(), local: fromLoopback(r)}
+	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
+}
+
+// rewrite prepares the request to the app: everything as the client sent it, but for
+// hop-by-hop headers and X-Forwarded-*, which are ours.
+func rewrite(r *httputil.ProxyRequest) {
+	r.Out.URL.Scheme = "http"
+	r.Out.URL.Host = "app" // one pool is one app: the name is of no use
+	r.Out.Host = r.In.Host
+	r.Out.URL.RawQuery = r.In.URL.RawQuery
+	// The path as it was written, where net/url would write it otherwise.
+	if path, _, _ := strings.Cut(r.In.RequestURI, "?"); strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") {
+		r.Out.URL.Opaque = path
+	}
+	r.SetXForwarded()
+	if _, ok := r.In.Header["User-Agent"]; !ok {
+		r.Out.Header.Set("User-Agent", "") // or the transport would make one up
+	}
+}
+
+// modifyResponse sees each response before it goes to the client.
+func (p *Proxy) modifyResponse(resp *http.Response) error {
+	v := visitOf(resp.Request.Context())
+	if woke := v.endpoint.Woke(); woke != nil && v.local {
+		resp.Header.Add("Server-Timing", serverTiming(woke, time.Since(v.acquired)))
+	}
+	asStream(resp, v.endpoint)
+	return nil
+}
+
+// serverTiming tells the phases of a wake, in milliseconds (W3C Server Timing).
+func serverTiming(w *tenant.Wake, firstByte time.Duration) string {
+	var b strings.Builder
+	add := func(name string, d time.Duration) {
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s;dur=%.3f", name, float64(d.Microseconds())/1000)
+	}
+	add("queue", w.Queue)
+	add("load", w.Load)
+	add("unit_start", w.UnitStart)
+	add("app_ready", w.AppReady)
+	add("health", w.Health)
+	add("first_byte", firstByte)
+	fmt.Fprintf(&b, ", wake;desc=%q;dur=%.3f", w.Kind, float64(w.Total.Microseconds())/1000)
+	return b.String()
+}
+
+// fromLoopback reports whether the client is on this machine, and not only a proxy
+// before us.
+func fromLoopback(r *http.Request) bool {
+	if r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
+		return false
+	}
+	addr, ok := r.Context().Value(clientKey{}).(netip.Addr)
+	return ok && addr.IsLoopback()
+}
+
+type clientKey struct{}
+
+// ConnContext is for http.Server: it remembers the client's address.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return context.WithValue(ctx, clientKey{}, tcp.AddrPort().Addr().Unmap())
+	}
+	return ctx
+}
+
+// forwardFailed answers a request that could not be passed on, or was not answered.
+func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
+	v := visitOf(r.Context())
+	if r.Context().Err() != nil {
+		p.log.Debug("client went away", "instance", v.id, "err", err)
+		panic(http.ErrAbortHandler)
+	}
+	var known *tenant.Error
+	var timeout net.Error
+	switch {
+	case errors.As(err, &known):
+		p.fail(w, r, known)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		p.write(w, r, http.StatusGatewayTimeout, &tenant.Error{
+			Code: "request_timeout", Op: "forward", ID: v.id, Err: err,
+			Msg:  fmt.Sprintf("%s did not begin to answer within %v", v.id, v.endpoint.RequestTimeout()),
+			Hint: "request_timeout of its service allows more",
+		})
+	default:
+		p.write(w, r, http.StatusBadGateway, &tenant.Error{
+			Code: "bad_gateway", Op: "forward", ID: v.id, Err: err,
+			Msg:  fmt.Sprintf("%s did not answer properly", v.id),
+			Hint: fmt.Sprintf("`ten logs %s` shows what it said", v.id),
+		})
+	}
+}

@@ -1,0 +1,160 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"tenement.dev/internal/tenant"
+)
+
+// asStream makes a response that has no foreseeable end keep its instance awake by
+// its traffic alone: a forgotten tab must not do so for ever, and one that is read
+// must. What counts is data, not the heartbeats that keep the connection open.
+func asStream(resp *http.Response, endpoint tenant.Endpoint) {
+	ctx := resp.Request.Context()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		body, ok := resp.Body.(io.ReadWriteCloser)
+		if !ok {
+			return // the reverse proxy refuses it
+		}
+		u := &upgraded{ReadWriteCloser: body, ctx: ctx, touch: endpoint.Stream()}
+		if strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
+			u.fromApp, u.toApp = &frames{}, &frames{}
+		}
+		resp.Body = u
+		return
+	}
+	if mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && mediaType == "text/event-stream" {
+		resp.Body = &events{ReadCloser: resp.Body, ctx: ctx, touch: endpoint.Stream(), lineStart: true}
+	}
+}
+
+// upgraded is a connection after 101 Switching Protocols, from the app's side.
+type upgraded struct {
+	io.ReadWriteCloser
+	ctx   context.Context
+	touch func(context.Context) error
+	// Each is nil for other protocols than WebSocket, where every byte counts.
+	fromApp, toApp *frames
+}
+
+// Read gives what the app sends.
+func (u *upgraded) Read(p []byte) (int, error) {
+	n, err := u.ReadWriteCloser.Read(p)
+	if n > 0 && (u.fromApp == nil || u.fromApp.data(p[:n])) {
+		_ = u.touch(u.ctx) // it sends, so it is awake
+	}
+	return n, err
+}
+
+// Write passes on what the client sends; a dozing app is woken first.
+func (u *upgraded) Write(p []byte) (int, error) {
+	if u.toApp == nil || u.toApp.data(p) {
+		if err := u.touch(u.ctx); err != nil {
+			return 0, err
+		}
+	}
+	return u.ReadWriteCloser.Write(p)
+}
+
+// frames follows one direction of a WebSocket connection to tell data frames from
+// control frames (RFC 6455, section 5.2).
+type frames struct {
+	head []byte // of the frame whose header is incomplete
+	left uint64 // bytes of the present frame's payload to come
+	kind byte   // the present frame's opcode
+}
+
+// data reports whether p, the next bytes of the connection, has any of a data frame.
+func (f *frames) data(p []byte) bool {
+	found := false
+	for len(p) > 0 {
+		if f.left > 0 {
+			n := min(f.left, uint64(len(p)))
+			f.left -= n
+			p = p[n:]
+			found = found || f.kind < 8
+			continue
+		}
+		f.head = append(f.head, p[0])
+		p = p[1:]
+		if len(f.head) < 2 || len(f.head) < f.headLen() {
+			continue
+		}
+		f.kind = f.head[0] & 0x0f
+		f.left = f.payloadLen()
+		f.head = f.head[:0]
+		found = found || f.kind < 8
+	}
+	return found
+}
+
+// headLen is the length of the frame's header, of which two bytes are there.
+func (f *frames) headLen() int {
+	n := 2
+	switch f.head[1] & 0x7f {
+	case 126:
+		n += 2
+	case 127:
+		n += 8
+	}
+	if f.head[1]&0x80 != 0 {
+		n += 4 // masking key
+	}
+	return n
+}
+
+func (f *frames) payloadLen() uint64 {
+	var extended []byte
+	switch short := f.head[1] & 0x7f; short {
+	case 126:
+		extended = f.head[2:4]
+	case 127:
+		extended = f.head[2:10]
+	default:
+		return uint64(short)
+	}
+	var n uint64
+	for _, b := range extended {
+		n = n<<8 | uint64(b)
+	}
+	return n
+}
+
+// events is the body of a server-sent event stream. Comment lines, which begin with
+// a colon, are heartbeats (HTML Living Standard, section 9.2.6).
+type events struct {
+	io.ReadCloser
+	ctx       context.Context
+	touch     func(context.Context) error
+	lineStart bool
+	comment   bool // the present line is one
+}
+
+func (e *events) Read(p []byte) (int, error) {
+	n, err := e.ReadCloser.Read(p)
+	if e.data(p[:n]) {
+		_ = e.touch(e.ctx) // it sends, so it is awake
+	}
+	return n, err
+}
+
+// data reports whether p has anything but comments and empty lines.
+func (e *events) data(p []byte) bool {
+	found := false
+	for _, c := range p {
+		switch {
+		case c == '\n' || c == '\r':
+			e.lineStart, e.comment = true, false
+		case e.lineStart:
+			e.lineStart, e.comment = false, c == ':'
+			found = found || !e.comment
+		default:
+			found = found || !e.comment
+		}
+	}
+	return found
+}

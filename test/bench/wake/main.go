@@ -1,0 +1,92 @@
+// Wake measures what a wake costs, beside what the same app costs when it is started
+// by hand:
+//
+//	go run ./test/bench/wake -n 30
+//
+// It boots a throwaway machine and runs itself in there, with a Python, a Node and a
+// Go app under isolation "process" and "namespace". Three things are timed, always
+// from the moment before the first thing is done to the first byte of the answer:
+//
+//   - bare start: fork and exec of the app, no Tenement; a connection is tried every
+//     half millisecond.
+//   - cold wake: a request through `ten serve` to an instance that is asleep.
+//   - doze wake: the same to an instance that is dozing.
+//
+// They take turns, so that a busy moment of a shared machine hits all alike, and
+// what is compared are medians of the same run. Beside them stands a transient
+// service of systemd that runs /bin/true: below that no unit starts. With -inside it
+// measures the machine that it is started on, as root, under systemd.
+//
+// The exit status is 0 also where a goal is missed; it is 1 when something failed.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"tenement.dev/test/machine"
+)
+
+func main() {
+	n := flag.Int("n", 30, "rounds: each times every bare start and cold wake once, and some doze wakes")
+	asJSON := flag.Bool("json", false, "print every sample as JSON instead of tables")
+	inside := flag.Bool("inside", false, "measure this machine itself, without booting one (needs root and systemd)")
+	flag.Parse()
+	ctx, stop := machine.UntilSignal()
+	defer stop()
+	code, err := run(ctx, *n, *asJSON, *inside)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+func run(ctx context.Context, n int, asJSON, inside bool) (int, error) {
+	if n < 1 {
+		return 1, fmt.Errorf("-n %d: at least one round is needed", n)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return 1, err
+	}
+	repo, err := machine.Repository(dir)
+	if err != nil {
+		return 1, err
+	}
+	if err := checkBuilt(repo); err != nil {
+		return 1, err
+	}
+	if !inside {
+		return runInMachine(ctx, repo, n, asJSON)
+	}
+	report, err := measure(ctx, repo, n)
+	if err != nil {
+		return 1, err
+	}
+	if asJSON {
+		return 0, report.writeJSON(os.Stdout)
+	}
+	return 0, report.writeText(os.Stdout)
+}
+
+// runInMachine runs this program with -inside in a throwaway machine.
+func runInMachine(ctx context.Context, repo string, n int, asJSON bool) (code int, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 1, err
+	}
+	binds := []machine.Bind{{Host: repo}, {Host: filepath.Dir(self)}}
+	m, err := machine.Boot(ctx, machine.Options{Binds: binds})
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	argv := []string{self, "-inside", "-n", strconv.Itoa(n), "-json=" + strconv.FormatBool(asJSON)}
+	return m.Run(ctx, repo, "root", []string{"PATH=" + machine.Path}, argv...)
+}

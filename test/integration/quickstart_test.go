@@ -1,0 +1,202 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/test/harness"
+)
+
+// TestReadmeQuickStart does what the README's quick start says, word for word, in an
+// empty directory: it writes the files and runs the commands.
+func TestReadmeQuickStart(t *testing.T) {
+	for _, rootless := range []bool{false, true} {
+		t.Run(fmt.Sprintf("rootless=%v", rootless), func(t *testing.T) {
+			files, commands := readQuickStart(t)
+			if files["app.py"] == "" || files["tenement.toml"] == "" {
+				t.Fatalf("the quick start has files %v, want app.py and tenement.toml", files)
+			}
+			serve := "ten serve --port 8080 --domain localhost"
+			if len(commands) < 6 || commands[0] != serve {
+				t.Fatalf("the quick start has commands %q, want it to begin with %q", commands, serve)
+			}
+			s := harness.New(t, harness.Options{Config: files["tenement.toml"], Files: files, Rootless: rootless})
+			s.Port = 8080
+			s.Run()
+			var outputs []string
+			for _, command := range commands[1:] {
+				out, err := s.Command("/bin/sh", "-c", command).CombinedOutput()
+				if err != nil {
+					t.Fatalf("%s: %v\n%s", command, err, out)
+				}
+				outputs = append(outputs, string(out))
+			}
+			all := strings.Join(outputs, "\n")
+			if got := strings.Count(all, "hello from alice"); got != 1 {
+				t.Errorf("the note is in %d answers, want in alice's list alone:\n%s", got, all)
+			}
+			last := outputs[len(outputs)-1]
+			if !strings.Contains(last, "notes:alice") || !strings.Contains(last, "notes:bob") || !strings.Contains(last, "awake") {
+				t.Errorf("ten ps: got\n%s", last)
+			}
+		})
+	}
+}
+
+// readQuickStart takes the fenced blocks of the README's section "Quick start":
+// those whose first line is a comment with a file's name are files, the others
+// commands.
+func readQuickStart(t *testing.T) (files map[string]string, commands []string) {
+	t.Helper()
+	repo, err := harness.Repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(repo, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n## Quick start\n")
+	if !ok {
+		t.Fatal("the README has no section Quick start")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	files = map[string]string{}
+	for i, block := range strings.Split(section, "\n```") {
+		if i%2 == 0 {
+			continue
+		}
+		_, body, _ := strings.Cut(block, "\n") // the language
+		first, _, _ := strings.Cut(body, "\n")
+		if name, ok := strings.CutPrefix(first, "# "); ok {
+			files[name] = body + "\n"
+			continue
+		}
+		for line := range strings.Lines(body) {
+			if line = strings.TrimSpace(line); line != "" {
+				commands = append(commands, line)
+			}
+		}
+	}
+	return files, commands
+}
+
+// TestExamples spawns each example, dozes it, wakes it, lets it sleep, wakes it again
+// and reads its logs.
+func TestExamples(t *testing.T) {
+	for name, example := range map[string]struct{ service, path, want string }{
+		"hello-world":  {"hello", "/", "hello from"},
+		"multi-tenant": {"notes", "/notes", "["},
+		"go-http":      {"web", "/count", ""},
+		"node":         {"node", "/count", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := harness.New(t, harness.Options{Config: app})
+			repo, err := harness.Repository()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command("cp", "-r", filepath.Join(repo, "examples", name)+"/.", s.Dir).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if name == "go-http" {
+				if out, err := exec.Command("cp", filepath.Join(repo, "bin/web"), filepath.Join(s.Dir, "web")).CombinedOutput(); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+			}
+			config, err := os.ReadFile(filepath.Join(repo, "examples", name, "tenement.toml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.WriteFile("tenement.toml", shorterTimeouts(string(config)))
+			s.Run()
+			id := example.service + ":alice"
+			s.Spawn(id)
+			s.Await(id, tenant.Dozing)
+			before := s.Get(id)
+			if got := s.Text(id, example.path); !strings.Contains(got, example.want) {
+				t.Errorf("GET %s: got %q, want %q in it", example.path, got, example.want)
+			}
+			if got := s.Get(id); got.Thaws != before.Thaws+1 || got.Wakes != before.Wakes {
+				t.Errorf("a request to the dozing instance: got %d thaws and %d wakes, had %d and %d", got.Thaws, got.Wakes, before.Thaws, before.Wakes)
+			}
+			s.Await(id, tenant.Asleep)
+			if got := s.Text(id, example.path); !strings.Contains(got, example.want) {
+				t.Errorf("GET %s after sleep: got %q, want %q in it", example.path, got, example.want)
+			}
+			if got := s.Get(id).Wakes; got != before.Wakes+1 {
+				t.Errorf("wakes: got %d, want %d", got, before.Wakes+1)
+			}
+			if r := s.Ten("logs", id); r.Code != 0 || r.Stdout == "" {
+				t.Errorf("logs: %s", r)
+			}
+		})
+	}
+}
+
+// shorterTimeouts makes an example doze and sleep within a test.
+func shorterTimeouts(config string) string {
+	var out strings.Builder
+	for line := range strings.Lines(config) {
+		key, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch {
+		case key == "doze_timeout":
+		case key == "idle_timeout":
+			out.WriteString("doze_timeout = \"500ms\"\nidle_timeout = \"2500ms\"\n")
+		default:
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+func TestLogs(t *testing.T) {
+	for _, rootless := range []bool{false, true} {
+		t.Run(fmt.Sprintf("rootless=%v", rootless), func(t *testing.T) {
+			s := harness.Start(t, harness.Options{Config: app, Rootless: rootless})
+			s.Spawn("app:alice", "app:bob")
+			s.Text("app:alice", "/log?out=to-stdout&err=to-stderr")
+			s.Text("app:bob", "/log?out=of-bob")
+			eventually(t, "both streams are in the logs", func() bool {
+				got := s.Ten("logs", "app:alice").Stdout
+				return strings.Contains(got, "to-stdout") && strings.Contains(got, "to-stderr")
+			})
+			if got := s.Ten("logs", "app:alice").Stdout; strings.Contains(got, "of-bob") {
+				t.Errorf("alice's logs have bob's line:\n%s", got)
+			}
+			if got := s.Ten("logs", "-n", "1", "app:alice").Stdout; strings.Count(got, "\n") != 1 {
+				t.Errorf("-n 1: got %q", got)
+			}
+			if got := s.Ten("logs", "--since", "1h", "app:alice").Stdout; !strings.Contains(got, "to-stdout") {
+				t.Errorf("--since 1h: got %q", got)
+			}
+
+			var out harness.Output
+			follow := s.Command("ten", "logs", "-f", "-n", "0", "app:alice")
+			follow.Stdout, follow.Stderr = &out, &out
+			if err := follow.Start(); err != nil {
+				t.Fatal(err)
+			}
+			i := 0
+			eventually(t, "the follower sees a new line", func() bool {
+				i++
+				s.Text("app:alice", "/log?out=live-"+strconv.Itoa(i))
+				return strings.Contains(out.String(), "live-")
+			})
+			_ = follow.Process.Signal(syscall.SIGINT)
+			_ = follow.Wait()
+			// The daemon's journalctl goes with it.
+			eventually(t, "no journalctl is left", func() bool {
+				out, _ := exec.Command("pgrep", "-P", strconv.Itoa(s.PID()), "journalctl").Output()
+				return len(out) == 0
+			})
+		})
+	}
+}

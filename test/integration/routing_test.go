@@ -1,0 +1,237 @@
+package integration
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/test/harness"
+)
+
+// app is a service that runs the test app; more lines may follow.
+const app = `
+[service.app]
+command = "{bin}/testapp"
+`
+
+func TestRequestReachesTheAppUnchanged(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+
+	const path = "/a%2Fb/%7e|x?q=1&q=%zz;y&&z"
+	seen := s.Seen("app:alice", path, "Authorization", "Bearer secret", "Accept-Encoding", "x-none")
+	if seen.URI != path {
+		t.Errorf("request target: got %q, want %q", seen.URI, path)
+	}
+	if got, want := seen.Host, "alice.app.localhost"; got != want {
+		t.Errorf("Host: got %q, want %q", got, want)
+	}
+	if got, want := seen.Header.Get("Authorization"), "Bearer secret"; got != want {
+		t.Errorf("Authorization: got %q, want %q", got, want)
+	}
+	if got, want := seen.Header.Get("Accept-Encoding"), "x-none"; got != want {
+		t.Errorf("Accept-Encoding: got %q, want %q", got, want)
+	}
+	resp, err := s.Do(t.Context(), "PUT", "app:alice", "/", "the body")
+	if err != nil || !strings.Contains(resp.Body, `"Body":"the body"`) || !strings.Contains(resp.Body, `"Method":"PUT"`) {
+		t.Errorf("PUT with a body: got %v %s", err, resp.Body)
+	}
+}
+
+func TestForwardedHeadersAreOurs(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	seen := s.Seen("app:alice", "/", "X-Forwarded-For", "6.6.6.6", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "evil", "Forwarded", "for=6.6.6.6",
+		"Connection", "X-Hop", "X-Hop", "gone")
+	for name, want := range map[string]string{
+		"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "alice.app.localhost", "Forwarded": "", "X-Hop": "",
+	} {
+		if got := seen.Header.Get(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestHostsThatNameNoInstance(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	before := s.List()
+	for _, test := range []struct {
+		host string
+		want int
+	}{
+		{"zed.app.localhost", 404},
+		{"alice.nope.localhost", 404},
+		{"app.localhost", 404},
+		{"localhost", 404},
+		{"example.com", 404},
+		{"127.0.0.1", 404},
+		{"[::1]:80", 404},
+		{"..app.localhost", 400},
+		{"-x.app.localhost", 400},
+		{"x--f.app.localhost", 404},
+		{"a_b.app.localhost", 400},
+		{"a.b.app.localhost", 400},
+		{strings.Repeat("a", 64) + ".app.localhost", 400},
+		{"alice.app.localhost.evil", 404},
+		{"etc%2fx.app.localhost", 400},
+	} {
+		if got := rawStatus(t, s, test.host); got != test.want {
+			t.Errorf("Host %s: got %d, want %d", test.host, got, test.want)
+		}
+	}
+	for _, host := range []string{"ALICE.App.localhost.", "alice.app.localhost:9999"} {
+		if got := rawStatus(t, s, host); got != 200 {
+			t.Errorf("Host %s: got %d, want 200", host, got)
+		}
+	}
+	if after := s.List(); len(after) != len(before) {
+		t.Errorf("instances: got %v, want %v", after, before)
+	}
+	if got := s.Systemctl("list-units", "--all", "--plain", "--no-legend", "tenement-*@*.service"); strings.Count(got, ".service") != 1 {
+		t.Errorf("units: got %s, want one", got)
+	}
+}
+
+// rawStatus makes a request with any Host header and gives the answer's status.
+func rawStatus(t *testing.T, s *harness.Server, host string) int {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(harness.Timeout))
+	if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 12)
+	if _, err := conn.Read(buf); err != nil {
+		t.Fatal(err)
+	}
+	status := 0
+	for _, c := range buf[9:12] {
+		status = status*10 + int(c-'0')
+	}
+	return status
+}
+
+func TestTenantsOwnPathsAreTheirs(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	for _, path := range []string{"/", "/metrics", "/api/v1/instances", "/api/x"} {
+		if got := s.Seen("app:alice", path).URI; got != path {
+			t.Errorf("GET %s reached the app as %q", path, got)
+		}
+	}
+	if got := s.Text("app:alice", "/health"); got != "fine" {
+		t.Errorf("GET /health: got %q, want the app's own", got)
+	}
+}
+
+func TestFirstRequestsOfASleeper(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	s.Ten("stop", "app:alice")
+	s.Await("app:alice", tenant.Asleep)
+
+	const parallel = 50
+	pids := make(chan int, parallel)
+	var wg sync.WaitGroup
+	for range parallel {
+		wg.Go(func() { pids <- s.Seen("app:alice", "/").PID })
+	}
+	wg.Wait()
+	close(pids)
+	first := 0
+	for pid := range pids {
+		if first == 0 {
+			first = pid
+		}
+		if pid != first {
+			t.Errorf("answers from processes %d and %d, want one", first, pid)
+		}
+	}
+	if got := s.Get("app:alice").Wakes; got != 2 {
+		t.Errorf("wakes: got %d, want 2 (the spawn and one for all requests)", got)
+	}
+}
+
+func TestClientThatLeavesDuringAWakeHarmsNobody(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: strings.Replace(app, `testapp"`, `testapp delay=1s"`, 1)})
+	s.Spawn("app:alice")
+	for range 2 {
+		s.Ten("stop", "app:alice")
+		s.Await("app:alice", tenant.Asleep)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		if _, err := s.Do(ctx, http.MethodGet, "app:alice", "/", ""); err == nil {
+			t.Error("the app answered before it could have started")
+		}
+		cancel()
+		if got := s.Text("app:alice", "/count"); got != "1" {
+			t.Errorf("the next request: got count %s, want 1", got)
+		}
+	}
+	if got := s.Get("app:alice").InFlight; got != 0 {
+		t.Errorf("in flight: got %d, want 0", got)
+	}
+}
+
+func TestSlowAndDeadApps(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app + "request_timeout = 1\n"})
+	s.Spawn("app:alice")
+	begun := time.Now()
+	if got := s.Fetch("app:alice", "/slow?ms=5000").Status; got != http.StatusGatewayTimeout {
+		t.Errorf("slower than request_timeout: got %d, want 504", got)
+	}
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("the 504 took %v, want about 1 s", took)
+	}
+	if got := s.Fetch("app:alice", "/exit?code=1").Status; got != http.StatusBadGateway {
+		t.Errorf("an app that dies over a request: got %d, want 502", got)
+	}
+	if got := s.Text("app:alice", "/count"); got != "1" {
+		t.Errorf("the request after it: got count %s, want 1 of a new process", got)
+	}
+}
+
+func TestAppThatStopsListening(t *testing.T) {
+	// It accepts one connection, the probe's, and closes its socket for good.
+	s := harness.Start(t, harness.Options{
+		Config: "[service.app]\ncommand = \"python3 once.py\"\n",
+		Files: map[string]string{"once.py": `
+import os, socket, time
+l = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+l.accept()
+l.close()
+time.sleep(1000)
+`},
+	})
+	s.Spawn("app:alice")
+	if got := s.Fetch("app:alice", "/"); got.Status != http.StatusBadGateway {
+		t.Errorf("app refuses the connection: got %d %s, want 502", got.Status, got.Body)
+	}
+}
+
+func TestOnDemand(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app + "on_demand = true\nmax_instances = 2\n"})
+	for id, want := range map[string]int{"app:one": 200, "app:two": 200} {
+		if got := s.Fetch(id, "/").Status; got != want {
+			t.Errorf("%s: got %d, want %d", id, got, want)
+		}
+	}
+	if got := s.Fetch("app:three", "/").Status; got != http.StatusTooManyRequests {
+		t.Errorf("beyond max_instances: got %d, want 429", got)
+	}
+	if got := rawStatus(t, s, "A_B.app.localhost"); got != 400 {
+		t.Errorf("an odd label: got %d, want 400", got)
+	}
+	if got := len(s.List()); got != 2 {
+		t.Errorf("instances: got %d, want 2", got)
+	}
+}

@@ -1,0 +1,154 @@
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/test/harness"
+)
+
+func TestStopEndsTheWholeTree(t *testing.T) {
+	for _, isolation := range []string{"process", "namespace"} {
+		t.Run(isolation, func(t *testing.T) {
+			s := harness.Start(t, harness.Options{
+				Config: "[service.app]\ncommand = \"bash app.sh\"\nstop_grace = 2\nisolation = \"" + isolation + "\"\n",
+				Files: map[string]string{"app.sh": `
+trap 'echo trapped >> "$DATA_DIR/marks"; kill $server; exit 0' TERM
+setsid sleep 1000 &
+(trap '' TERM; while :; do sleep 1; done) &
+python3 -m http.server "$PORT" --bind 127.0.0.1 &
+server=$!
+wait
+`}})
+			s.Spawn("app:alice")
+			pids := appPIDs(t, s, "app:alice")
+			if len(pids) < 4 {
+				t.Fatalf("processes: got %v, want the script and its children", pids)
+			}
+			begun := time.Now()
+			if r := s.Ten("stop", "app:alice"); r.Code != 0 {
+				t.Fatal(r)
+			}
+			if took := time.Since(begun); took > 6*time.Second {
+				t.Errorf("the stop took %v, want stop_grace at most", took)
+			}
+			for _, pid := range pids {
+				if alive(pid) {
+					t.Errorf("process %d survives the stop", pid)
+				}
+			}
+			marks, err := os.ReadFile(filepath.Join(s.Dir, "data/app/alice/marks"))
+			if err != nil || string(marks) != "trapped\n" {
+				t.Errorf("trap handler: got %q %v, want it to have run once", marks, err)
+			}
+		})
+	}
+}
+
+func TestStopIsGracefulThenFirm(t *testing.T) {
+	s := harness.Start(t, harness.Options{
+		Config: app + `
+[service.stubborn]
+command = "python3 stubborn.py"
+stop_grace = 1
+`,
+		Files: map[string]string{"stubborn.py": `
+import os, signal, socket
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+l = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+while True:
+    l.accept()[0].close()
+`}})
+	s.Spawn("app:alice", "stubborn:alice")
+	s.Ten("stop", "app:alice")
+	marks, err := os.ReadFile(filepath.Join(s.Dir, "data/app/alice/marks"))
+	if err != nil || string(marks) != "term\n" {
+		t.Errorf("SIGTERM handler: got %q %v, want it to have run once", marks, err)
+	}
+	pid := appPID(t, s, "stubborn:alice")
+	begun := time.Now()
+	if r := s.Ten("stop", "stubborn:alice"); r.Code != 0 {
+		t.Error(r)
+	}
+	if took := time.Since(begun); took < time.Second || took > 5*time.Second || alive(pid) {
+		t.Errorf("stop of an app that ignores SIGTERM: took %v, alive %v; want it killed after 1 s", took, alive(pid))
+	}
+}
+
+func TestStorage(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app + "idle_timeout = 1\n" + `
+[service.tmp]
+command = "{bin}/testapp"
+storage_persist = false
+idle_timeout = 1
+`})
+	s.Spawn("app:alice", "tmp:alice")
+	for _, id := range []string{"app:alice", "tmp:alice"} {
+		s.Text(id, "/write?path="+dataFile(s, id))
+		// Neither sleep nor a crash removes anything.
+		s.Await(id, tenant.Asleep)
+		s.Text(id, "/read?path="+dataFile(s, id))
+		s.Fetch(id, "/exit?code=1")
+		if got := s.Text(id, "/read?path="+dataFile(s, id)); got != "x" {
+			t.Errorf("%s: data after sleep and crash: got %q", id, got)
+		}
+		if r := s.Ten("stop", id); r.Code != 0 {
+			t.Error(r)
+		}
+	}
+	if _, err := os.Stat(dataFile(s, "app:alice")); err != nil {
+		t.Errorf("storage_persist = true: %v", err)
+	}
+	if _, err := os.Stat(dataFile(s, "tmp:alice")); !os.IsNotExist(err) {
+		t.Errorf("storage_persist = false: the file is there after a stop (%v)", err)
+	}
+	if got := s.Text("tmp:alice", "/count"); got != "1" {
+		t.Errorf("wake after the data was removed: got count %s", got)
+	}
+	if r := s.Ten("destroy", "--yes", "app:alice"); r.Code != 0 {
+		t.Error(r)
+	}
+	if _, err := os.Stat(filepath.Dir(dataFile(s, "app:alice"))); !os.IsNotExist(err) {
+		t.Errorf("destroy leaves the data directory (%v)", err)
+	}
+	if got := s.Fetch("app:alice", "/").Status; got != 404 {
+		t.Errorf("a destroyed instance answers %d, want 404", got)
+	}
+}
+
+// dataFile is a file in an instance's data directory.
+func dataFile(s *harness.Server, id string) string {
+	return filepath.Join(s.Dir, "data", strings.ReplaceAll(id, ":", "/"), "file")
+}
+
+func TestStoppedInstanceIsWokenByItsNextRequest(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	// Requests that meet a stopping instance wait and wake it.
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 5 {
+			s.Ten("stop", "app:alice")
+		}
+	}()
+	for {
+		// A stop by hand may cut off what is in flight, and says so; never more.
+		resp := s.Fetch("app:alice", "/count")
+		if resp.Status != 200 && resp.Status != 502 {
+			t.Errorf("got %d %s", resp.Status, resp.Body)
+		}
+		select {
+		case <-done:
+			if got := s.Fetch("app:alice", "/count").Status; got != 200 {
+				t.Errorf("after the last stop: got %d, want 200", got)
+			}
+			return
+		default:
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package machine
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+//go:embed customize.sh
+var customize string
+
+// suite is the Debian release inside the machine: systemd 257.
+const suite = "trixie"
+
+// rootPackages is what the machine holds beside Debian's minimal base.
+var rootPackages = []string{
+	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libnss-systemd", "libnss-myhostname",
+	"bash", "ca-certificates", "curl", "iproute2", "less", "netcat-openbsd", "nftables", "nodejs", "procps", "python3", "strace",
+}
+
+// Prepare returns the machine's root tree, read-only by convention. The first call on a host installs what is missing there
+// and makes the tree, which takes about half a minute and needs the network; later calls find it in the cache,
+// /var/cache/tenement-test or $TENEMENT_TEST_CACHE. Processes that call it at once wait for the one that builds.
+func Prepare(ctx context.Context) (string, error) {
+	if os.Geteuid() != 0 {
+		return "", errors.New("the test machine needs root (it boots a container): run this as root, for example with sudo")
+	}
+	cache := os.Getenv("TENEMENT_TEST_CACHE")
+	if cache == "" {
+		cache = "/var/cache/tenement-test"
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", fmt.Errorf("make the test machine's cache: %w", err)
+	}
+	unlock, err := lock(ctx, filepath.Join(cache, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+
+	if err := install(ctx); err != nil {
+		return "", err
+	}
+	entry := filepath.Join(cache, cacheKey())
+	if _, err := os.Stat(entry); errors.Is(err, fs.ErrNotExist) {
+		if err := clean(cache); err != nil {
+			return "", err
+		}
+		if err := build(ctx, cache, entry); err != nil {
+			return "", fmt.Errorf("build the test machine's root, for which a Debian mirror must be reachable: %w", err)
+		}
+	} else if err != nil {
+		return "", fmt.Errorf("look for the test machine's root: %w", err)
+	}
+	now := time.Now()
+	if err := os.Chtimes(entry, now, now); err != nil {
+		return "", fmt.Errorf("mark the test machine's root as used: %w", err)
+	}
+	return filepath.Join(entry, "root"), nil
+}
+
+// keepUnused is how long a tree that no run uses any more stays in the cache.
+const keepUnused = 14 * 24 * time.Hour
+
+// clean removes what interrupted builds left, which the holder of the lock may, and trees of old versions.
+func clean(cache string) error {
+	old, _ := filepath.Glob(filepath.Join(cache, suite+"-*"))
+	doomed, _ := filepath.Glob(filepath.Join(cache, "building-*"))
+	for _, entry := range old {
+		if info, err := os.Stat(entry); err == nil && time.Since(info.ModTime()) > keepUnused {
+			doomed = append(doomed, entry)
+		}
+	}
+	for _, dir := range doomed {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("clean the test machine's cache: %w", err)
+		}
+	}
+	return nil
+}
+
+// cacheKey names a tree by everything that decides what is in it.
+func cacheKey() string {
+	h := sha256.New()
+	fmt.Fprintln(h, "layout 2", suite, runtime.GOARCH, mmdebstrapFlags())
+	fmt.Fprintln(h, customize)
+	return suite + "-" + hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+func mmdebstrapFlags() []string {
+	return []string{
+		"--mode=root", "--variant=minbase", "--format=directory", "--include=" + strings.Join(rootPackages, ","),
+		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+		"--dpkgopt=path-exclude=/usr/share/locale/*",
+	}
+}
+
+// build makes a cache entry beside its final place and renames it, so that an entry that has its name is complete.
+func build(ctx context.Context, cache, entry string) error {
+	tmp, err := os.MkdirTemp(cache, "building-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	hook := filepath.Join(tmp, "customize.sh")
+	if err := os.WriteFile(hook, []byte(customize), 0o755); err != nil {
+		return err
+	}
+	args := append(mmdebstrapFlags(), "--customize-hook="+hook, suite, filepath.Join(tmp, "root"))
+	if mirror := hostMirror("/etc"); mirror != "" {
+		args = append(args, mirror)
+	}
+	fmt.Fprintln(os.Stderr, "machine: building the test machine's root (once, about half a minute)")
+	// In a pid and a mount namespace of its own, so that nothing of it goes on when this process is killed.
+	args = append([]string{"--fork", "--pid", "--mount-proc", "--kill-child", "--", "mmdebstrap"}, args...)
+	if err := runQuietly(ctx, "mmdebstrap", exec.Command("unshare", args...)); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Remove(hook), os.Chmod(tmp, 0o755)); err != nil {
+		return err
+	}
+	return os.Rename(tmp, entry)
+}

@@ -1,0 +1,251 @@
+// Testapp is the app of the integration tests: it tells what reached it and
+// misbehaves on request. It listens where Tenement tells it to, by PORT, SOCKET_PATH
+// or an inherited descriptor.
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		misbehave(os.Args[1:])
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "testapp:", err)
+		os.Exit(1)
+	}
+}
+
+// misbehave does at startup what its arguments say, a word each, and then goes on.
+func misbehave(words []string) {
+	for _, word := range words {
+		verb, value, _ := strings.Cut(word, "=")
+		switch verb {
+		case "exit":
+			code, _ := strconv.Atoi(value)
+			fmt.Fprintln(os.Stderr, "exiting as told")
+			os.Exit(code)
+		case "delay":
+			d, _ := time.ParseDuration(value)
+			time.Sleep(d)
+		case "hang":
+			select {}
+		case "unless":
+			// Ends unless the file is there.
+			if _, err := os.Stat(value); err != nil {
+				fmt.Fprintln(os.Stderr, "not fixed yet")
+				os.Exit(3)
+			}
+		}
+	}
+}
+
+func run() error {
+	l, err := listen()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	server := &http.Server{Handler: routes()}
+	go func() {
+		<-ctx.Done()
+		mark("term")
+		shutdown, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = server.Shutdown(shutdown)
+	}()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func listen() (net.Listener, error) {
+	switch {
+	case os.Getenv("LISTEN_FDS") != "":
+		if pid := os.Getenv("LISTEN_PID"); pid != strconv.Itoa(os.Getpid()) {
+			return nil, fmt.Errorf("LISTEN_PID is %s, my pid %d", pid, os.Getpid())
+		}
+		return net.FileListener(os.NewFile(3, "app"))
+	case os.Getenv("SOCKET_PATH") != "":
+		return net.Listen("unix", os.Getenv("SOCKET_PATH"))
+	default:
+		return net.Listen("tcp", net.JoinHostPort("127.0.0.1", os.Getenv("PORT")))
+	}
+}
+
+// mark leaves a line in the data directory, to be found when the app is gone.
+func mark(word string) {
+	f, err := os.OpenFile(filepath.Join(os.Getenv("DATA_DIR"), "marks"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	fmt.Fprintln(f, word)
+}
+
+// Seen is what / answers.
+type Seen struct {
+	Method, Host, URI string
+	Header            http.Header
+	Body              string
+	PID               int
+	Env               []string
+}
+
+func routes() http.Handler {
+	var count, started atomic.Int64
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(Seen{r.Method, r.Host, r.RequestURI, r.Header, string(body), os.Getpid(), os.Environ()})
+	})
+	mux.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "fine") })
+	// /health-after=N answers 503 the first N times.
+	mux.HandleFunc("/health-late", func(w http.ResponseWriter, _ *http.Request) {
+		if started.Add(1) < 4 {
+			http.Error(w, "200 not yet", http.StatusServiceUnavailable)
+		}
+	})
+	mux.HandleFunc("/never-healthy", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "200 is only in the body", http.StatusInternalServerError)
+	})
+	mux.HandleFunc("/count", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, count.Add(1)) })
+	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		sleep(r, "ms")
+		fmt.Fprintln(w, "done")
+	})
+	mux.HandleFunc("/status", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(number(r, "code")) })
+	mux.HandleFunc("/exit", func(_ http.ResponseWriter, r *http.Request) { os.Exit(number(r, "code")) })
+	mux.HandleFunc("/log", func(_ http.ResponseWriter, r *http.Request) {
+		fmt.Println(r.URL.Query().Get("out"))
+		fmt.Fprintln(os.Stderr, r.URL.Query().Get("err"))
+	})
+	mux.HandleFunc("/write", func(w http.ResponseWriter, r *http.Request) {
+		if err := os.WriteFile(r.URL.Query().Get("path"), []byte("x"), 0o600); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+		}
+	})
+	mux.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
+		text, err := os.ReadFile(r.URL.Query().Get("path"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		_, _ = w.Write(text)
+	})
+	mux.HandleFunc("/upload", upload)
+	mux.HandleFunc("/download", download)
+	mux.HandleFunc("/events", events)
+	mux.HandleFunc("/ws", webSocket)
+	return mux
+}
+
+func number(r *http.Request, key string) int {
+	n, _ := strconv.Atoi(r.URL.Query().Get(key))
+	return n
+}
+
+func sleep(r *http.Request, key string) {
+	select {
+	case <-time.After(time.Duration(number(r, key)) * time.Millisecond):
+	case <-r.Context().Done():
+	}
+}
+
+// upload answers how many bytes came.
+func upload(w http.ResponseWriter, r *http.Request) {
+	n, err := io.Copy(io.Discard, r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	fmt.Fprintln(w, n)
+}
+
+// download sends n lines, one every ms.
+func download(w http.ResponseWriter, r *http.Request) {
+	for i := range number(r, "n") {
+		fmt.Fprintf(w, "line %d\n", i)
+		_ = http.NewResponseController(w).Flush()
+		sleep(r, "ms")
+	}
+}
+
+// events sends n events, one every ms; comments instead with comment=1.
+func events(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for i := range number(r, "n") {
+		if r.URL.Query().Get("comment") != "" {
+			fmt.Fprint(w, ": still here\n\n")
+		} else {
+			fmt.Fprintf(w, "data: %d\n\n", i)
+		}
+		_ = http.NewResponseController(w).Flush()
+		sleep(r, "ms")
+		if r.Context().Err() != nil {
+			return
+		}
+	}
+}
+
+// webSocket echoes frames (RFC 6455) as they come, unmasked, and answers pings.
+func webSocket(w http.ResponseWriter, r *http.Request) {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close()
+	fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(sum[:]))
+	_ = rw.Flush()
+	for {
+		opcode, payload, err := readFrame(rw.Reader)
+		if err != nil {
+			return
+		}
+		if opcode == 9 {
+			opcode = 10 // a ping's answer
+		}
+		_, _ = rw.Write(append([]byte{0x80 | opcode, byte(len(payload))}, payload...))
+		_ = rw.Flush()
+	}
+}
+
+// readFrame reads a short masked frame.
+func readFrame(r *bufio.Reader) (opcode byte, payload []byte, err error) {
+	head := make([]byte, 6)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return 0, nil, err
+	}
+	payload = make([]byte, head[1]&0x7f)
+	if _, err := io.ReadFull(r, payload); err != nil {
+		return 0, nil, err
+	}
+	for i := range payload {
+		payload[i] ^= head[2+i%4]
+	}
+	return head[0] & 0x0f, payload, nil
+}

@@ -1,0 +1,47 @@
+package units
+
+import (
+	"path/filepath"
+
+	"tenement.dev/internal/tenant"
+)
+
+// Host is what the machine and its manager can do, and where things are on it.
+type Host struct {
+	// User is true for a user's own manager: no accounts of their own for instances,
+	// sandboxing by user namespaces.
+	User bool
+	// RuntimeDir holds the doorbells and the instances' sockets.
+	RuntimeDir string
+	// DataRoot holds the instances' data.
+	DataRoot string
+	// InitPath is ten-init.
+	InitPath string
+	// NotifySocket is where the manager takes notifications (sd_notify(3)). A
+	// user's manager has it in a directory that the sandbox covers.
+	NotifySocket string
+
+	// PrivatePIDs: the manager has the property (systemd 257) and it takes effect.
+	PrivatePIDs bool
+	// DelegateSubgroup: the manager has the property (systemd 254).
+	DelegateSubgroup bool
+	// PrivateNetwork takes effect.
+	PrivateNetwork bool
+	// Namespaces: mount namespaces and system call filters take effect.
+	Namespaces bool
+	// Controllers are the cgroup controllers that units have: "memory", "cpu", …
+	Controllers []string
+}
+
+// IngressDir holds the doorbells.
+func (h Host) IngressDir() string { return filepath.Join(h.RuntimeDir, "ingress") }
+
+// Doorbell is the path of an instance's doorbell.
+func (h Host) Doorbell(id tenant.ID) string {
+	return filepath.Join(h.IngressDir(), FileName(id)+".sock")
+}
+
+// SocketDir is the directory for an instance's own socket.
+func (h Host) SocketDir(id tenant.ID) string {
+	return filepath.Join(h.RuntimeDir, "app", FileName(id))
+}

@@ -1,0 +1,163 @@
+package units
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+// slack is what the manager's timeouts are longer than ten-init's own, so that
+// ten-init is the one to act.
+const slack = 5 * time.Second
+
+// Render gives the socket and the service of an instance. account is the user that
+// the service runs as, empty for the manager's own. A promise of the spec that the
+// machine cannot keep is a *tenant.Error with CodeUnsupported.
+func (h Host) Render(spec tenant.Spec, account string) (socket, service Unit, err error) {
+	if err := h.check(spec); err != nil {
+		return Unit{}, Unit{}, err
+	}
+	return h.socket(spec), h.service(spec, account), nil
+}
+
+func (h Host) socket(spec tenant.Spec) Unit {
+	return Unit{Name: SocketName(spec.ID), Properties: []Property{
+		{"Description", "Tenement doorbell of " + spec.ID.String()},
+		{"Slice", SliceName(spec.ID.Service)},
+		{"CollectMode", "inactive-or-failed"},
+		{"Listen", []Listen{{"Stream", h.Doorbell(spec.ID)}}},
+		{"SocketMode", uint32(0o600)},
+		{"DirectoryMode", uint32(0o700)},
+		{"RemoveOnStop", true},
+		{"FileDescriptorName", "doorbell"},
+		// Each wake is a trigger: the default limit would close the doorbell for good
+		// (systemd.socket(5), TriggerLimitIntervalSec=). Failing starts are braked by
+		// the daemon.
+		{"TriggerLimitIntervalUSec", uint64(0)},
+	}}
+}
+
+func (h Host) service(spec tenant.Spec, account string) Unit {
+	props := []Property{
+		{"Description", "Tenement instance " + spec.ID.String()},
+		{"Slice", SliceName(spec.ID.Service)},
+		{"CollectMode", "inactive-or-failed"},
+		{"Type", "notify"},
+		{"NotifyAccess", "main"},
+		{"ExecStartEx", []Exec{h.exec(spec)}},
+		{"Environment", spec.Env},
+		{"WorkingDirectory", spec.WorkDir},
+		{"UMask", uint32(0o077)},
+		// Each wake is a start: the default limit would fail the unit
+		// (systemd.unit(5), StartLimitIntervalSec=).
+		{"StartLimitIntervalUSec", uint64(0)},
+		{"TimeoutStartUSec", usec(spec.StartupTimeout + slack)},
+		{"TimeoutStopUSec", usec(spec.StopGrace + slack)},
+		// SIGTERM to all, SIGKILL to what is left. With "mixed", systemd 257 sends
+		// SIGKILL at once under PrivatePIDs=, since ten-init is not its own child.
+		{"KillMode", "control-group"},
+		// An app that SIGTERM ended was stopped, not broken: 128 + 15.
+		{"SuccessExitStatus", ExitStatusSet{Statuses: []int32{143}, Signals: []int32{}}},
+		{"Delegate", true},
+		{"SyslogIdentifier", spec.ID.String()},
+		{"LogExtraFields", [][]byte{
+			[]byte("TENEMENT_SERVICE=" + spec.ID.Service),
+			[]byte("TENEMENT_INSTANCE=" + spec.ID.String()),
+			[]byte("TENEMENT_TENANT=" + spec.ID.Name),
+		}},
+	}
+	if h.DelegateSubgroup {
+		props = append(props, Property{"DelegateSubgroup", "app"})
+	}
+	if account != "" {
+		props = append(props, Property{"User", account})
+	}
+	props = append(props, limits(spec)...)
+	if spec.Network == tenant.NetworkPrivate {
+		props = append(props, Property{"PrivateNetwork", true})
+	}
+	if spec.Isolation == tenant.IsolationNamespace {
+		props = append(props, h.sandbox(spec)...)
+	}
+	return Unit{Name: ServiceName(spec.ID), Properties: props}
+}
+
+// exec is the command line of the service. Nothing in it is expanded, neither before
+// nor after a daemon-reload ("no-env-expand").
+func (h Host) exec(spec tenant.Spec) Exec {
+	argv := []string{
+		"ten-init",
+		"-listen", listenAddress(spec),
+		"-startup-timeout", spec.StartupTimeout.String(),
+		"-stop-grace", spec.StopGrace.String(),
+		"--",
+	}
+	return Exec{Path: h.InitPath, Argv: append(argv, spec.Argv...), Options: []string{"no-env-expand"}}
+}
+
+func listenAddress(spec tenant.Spec) string {
+	switch spec.Listen {
+	case tenant.ListenUnix:
+		return "unix:" + spec.SocketPath
+	case tenant.ListenFD:
+		return "fd:" + spec.SocketPath
+	default:
+		return fmt.Sprintf("port:%d", spec.Port)
+	}
+}
+
+func limits(spec tenant.Spec) []Property {
+	var props []Property
+	if spec.MemoryMax > 0 {
+		props = append(props,
+			Property{"MemoryMax", uint64(spec.MemoryMax)},
+			Property{"MemorySwapMax", uint64(spec.MemoryMax)})
+	}
+	if spec.TasksMax > 0 {
+		props = append(props, Property{"TasksMax", uint64(spec.TasksMax)})
+	}
+	if spec.CPUWeight > 0 {
+		props = append(props, Property{"CPUWeight", uint64(spec.CPUWeight)})
+	}
+	return props
+}
+
+// check compares what the spec asks for with what the machine can do.
+func (h Host) check(spec tenant.Spec) error {
+	unsupported := func(what, hint string) error {
+		return &tenant.Error{Code: tenant.CodeUnsupported, Op: "load", ID: spec.ID, Msg: what, Hint: hint}
+	}
+	const doctor = "`ten doctor` shows what this machine can do"
+	if spec.Isolation == tenant.IsolationNamespace && !h.Namespaces {
+		return unsupported(`isolation = "namespace" does not take effect on this machine`, doctor+`; isolation = "process" needs no namespaces`)
+	}
+	if spec.Isolation == tenant.IsolationNamespace && h.User && !h.PrivatePIDs {
+		return unsupported(`isolation = "namespace" without root needs PrivatePIDs= (systemd 257 or newer)`, doctor+`; or run ten serve as root`)
+	}
+	if spec.Network == tenant.NetworkPrivate && !h.PrivateNetwork {
+		return unsupported(`network = "private" does not take effect on this machine`, doctor)
+	}
+	for _, need := range []struct {
+		key, controller string
+		set             bool
+	}{
+		{"memory_limit_mb", "memory", spec.MemoryMax > 0},
+		{"tasks_max", "pids", spec.TasksMax > 0},
+		{"cpu_shares", "cpu", spec.CPUWeight > 0},
+	} {
+		if need.set && !slices.Contains(h.Controllers, need.controller) {
+			return unsupported(fmt.Sprintf("%s needs the cgroup controller %q, which services do not have on this machine", need.key, need.controller), doctor)
+		}
+	}
+	for _, path := range append([]string{spec.WorkDir, spec.DataDir}, spec.BindReadOnlyPaths...) {
+		if strings.ContainsAny(path, ":\n") {
+			return unsupported(fmt.Sprintf("path %q has a character that units cannot express", path), "choose a path without colons and line breaks")
+		}
+	}
+	return nil
+}
+
+func usec(d time.Duration) uint64 { return uint64(d.Microseconds()) }

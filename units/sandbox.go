@@ -1,0 +1,108 @@
+package units
+
+import (
+	"path/filepath"
+	"strings"
+
+	"tenement.dev/internal/tenant"
+)
+
+// homes are people's directories, which the sandbox covers. ProtectHome=tmpfs would
+// do the same, but for /root with a mode that lets nobody through to what is bound
+// below it.
+var homes = []string{"/home", "/root", "/run/user"}
+
+// hidden are all directories that the sandbox covers; the last two by PrivateTmp=.
+var hidden = append(homes[:len(homes):len(homes)], "/tmp", "/var/tmp")
+
+// sandbox are the properties of isolation = "namespace" (systemd.exec(5),
+// "Sandboxing").
+func (h Host) sandbox(spec tenant.Spec) []Property {
+	props := []Property{
+		{"PrivateTmp", true},
+		{"PrivateDevices", true},
+		{"PrivateIPC", true},
+		{"ProtectSystem", "strict"},
+		{"ProtectKernelTunables", true},
+		{"ProtectKernelModules", true},
+		{"ProtectKernelLogs", true},
+		{"ProtectClock", true},
+		{"ProtectHostname", true},
+		{"NoNewPrivileges", true},
+		{"RestrictSUIDSGID", true},
+		{"RestrictRealtime", true},
+		{"LockPersonality", true},
+		{"RestrictNamespaces", uint64(0)},
+		{"RestrictAddressFamilies", Filter{true, []string{"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}}},
+		{"CapabilityBoundingSet", uint64(0)},
+		{"AmbientCapabilities", uint64(0)},
+		{"SystemCallFilter", Filter{true, []string{"@system-service"}}},
+		{"SystemCallErrorNumber", int32(1)}, // EPERM: a refusal that programs understand
+		{"SystemCallArchitectures", []string{"native"}},
+		{"TemporaryFileSystem", covers(spec)},
+		{"BindPaths", h.writable(spec)},
+	}
+	if h.PrivatePIDs {
+		props = append(props, Property{"PrivatePIDs", "yes"})
+	}
+	if h.User {
+		props = append(props, Property{"PrivateUsers", true})
+	} else {
+		props = append(props, Property{"ProtectProc", "invisible"})
+	}
+	if paths := h.readable(spec); len(paths) > 0 {
+		props = append(props, Property{"BindReadOnlyPaths", paths})
+	}
+	return props
+}
+
+// covers are the empty directories over people's homes and, since of all instances'
+// data only its own is to be seen, over the data.
+func covers(spec tenant.Spec) []TemporaryFileSystem {
+	const options = "ro,mode=0755"
+	var list []TemporaryFileSystem
+	for _, dir := range append(homes[:len(homes):len(homes)], spec.DataRoot) {
+		list = append(list, TemporaryFileSystem{dir, options})
+	}
+	return list
+}
+
+// writable are the directories that the instance may write to.
+func (h Host) writable(spec tenant.Spec) []BindPath {
+	paths := []BindPath{bind(spec.DataDir)}
+	if spec.SocketPath != "" && !within(spec.SocketPath, spec.DataDir) {
+		paths = append(paths, bind(filepath.Dir(spec.SocketPath)))
+	}
+	return paths
+}
+
+// readable are the paths that must stay visible although they lie in a directory
+// that the sandbox covers.
+func (h Host) readable(spec tenant.Spec) []BindPath {
+	var paths []BindPath
+	for _, path := range append([]string{h.InitPath, h.NotifySocket, spec.WorkDir}, spec.BindReadOnlyPaths...) {
+		if covered(path) {
+			paths = append(paths, bind(path))
+		}
+	}
+	return paths
+}
+
+func covered(path string) bool {
+	for _, dir := range hidden {
+		if within(path, dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// within reports whether path is dir or lies in it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+func bind(path string) BindPath {
+	const recursive = 16384 // MS_REC, mount(2)
+	return BindPath{Source: path, Destination: path, Flags: recursive}
+}
