@@ -24,7 +24,7 @@ var errEnded = &tenant.Error{
 // run runs journalctl once and gives its entries to yield. Its error is errStopped if
 // yield returned false. The child has ended and is reaped when run returns, also by a
 // panic in yield.
-func (r *Reader) run(ctx context.Context, args []string, unit string, yield func(Entry) bool) error {
+func (r *Reader) run(ctx context.Context, args []string, q Query, yield func(Entry) bool) error {
 	path, err := exec.LookPath(r.command)
 	if err != nil {
 		return &tenant.Error{
@@ -53,14 +53,14 @@ func (r *Reader) run(ctx context.Context, args []string, unit string, yield func
 	defer wait()
 	defer cancel() // before the wait: end it, if it has not ended by itself
 
-	entries := entryReader{decoder: newDecoder(out), unit: unit, owner: r.owner()}
+	entries := entryReader{decoder: newDecoder(out), unit: q.Unit, scope: r.scope}
 	for {
 		entry, err := entries.next()
 		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
 			break // wait knows why
 		}
 		if err != nil {
-			return fmt.Errorf("read journal of %s: %w", unit, err)
+			return fmt.Errorf("read journal of %s: %w", q.Unit, err)
 		}
 		if !yield(entry) {
 			return errStopped
@@ -74,14 +74,6 @@ func (r *Reader) run(ctx context.Context, args []string, unit string, yield func
 		}
 	}
 	return nil
-}
-
-// owner is the trusted field that names the unit whose process wrote an entry.
-func (r *Reader) owner() string {
-	if r.scope == System {
-		return "_SYSTEMD_UNIT"
-	}
-	return "_SYSTEMD_USER_UNIT"
 }
 
 // lastLine keeps the end of what is written to it. It is read after the wait only.

@@ -17,13 +17,13 @@ import (
 const place = `"__CURSOR":"s=1;i=2","__REALTIME_TIMESTAMP":"1772366400123456"`
 
 func readerOf(output io.Reader) *entryReader {
-	return &entryReader{decoder: newDecoder(output), unit: "a@b.service", owner: "_SYSTEMD_UNIT"}
+	return &entryReader{decoder: newDecoder(output), unit: "a@b.service"}
 }
 
 func TestEntries(t *testing.T) {
 	base := Entry{
 		Time: time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC),
-		Unit: "a@b.service", Priority: 6, Manager: true, Cursor: "s=1;i=2",
+		Unit: "a@b.service", Priority: 6, Cursor: "s=1;i=2",
 	}
 	with := func(change func(*Entry)) Entry {
 		e := base
@@ -40,7 +40,7 @@ func TestEntries(t *testing.T) {
 		{"all fields", `,"MESSAGE":"hi","PRIORITY":"3","_PID":"42","SYSLOG_IDENTIFIER":"app","_COMM":"python3","_SYSTEMD_UNIT":"a@b.service"`,
 			Entry{Time: base.Time, Message: "hi", Priority: 3, PID: 42, Unit: "a@b.service", Identifier: "app", Cursor: "s=1;i=2"}},
 		{"command for identifier", `,"_COMM":"python3"`, with(func(e *Entry) { e.Identifier = "python3" })},
-		{"manager", `,"_SYSTEMD_UNIT":"init.scope","UNIT":"a@b.service"`, base},
+		{"manager", `,"_SYSTEMD_UNIT":"init.scope","UNIT":"a@b.service"`, with(func(e *Entry) { e.Manager = true })},
 		{"null", `,"MESSAGE":null`, base},
 		{"empty", `,"MESSAGE":""`, base},
 		{"no bytes", `,"MESSAGE":[]`, base},
@@ -89,6 +89,41 @@ func TestEntries(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestDropsOtherUnits(t *testing.T) {
+	for _, c := range []struct {
+		scope  Scope
+		fields string
+		want   int
+	}{
+		{System, `,"_SYSTEMD_UNIT":"a@b.service"`, 1},
+		{System, `,"_SYSTEMD_UNIT":"b@a.service","UNIT":"a@b.service"`, 0},
+		{System, `,"_SYSTEMD_UNIT":"user@1000.service","_SYSTEMD_USER_UNIT":"a@b.service"`, 0},
+		{System, `,"_SYSTEMD_UNIT":"init.scope"`, 1},
+		{System, `,"_SYSTEMD_UNIT":"user@1000.service","_SYSTEMD_USER_UNIT":"init.scope"`, 0},
+		{User, `,"_SYSTEMD_UNIT":"user@1000.service","_SYSTEMD_USER_UNIT":"a@b.service"`, 1},
+		{User, `,"_SYSTEMD_UNIT":"user@1000.service","_SYSTEMD_USER_UNIT":"init.scope"`, 1},
+		{User, `,"_SYSTEMD_UNIT":"user@1000.service","_SYSTEMD_USER_UNIT":"b@a.service"`, 0},
+		{User, `,"_SYSTEMD_UNIT":"a@b.service"`, 0},
+		{User, `,"_SYSTEMD_UNIT":"session-1.scope"`, 0},
+		{User, ``, 1},
+	} {
+		r := readerOf(strings.NewReader("{" + place + c.fields + "}"))
+		r.scope = c.scope
+		got := 0
+		for {
+			if _, err := r.next(); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			got++
+		}
+		if got != c.want {
+			t.Errorf("scope %v, {%s}: got %d entries, want %d", c.scope, c.fields, got, c.want)
+		}
 	}
 }
 

@@ -15,7 +15,9 @@
 //
 //   - Only fields that journald itself adds decide whose entry it is. A UNIT= or
 //     USER_UNIT= counts where the manager's own cgroup wrote it and nowhere else: an app
-//     that claims to speak for another unit stays in its own log.
+//     that claims to speak for another unit stays in its own log. One exception, with
+//     Query.Identifier in the User scope: there all units have one uid, and a line of a
+//     process that is gone already is believed by its identifier.
 //   - Whatever a tenant prints, an Entry is valid UTF-8 and its Message at most
 //     MaxMessage bytes and a marker. Memory does not grow with the length of a line.
 //   - A Message may hold control characters. Who prints it to a terminal removes them.

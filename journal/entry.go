@@ -35,25 +35,50 @@ type Entry struct {
 	Cursor string `json:"cursor"`
 }
 
+// managerUnit is the unit that a manager itself is in, the system's or a user's.
+const managerUnit = "init.scope"
+
 // entryReader makes entries of a child's output.
 type entryReader struct {
 	decoder decoder
-	unit    string
-	owner   string // the trusted field that holds unit in the unit's own entries
+	scope   Scope
+	unit    string // the one that was asked for
 
-	entry   Entry
-	command string
-	message []byte
-	size    int64 // of the whole message
+	entry      Entry
+	command    string
+	systemUnit string // the writer's unit of the system's manager
+	userUnit   string // the same of its user's manager
+	message    []byte
+	size       int64 // of the whole message
 }
 
 // next gives the next entry; io.EOF is the end of the output.
 func (r *entryReader) next() (Entry, error) {
-	r.entry = Entry{Unit: r.unit, Priority: 6, Manager: true}
-	r.command, r.message, r.size = "", r.message[:0], 0
-	if err := r.decoder.next(r.field); err != nil {
-		return Entry{}, err
+	for {
+		r.entry = Entry{Unit: r.unit, Priority: 6}
+		r.command, r.systemUnit, r.userUnit, r.message, r.size = "", "", "", r.message[:0], 0
+		if err := r.decoder.next(r.field); err != nil {
+			return Entry{}, err
+		}
+		if r.belongs() {
+			return r.finish()
+		}
 	}
+}
+
+// belongs decides whose entry it is, and drops what is another unit's: see
+// Reader.matches, whose last group is too wide.
+func (r *entryReader) belongs() bool {
+	owner := r.userUnit
+	if r.scope == System {
+		owner = r.systemUnit
+	}
+	r.entry.Manager = owner == managerUnit
+	nobodys := r.systemUnit == "" && r.userUnit == ""
+	return owner == r.unit || r.entry.Manager || nobodys
+}
+
+func (r *entryReader) finish() (Entry, error) {
 	if r.entry.Cursor == "" || r.entry.Time.IsZero() {
 		return Entry{}, fmt.Errorf("journal entry without cursor or time: %w", errSyntax)
 	}
@@ -70,12 +95,6 @@ func (r *entryReader) next() (Entry, error) {
 // field takes one field; a repeated field comes several times.
 func (r *entryReader) field(name, value []byte, size int64) {
 	e := &r.entry
-	if string(name) == r.owner {
-		if string(value) == r.unit {
-			e.Manager = false
-		}
-		return
-	}
 	switch string(name) {
 	case "MESSAGE":
 		if r.size > 0 {
@@ -91,6 +110,10 @@ func (r *entryReader) field(name, value []byte, size int64) {
 		}
 	case "SYSLOG_IDENTIFIER":
 		e.Identifier = text(value[:min(len(value), maxIdentifier)])
+	case "_SYSTEMD_UNIT":
+		r.systemUnit = string(value)
+	case "_SYSTEMD_USER_UNIT":
+		r.userUnit = string(value)
 	case "_COMM":
 		r.command = text(value[:min(len(value), maxIdentifier)])
 	case "_PID":

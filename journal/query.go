@@ -24,6 +24,9 @@ const (
 type Query struct {
 	// Unit is the service unit's full name, such as tenement-notes@alice.service.
 	Unit string
+	// Identifier is the unit's SyslogIdentifier=, empty if it has none of its own. It
+	// finds the lines of a user's unit whose writer was gone before journald looked.
+	Identifier string
 	// Lines is how many stored entries to give at most: of those that fit the rest of
 	// the query the newest, or with AfterCursor the first ones. 0 is none, negative is
 	// all. Follow together with AfterCursor gives all of them.
@@ -40,6 +43,8 @@ type Query struct {
 var (
 	// systemd.unit(5): "Valid unit names consist of …", at most 255 characters.
 	unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,247}\.service$`)
+	// What is passed to journalctl, not what systemd allows.
+	identifierForm = regexp.MustCompile(`^[A-Za-z0-9:_.@-]{0,128}$`)
 	// sd_journal_get_cursor(3) calls it opaque; this is what it has looked like since
 	// it exists, and the bound on what is passed to journalctl.
 	cursorForm = regexp.MustCompile(`^[a-z]=[0-9a-f]{1,32}(;[a-z]=[0-9a-f]{1,32}){1,15}$`)
@@ -53,6 +58,9 @@ func (q Query) check() error {
 	case !unitName.MatchString(q.Unit):
 		return invalid(fmt.Sprintf("%.80q is not the name of a service unit", q.Unit),
 			"use the full name, for example tenement-notes@alice.service")
+	case !identifierForm.MatchString(q.Identifier):
+		return invalid(fmt.Sprintf("%.80q is not an identifier", q.Identifier),
+			"use letters, digits and :_.@-")
 	case q.AfterCursor != "" && !cursorForm.MatchString(q.AfterCursor):
 		return invalid(fmt.Sprintf("%.80q is not a journal cursor", q.AfterCursor),
 			"use the cursor of an entry as it was given")
@@ -69,17 +77,15 @@ type start struct {
 	after string    // a cursor, exclusive
 	from  string    // a cursor, inclusive
 	since time.Time // inclusive
-	lines int       // this many before the end
 }
 
-// outputFields are those that toEntry reads. The cursor and the times always come too.
+// outputFields are those that entryReader reads. The cursor and the times always come too.
 const outputFields = "MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_PID,_COMM,_SYSTEMD_UNIT,_SYSTEMD_USER_UNIT"
 
 // arguments is the command line of journalctl for q from a start on.
 func (r *Reader) arguments(q Query, from start) []string {
 	// Without --all a field of more than 4 KiB is null in JSON (journalctl(1)).
 	args := []string{"--quiet", "--no-pager", "--all", "--output=json", "--output-fields=" + outputFields}
-	tail := false
 	switch {
 	case from.after != "":
 		args = append(args, "--after-cursor="+from.after)
@@ -87,47 +93,52 @@ func (r *Reader) arguments(q Query, from start) []string {
 		args = append(args, "--cursor="+from.from)
 	case !from.since.IsZero():
 		args = append(args, "--since="+timestamp(from.since))
-	case from.lines > 0:
-		args = append(args, "--lines="+strconv.Itoa(from.lines))
-		tail = true
 	}
 	if !q.Until.IsZero() {
 		args = append(args, "--until="+timestamp(q.Until))
 	}
 	if q.Follow {
-		args = append(args, "--follow")
-		if !tail {
-			args = append(args, "--no-tail") // or it begins ten entries before the end
-		}
+		args = append(args, "--follow", "--no-tail") // or it begins ten entries before the end
 	}
-	return append(args, r.matches(q.Unit)...)
+	return append(args, r.matches(q)...)
 }
 
-// newestArguments asks for the newest entries first, which is the one way to count from
-// the end within bounds of time that all versions of journalctl agree on.
+// newestArguments asks for the newest entries first, without their messages. Counting
+// from the end is done here, because what --lines means together with bounds of time
+// depends on the version of journalctl.
 func (r *Reader) newestArguments(q Query) []string {
-	args := []string{"--quiet", "--no-pager", "--output=json", "--output-fields=_PID",
-		"--reverse", "--lines=" + strconv.Itoa(q.Lines)}
+	args := []string{"--quiet", "--no-pager", "--output=json", "--output-fields=_SYSTEMD_UNIT,_SYSTEMD_USER_UNIT", "--reverse"}
 	if !q.Since.IsZero() {
 		args = append(args, "--since="+timestamp(q.Since))
 	}
 	if !q.Until.IsZero() {
 		args = append(args, "--until="+timestamp(q.Until))
 	}
-	return append(args, r.matches(q.Unit)...)
+	return append(args, r.matches(q)...)
 }
 
 // matches selects a unit's own entries or ("+") its manager's about it, by fields that
 // only journald can write (systemd.journal-fields(7), "Trusted Journal Fields"). They
-// are the ones of journalctl -u, but for --user-unit, which believes any process of the
-// user. The journal is indexed by them, and no file is left out: depending on the
-// unit's uid its entries are in the system's journal or in a user's.
-func (r *Reader) matches(unit string) []string {
+// are narrower than those of journalctl -u, which believes any process of root, and of
+// --user-unit, which believes any of the user. The journal is indexed by them, and no
+// file is left out: depending on the unit's uid its entries are in the system's journal
+// or in a user's.
+//
+// journald asks the kernel for the writer's cgroup when it gets to its message. If the
+// process is gone by then, it takes the system manager's word for the unit of a
+// standard output, but not a user manager's: some of the last words of a crash belong to
+// no unit. They still have the identifier, so in the User scope a third group selects
+// by that, and entryReader drops of it what does belong to some unit.
+func (r *Reader) matches(q Query) []string {
 	if r.scope == System {
-		return []string{"_SYSTEMD_UNIT=" + unit, "+", "_SYSTEMD_CGROUP=/init.scope", "UNIT=" + unit}
+		return []string{"_SYSTEMD_UNIT=" + q.Unit, "+", "_SYSTEMD_CGROUP=/init.scope", "UNIT=" + q.Unit}
 	}
 	uid := "_UID=" + strconv.Itoa(r.uid)
-	return []string{"_SYSTEMD_USER_UNIT=" + unit, uid, "+", "_SYSTEMD_USER_UNIT=init.scope", uid, "USER_UNIT=" + unit}
+	groups := []string{"_SYSTEMD_USER_UNIT=" + q.Unit, uid, "+", "_SYSTEMD_USER_UNIT=init.scope", uid, "USER_UNIT=" + q.Unit}
+	if q.Identifier != "" {
+		groups = append(groups, "+", "_TRANSPORT=stdout", uid, "SYSLOG_IDENTIFIER="+q.Identifier)
+	}
+	return groups
 }
 
 // timestamp is t for --since and --until (systemd.time(7)), in microseconds, which is

@@ -214,6 +214,7 @@ func TestInvalidQueries(t *testing.T) {
 		"option":           {Unit: "--file=/etc/shadow", Lines: -1},
 		"second match":     {Unit: "x.service\x00UNIT=y.service", Lines: -1},
 		"long unit":        {Unit: strings.Repeat("x", 300) + ".service", Lines: -1},
+		"odd identifier":   {Unit: unit, Lines: -1, Identifier: "x\x00y"},
 		"odd cursor":       {Unit: unit, Lines: -1, AfterCursor: "x\x00y"},
 		"end of following": {Unit: unit, Follow: true, Until: time.Now()},
 		"turned around":    {Unit: unit, Lines: -1, Since: time.Now(), Until: time.Now().Add(-time.Hour)},

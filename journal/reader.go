@@ -78,7 +78,7 @@ func (r *Reader) read(ctx context.Context, q Query, yield func(Entry) bool) erro
 	}
 	return r.persist(ctx, func() (progress bool, err error) {
 		before := given
-		err = r.run(ctx, r.arguments(q, from), q.Unit, take)
+		err = r.run(ctx, r.arguments(q, from), q, take)
 		return given > before, err
 	}, q.Follow)
 }
@@ -104,25 +104,30 @@ func (r *Reader) begin(ctx context.Context, q Query, now time.Time) (from start,
 	switch {
 	case q.AfterCursor != "":
 		return start{after: q.AfterCursor}, nil
-	case q.Lines == 0: // with Follow: not --lines=0, which misses what comes until journalctl is up
+	case q.Lines == 0: // with Follow; not --lines=0, which misses what comes until journalctl is up
 		return start{since: now}, nil
 	case q.Lines < 0:
 		return start{since: q.Since}, nil
-	case q.Since.IsZero() && q.Until.IsZero():
-		return start{lines: q.Lines}, nil
 	}
-	cursor := ""
+	oldest, seen := "", 0
 	err = r.persist(ctx, func() (bool, error) {
-		err := r.run(ctx, r.newestArguments(q), q.Unit, func(e Entry) bool {
-			cursor = e.Cursor // the last one is the oldest
-			return true
+		seen = 0
+		err := r.run(ctx, r.newestArguments(q), q, func(e Entry) bool {
+			oldest = e.Cursor
+			seen++
+			return seen < q.Lines
 		})
 		return false, err
 	}, false)
-	if cursor == "" && q.Follow {
-		return start{since: q.Since}, err
+	switch {
+	case err != nil && err != errStopped:
+		return start{}, err
+	case oldest == "" && q.Follow && q.Since.IsZero():
+		return start{since: now}, nil
+	case oldest == "" && q.Follow:
+		return start{since: q.Since}, nil
 	}
-	return start{from: cursor}, err
+	return start{from: oldest}, nil
 }
 
 // persist calls run until it is done: without follow until it succeeds, with follow

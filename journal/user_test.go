@@ -61,16 +61,23 @@ func readAsDev(t *testing.T, role string, q Query) (list []Entry, complaint stri
 func TestUserUnits(t *testing.T) {
 	onDisk(t)
 	unit := unitFor(t)
-	query := Query{Unit: unit, Lines: -1}
+	query := Query{Unit: unit, Identifier: "notes:alice", Lines: -1}
 	if list, complaint := readAsDev(t, "read-user", query); len(list) != 0 || complaint != "" {
 		t.Errorf("before the user's first entry: got %v and %q, want nothing", list, complaint)
 	}
-	argv := asDev("systemd-run", "--user", "--quiet", "--wait", "--collect", "--unit="+unit, "bash", "-c", "echo hello; echo '<4>careful'; exit 2")
+	argv := asDev("systemd-run", "--user", "--quiet", "--wait", "--collect", "--property=SyslogIdentifier=notes:alice", "--unit="+unit,
+		"bash", "-c", "echo hello; echo '<4>careful'; exit 2")
 	exec.CommandContext(t.Context(), argv[0], argv[1:]...).Run()
 	run(t, "journalctl", "--sync")
 
-	// A process of the same user, outside of the unit, claims to be about it.
-	forged := fmt.Sprintf("MESSAGE=forged\nUSER_UNIT=%s\nUNIT=%s\n_SYSTEMD_USER_UNIT=%s\n", unit, unit, unit)
+	// A process of the same user, outside of the unit, claims to be about it or of it.
+	run(t, asDev("systemd-run", "--user", "--quiet", "--property=SyslogIdentifier=notes:alice", "--unit=claimant.service",
+		"bash", "-c", "echo forged; exec tail -f /dev/null")...)
+	eventually(t, "the claim to be in the journal", func() bool {
+		return strings.Contains(run(t, "journalctl", "--output=cat", "SYSLOG_IDENTIFIER=notes:alice"), "forged")
+	})
+	run(t, asDev("systemctl", "--user", "stop", "claimant.service")...)
+	forged := fmt.Sprintf("MESSAGE=forged\nSYSLOG_IDENTIFIER=notes:alice\nUSER_UNIT=%s\nUNIT=%s\n_SYSTEMD_USER_UNIT=%s\n", unit, unit, unit)
 	runRole(t, "send", forged, asDev("systemd-run", "--user", "--quiet", "--pipe", "--wait", "--collect", "--unit=attacker.service")...)
 	runRole(t, "send", forged, asDev()...)
 	// A unit of the same name of the system's manager is another one.
@@ -92,8 +99,32 @@ func TestUserUnits(t *testing.T) {
 	if strings.Contains(said, "forged") {
 		t.Errorf("the manager's: got %q, want nothing forged", said)
 	}
+	query.Lines = len(list)
+	if newest, _ := readAsDev(t, "read-user", query); !slices.Equal(newest, list) {
+		t.Errorf("the newest %d: got %v, want %v", len(list), newest, list)
+	}
+	query.Lines = -1
 	if got := messages(read(t, query), false); !slices.Equal(got, []string{"system"}) {
 		t.Errorf("the system's unit: got %q, want its own", got)
+	}
+}
+
+// A process that prints and ends at once is gone before journald looks for its unit, now
+// and then. Its line counts all the same.
+func TestLastWordsOfAUsersUnit(t *testing.T) {
+	onDisk(t)
+	unit := unitFor(t)
+	var want []string
+	for i := range 40 {
+		word := fmt.Sprint("word ", i)
+		want = append(want, word)
+		run(t, asDev("systemd-run", "--user", "--quiet", "--wait", "--collect", "--property=SyslogIdentifier=notes:alice",
+			"--unit="+unit, "echo", word)...)
+	}
+	run(t, "journalctl", "--sync")
+	list, complaint := readAsDev(t, "read-user", Query{Unit: unit, Identifier: "notes:alice", Lines: -1})
+	if got := messages(list, false); complaint != "" || !slices.Equal(got, want) {
+		t.Errorf("got %q and %q, want %q", got, complaint, want)
 	}
 }
 
@@ -101,7 +132,7 @@ func TestUserUnits(t *testing.T) {
 func TestUserFollowsFromTheFirstEntry(t *testing.T) {
 	onDisk(t)
 	unit := unitFor(t)
-	argv := asDev(roleEnv+"=read-user", fmt.Sprintf(argumentEnv+`={"Unit":%q,"Lines":-1,"Follow":true}`, unit), program(t))
+	argv := asDev(roleEnv+"=read-user", fmt.Sprintf(argumentEnv+`={"Unit":%q,"Identifier":"notes:alice","Lines":-1,"Follow":true}`, unit), program(t))
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -111,7 +142,8 @@ func TestUserFollowsFromTheFirstEntry(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the follower to run", func() bool { return exec.Command("pgrep", "--exact", "journal.test").Run() == nil })
-	start := asDev("systemd-run", "--user", "--quiet", "--wait", "--collect", "--unit="+unit, "echo", "hello")
+	start := asDev("systemd-run", "--user", "--quiet", "--wait", "--collect", "--property=SyslogIdentifier=notes:alice",
+		"--unit="+unit, "echo", "hello")
 	run(t, start...)
 	lines := json.NewDecoder(out)
 	for {

@@ -1,8 +1,14 @@
 package proxy
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,17 +19,108 @@ const (
 	idleTimeout = 2 * time.Minute
 	// maxHeaderBytes bounds a request's head; longer ones are answered with 431.
 	maxHeaderBytes = 64 << 10
+	// silence is how long a new connection may say nothing before a drain no longer
+	// waits for it.
+	silence = time.Second
+	// drainTick is how often a drain looks whether requests are still in flight.
+	drainTick = 5 * time.Millisecond
 )
 
-// NewServer makes the server for clients. Bodies may take as long as they like in
-// both directions.
-func NewServer(p *Proxy, log *slog.Logger) *http.Server {
-	return &http.Server{
+// Server is the server for clients. Bodies may take as long as they like in both
+// directions.
+type Server struct {
+	http     *http.Server
+	draining atomic.Bool
+
+	mu        sync.Mutex
+	listeners map[net.Listener]chan struct{} // closed when its Serve has returned
+	busy      map[net.Conn]connState         // connections that may have a request in flight
+}
+
+// connState is a connection that is new, or has a request in flight.
+type connState struct {
+	state http.ConnState
+	since time.Time
+}
+
+// NewServer makes the server for p.
+func NewServer(p *Proxy, log *slog.Logger) *Server {
+	s := &Server{listeners: map[net.Listener]chan struct{}{}, busy: map[net.Conn]connState{}}
+	s.http = &http.Server{
 		Handler:           p,
 		ConnContext:       ConnContext,
+		ConnState:         s.follow,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	return s
 }
+
+// Serve accepts connections from l until Drain or Close; then the error is nil.
+func (s *Server) Serve(l net.Listener) error {
+	done := make(chan struct{})
+	s.mu.Lock()
+	s.listeners[l] = done
+	s.mu.Unlock()
+	defer close(done)
+	err := s.http.Serve(l)
+	if s.draining.Load() || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+}
+
+// follow keeps track of the connections that may have a request in flight.
+func (s *Server) follow(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateNew || state == http.StateActive {
+		s.busy[c] = connState{state, time.Now()}
+	} else {
+		delete(s.busy, c)
+	}
+}
+
+// Drain takes no more connections, and returns when the requests in flight have been
+// answered, or with ctx's error. http.Server.Shutdown is of no use here: it drops
+// requests that it has read but not begun to handle.
+func (s *Server) Drain(ctx context.Context) error {
+	s.draining.Store(true)
+	s.mu.Lock()
+	listeners := make(map[net.Listener]chan struct{}, len(s.listeners))
+	for l, done := range s.listeners {
+		listeners[l] = done
+	}
+	s.mu.Unlock()
+	for l, done := range listeners {
+		l.Close()
+		<-done // what it accepted is followed now
+	}
+	s.http.SetKeepAlivesEnabled(false) // also closes the unused ones
+	tick := time.NewTicker(drainTick)
+	defer tick.Stop()
+	for s.inFlight() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("drain: %w", context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+func (s *Server) inFlight() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.busy {
+		if c.state == http.StateActive || time.Since(c.since) < silence {
+			return true
+		}
+	}
+	return false
+}
+
+// Close closes every connection.
+func (s *Server) Close() error { return s.http.Close() }

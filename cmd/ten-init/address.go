@@ -16,6 +16,11 @@ import (
 // yet. It is constant: each growing back-off adds its own length to a wake.
 const retryInterval = 500 * time.Microsecond
 
+// tryTimeout bounds one try. On the loopback a connection takes microseconds, unless
+// the app's backlog is full: the kernel would repeat the dropped SYN after a whole
+// second (Python's http.server has room for five).
+const tryTimeout = 50 * time.Millisecond
+
 // address is where the app listens.
 type address struct {
 	kind string // "port", "unix" or "fd"
@@ -68,7 +73,7 @@ func (a address) String() string {
 // alone are reached too.
 func (a address) dialOnce(ctx context.Context) (net.Conn, error) {
 	// No keep-alive probes: the peer is this machine.
-	dialer := net.Dialer{KeepAlive: -1}
+	dialer := net.Dialer{KeepAlive: -1, Timeout: tryTimeout}
 	if a.kind != "port" {
 		return dialer.DialContext(ctx, "unix", a.path)
 	}
@@ -90,6 +95,33 @@ func (a address) dial(ctx context.Context) (net.Conn, error) {
 		conn, err := a.dialOnce(ctx)
 		if err == nil {
 			return conn, nil
+		}
+		timer.Reset(retryInterval)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-timer.C:
+		}
+	}
+}
+
+// dialAgain connects to an app that has accepted connections before: it gives up when
+// ctx ends, or when the app has refused for refusedPatience. A full backlog is no
+// refusal.
+func (a address) dialAgain(ctx context.Context) (net.Conn, error) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	accepted := time.Now() // or was busy, which is as good
+	for {
+		conn, err := a.dialOnce(ctx)
+		if err == nil {
+			return conn, nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.EAGAIN) {
+			accepted = time.Now()
+		}
+		if time.Since(accepted) > refusedPatience {
+			return nil, err
 		}
 		timer.Reset(retryInterval)
 		select {

@@ -13,6 +13,9 @@ import (
 // it has accepted others: some close their socket between two requests.
 const refusedPatience = time.Second
 
+// busyPatience is how long a connection is tried for with an app whose backlog is full.
+const busyPatience = 10 * time.Second
+
 // accept takes callers until the doorbell's deadline.
 func (s *supervisor) accept(doorbell *net.UnixListener) {
 	for {
@@ -69,11 +72,11 @@ func (s *supervisor) wake(connect bool) (ingress.Answer, net.Conn, error) {
 	if !connect || spare != nil {
 		return answer, spare, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), refusedPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), busyPatience)
 	defer cancel()
 	stop := s.onEnding(cancel)
 	defer stop()
-	app, err := s.o.listen.dial(ctx)
+	app, err := s.o.listen.dialAgain(ctx)
 	if err != nil {
 		s.mu.Lock()
 		refusal := s.refusal

@@ -62,10 +62,10 @@ func (p *program) confirmDestroy(ctx context.Context, args []string) error {
 	if err := p.checkExist(ctx, args); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.err, "Destroy %s with all data? [y/N] ", strings.Join(args, ", "))
+	p.note("Destroy %s with all data? [y/N] ", strings.Join(args, ", "))
 	answer, err := readLine(ctx, p.in)
 	if err != nil {
-		fmt.Fprintln(p.err)
+		p.note("\n")
 		return &tenant.Error{Code: tenant.CodeUnavailable, Op: "destroy", Msg: "nothing is destroyed: no answer", Err: err}
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {

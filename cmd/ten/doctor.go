@@ -57,7 +57,7 @@ func (p *program) checks(ctx context.Context) (list []wire.Check, err error) {
 	if !errors.Is(err, client.ErrNoDaemon) || addr.chosen || p.doctorLocal == nil {
 		return list, err
 	}
-	fmt.Fprintf(p.err, "no daemon answers at %s; looking without one\n", addr.path)
+	p.note("no daemon answers at %s; looking without one\n", addr.path)
 	local, err := p.doctorLocal(ctx)
 	var e *tenant.Error
 	if errors.As(err, &e) && e.Code == tenant.CodeUnsupported {

@@ -50,14 +50,8 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			// The scripts' own directory may be too long for a socket's path.
-			dir, err := os.MkdirTemp("", "ten")
-			if err != nil {
-				return err
-			}
-			env.Defer(func() { os.RemoveAll(dir) })
-			env.Setenv("SOCKET", filepath.Join(dir, "api.sock"))
-			env.Setenv("TENEMENT_SERVER", filepath.Join(dir, "api.sock"))
+			env.Setenv("SOCKET", filepath.Join(env.WorkDir, "api.sock"))
+			env.Setenv("TENEMENT_SERVER", filepath.Join(env.WorkDir, "api.sock"))
 			env.Setenv("TZ", "UTC")
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // or each program takes a second more
 			env.Values[daemonKey{}] = new(*apitest.Daemon)
@@ -68,7 +62,7 @@ func TestScripts(t *testing.T) {
 				d, err := apitest.Run(ts.Getenv("SOCKET"))
 				ts.Check(err)
 				ts.Defer(func() { ts.Check(d.Stop()) })
-				*ts.Value(daemonKey{}).(**apitest.Daemon) = d
+				*scriptDaemonPlace(ts) = d
 			},
 			"stop-daemon": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(scriptDaemon(ts).Stop()) },
 			"put": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -107,11 +101,19 @@ func TestScripts(t *testing.T) {
 }
 
 func scriptDaemon(ts *testscript.TestScript) *apitest.Daemon {
-	d := *ts.Value(daemonKey{}).(**apitest.Daemon)
+	d := *scriptDaemonPlace(ts)
 	if d == nil {
 		ts.Fatalf("no daemon yet")
 	}
 	return d
+}
+
+func scriptDaemonPlace(ts *testscript.TestScript) **apitest.Daemon {
+	place, ok := ts.Value(daemonKey{}).(**apitest.Daemon)
+	if !ok {
+		ts.Fatalf("Setup did not run")
+	}
+	return place
 }
 
 func unescape(ts *testscript.TestScript, s string) string {

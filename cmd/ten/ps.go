@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -55,10 +54,10 @@ func (p *program) ps(ctx context.Context, service string, asJSON bool) error {
 		case asJSON:
 			return printJSON(p.out, list)
 		case len(list) == 0 && service == "":
-			fmt.Fprintln(p.err, "no instances yet; `ten spawn SERVICE:NAME` creates one")
+			p.note("no instances yet; `ten spawn SERVICE:NAME` creates one\n")
 			return nil
 		case len(list) == 0:
-			fmt.Fprintf(p.err, "no instances of %s yet; `ten spawn %s:NAME` creates one\n", service, service)
+			p.note("no instances of %s yet; `ten spawn %s:NAME` creates one\n", service, service)
 			return nil
 		}
 		return printTable(p.out, list, p.now())

@@ -46,6 +46,9 @@ func exitCode(err error) int {
 	}
 }
 
+// note prints to stderr. Where that cannot be printed to there is nobody to tell.
+func (p *program) note(format string, args ...any) { _, _ = fmt.Fprintf(p.err, format, args...) }
+
 // report says on stderr what went wrong, unless that has been done.
 func (p *program) report(err error) {
 	var done reported
@@ -55,13 +58,13 @@ func (p *program) report(err error) {
 	var e *tenant.Error
 	if !errors.As(err, &e) || e.Msg == "" {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			fmt.Fprintf(p.err, "ten: %s\n", clean(line))
+			p.note("ten: %s\n", clean(line))
 		}
 		return
 	}
-	fmt.Fprintf(p.err, "ten: %s\n", clean(e.Msg))
+	p.note("ten: %s\n", clean(e.Msg))
 	if e.Hint != "" {
-		fmt.Fprintf(p.err, "hint: %s\n", clean(e.Hint))
+		p.note("hint: %s\n", clean(e.Hint))
 	}
 }
 
@@ -81,9 +84,9 @@ func (p *program) reportFor(verb string, id tenant.ID, err error) {
 	if len(e.Log) == 0 {
 		return
 	}
-	fmt.Fprintf(p.err, "last lines of %s:\n", id)
+	p.note("last lines of %s:\n", id)
 	for _, line := range e.Log {
-		fmt.Fprintf(p.err, "  %s\n", clean(line))
+		p.note("  %s\n", clean(line))
 	}
 }
 

@@ -159,15 +159,17 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return group.Wait()
 	}
-	servers := []*http.Server{proxy.NewServer(front, log), api.NewServer(manage)}
+	clients, operators := proxy.NewServer(front, log), api.NewServer(manage)
 	for _, l := range listeners {
-		group.Go(func() error { return serveHTTP(servers[0], l) })
+		group.Go(func() error { return clients.Serve(l) })
 	}
-	group.Go(func() error { return serveHTTP(servers[1], apiListener) })
+	group.Go(func() error { return serveAPI(operators, apiListener) })
 	group.Go(func() error {
 		<-ctx.Done()
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
-		drain(servers, log)
+		drain(log, clients.Drain, operators.Shutdown)
+		clients.Close()
+		operators.Close()
 		stopBelow()
 		return nil
 	})
@@ -235,22 +237,21 @@ func (p *program) probeLocal(ctx context.Context) (checks []keeper.Check, err er
 	return checks, errors.Join(err, group.Wait())
 }
 
-// serveHTTP serves until the server is shut down.
-func serveHTTP(s *http.Server, l net.Listener) error {
+// serveAPI serves until the server is shut down.
+func serveAPI(s *http.Server, l net.Listener) error {
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
 	}
 	return nil
 }
 
-// drain lets requests in flight end, and cuts off those that take too long.
-func drain(servers []*http.Server, log *slog.Logger) {
+// drain lets requests in flight end, for a while.
+func drain(log *slog.Logger, servers ...func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	for _, s := range servers {
-		if err := s.Shutdown(ctx); err != nil {
+	for _, end := range servers {
+		if err := end(ctx); err != nil {
 			log.Warn("requests cut off at shutdown", "err", err)
-			s.Close()
 		}
 	}
 }

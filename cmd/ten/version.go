@@ -54,7 +54,7 @@ func (p *program) version(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	var daemon *wire.Version
+	var daemon *wire.Version // nil where none answers
 	err = p.ask(func(c *client.Client) error {
 		v, err := c.Version(ctx)
 		if err == nil {
@@ -68,13 +68,14 @@ func (p *program) version(ctx context.Context, asJSON bool) error {
 			Daemon *wire.Version `json:"daemon"` // null where none answers
 		}{version(), daemon})
 	}
-	fmt.Fprintf(p.out, "ten     %s\n", describeVersion(version()))
+	var text string
 	if daemon != nil {
-		fmt.Fprintf(p.out, "daemon  %s, at %s\n", describeVersion(*daemon), addr.path)
-		return nil
+		text = fmt.Sprintf("%s, at %s", describeVersion(*daemon), addr.path)
+	} else {
+		text = sentence(err)
 	}
-	fmt.Fprintf(p.out, "daemon  %s\n", clean(sentence(err)))
-	return nil
+	_, err = fmt.Fprintf(p.out, "ten     %s\ndaemon  %s\n", describeVersion(version()), clean(text))
+	return err
 }
 
 func describeVersion(v wire.Version) string {

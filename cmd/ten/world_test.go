@@ -16,17 +16,6 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
-// shortDir is a temporary directory whose name leaves room for a socket's.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "ten")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 func env(pairs ...string) func(string) string {
 	return func(name string) string {
 		for i := 0; i < len(pairs); i += 2 {
@@ -40,7 +29,7 @@ func env(pairs ...string) func(string) string {
 
 // Without being told where, ten asks the daemon of the user that it runs as.
 func TestWhichDaemon(t *testing.T) {
-	run := shortDir(t)
+	run := t.TempDir()
 	for _, c := range []struct {
 		euid int
 		env  func(string) string
@@ -74,7 +63,7 @@ func TestWhichDaemon(t *testing.T) {
 
 // Who asks for a daemon that is not there is told of one that is.
 func TestTheOtherDaemon(t *testing.T) {
-	run := shortDir(t)
+	run := t.TempDir()
 	for _, path := range []string{"/tenement/api.sock", "/user/1000/tenement/api.sock"} {
 		if err := os.MkdirAll(filepath.Dir(run+path), 0o755); err != nil {
 			t.Fatal(err)
@@ -92,11 +81,11 @@ func TestTheOtherDaemon(t *testing.T) {
 	check(1000, env(), "ten: no Tenement daemon answers at "+user+"\nhint: start one with `ten serve`\n")
 
 	listen := func(path string) {
-		ln, err := net.Listen("unix", path)
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { ln.Close() })
+		t.Cleanup(func() { _ = ln.Close() })
 	}
 	listen(user)
 	check(0, env(), "ten: no Tenement daemon answers at "+system+"\nhint: start one with `ten serve`; or use a user's, with --server "+user+"\n")
@@ -135,7 +124,7 @@ func TestDoctorWithoutDaemon(t *testing.T) {
 // Following a log goes on until it is interrupted, which is no error, or the daemon
 // stops, which is one.
 func TestFollow(t *testing.T) {
-	d := apitest.Start(t, filepath.Join(shortDir(t), "api.sock"))
+	d := apitest.Start(t, filepath.Join(t.TempDir(), "api.sock"))
 	d.Instances.Put(tenant.Snapshot{ID: tenant.ID{Service: "notes", Name: "alice"}})
 	waiting, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -150,7 +139,7 @@ func TestFollow(t *testing.T) {
 			code <- run(ctx, []string{"logs", "-f", "-n", "0", "notes:alice"}, world{
 				out: w, err: &errs, getenv: env("TENEMENT_SERVER", d.Path), now: time.Now,
 			})
-			w.Close()
+			_ = w.Close()
 		}()
 		if err := d.Logs.AwaitFollowers(waiting, 1); err != nil {
 			t.Fatal(err)
@@ -186,7 +175,7 @@ func TestFollow(t *testing.T) {
 
 // Interrupting a wake ends ten and tells what becomes of it.
 func TestInterruptedSpawn(t *testing.T) {
-	d := apitest.Start(t, filepath.Join(shortDir(t), "api.sock"))
+	d := apitest.Start(t, filepath.Join(t.TempDir(), "api.sock"))
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	go func() {

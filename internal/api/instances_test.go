@@ -52,13 +52,13 @@ func TestLifeOfAnInstance(t *testing.T) {
 
 func TestMethodsAndPlaces(t *testing.T) {
 	d := start(t)
-	resp, _, err := exchange(d.Path, "POST", instances, `{"id":"notes:alice"}`)
-	if err != nil || resp.Header.Get("Location") != instances+"/notes:alice" {
-		t.Errorf("spawn: got %v, %v, want the new one's place", resp.Header, err)
+	_, header, _, err := exchange(d.Path, "POST", instances, `{"id":"notes:alice"}`)
+	if err != nil || header.Get("Location") != instances+"/notes:alice" {
+		t.Errorf("spawn: got %v, %v, want the new one's place", header, err)
 	}
-	resp, _, err = exchange(d.Path, "PATCH", instances+"/notes:alice", "")
-	if err != nil || resp.Header.Get("Allow") != "DELETE, GET" {
-		t.Errorf("PATCH: got %v, %v, want what is allowed", resp.Header, err)
+	_, header, _, err = exchange(d.Path, "PATCH", instances+"/notes:alice", "")
+	if err != nil || header.Get("Allow") != "DELETE, GET" {
+		t.Errorf("PATCH: got %v, %v, want what is allowed", header, err)
 	}
 }
 
@@ -156,9 +156,9 @@ func TestStatusOfEachCode(t *testing.T) {
 		if got.Code != code || got.Message != "no" || got.Hint != "do" {
 			t.Errorf("%s: got %+v", code, got)
 		}
-		resp, _, err := exchange(d.Path, "GET", instances+"/notes:alice/logs", "")
-		if err != nil || resp.Header.Get("Retry-After") != "2" || resp.Header.Get("Content-Type") != "application/json" {
-			t.Errorf("%s: got %v, %v, want JSON to be retried after 2 s", code, resp.Header, err)
+		_, header, _, err := exchange(d.Path, "GET", instances+"/notes:alice/logs", "")
+		if err != nil || header.Get("Retry-After") != "2" || header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: got %v, %v, want JSON to be retried after 2 s", code, header, err)
 		}
 		_ = d.Stop()
 	}

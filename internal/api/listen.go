@@ -9,19 +9,14 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tenement.dev/internal/tenant"
 )
 
-const (
-	// maxPath is the longest path of a Unix socket in bytes (unix(7), sun_path).
-	maxPath = 107
-	// dialTimeout bounds the wait for the answer of whoever has the socket.
-	dialTimeout = 2 * time.Second
-)
+// maxPath is the longest path of a Unix socket in bytes (unix(7), sun_path).
+const maxPath = 107
 
 // Listen makes the API's socket, which only its owner and root can connect to. The
 // directory is made if need be. A socket that nobody answers at is replaced; one that is
@@ -85,12 +80,12 @@ func removeStale(path string) error {
 			Hint: "move it away, or choose another path",
 		}
 	}
-	conn, err := net.DialTimeout("unix", path, dialTimeout)
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"}) // never waits
 	switch {
 	case err == nil:
 		return errors.Join(inUse(path), conn.Close())
 	case errors.Is(err, syscall.ECONNREFUSED):
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, os.ErrDeadlineExceeded): // its queue is full
+	case errors.Is(err, syscall.EAGAIN): // its queue is full
 		return inUse(path)
 	default:
 		return cannot(path, err)

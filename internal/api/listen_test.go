@@ -32,7 +32,7 @@ func TestListen(t *testing.T) {
 	if _, err := api.Listen(path); tenant.CodeOf(err) != tenant.CodeConflict {
 		t.Errorf("a second daemon: got %v, want a conflict", err)
 	}
-	if conn, err := net.Dial("unix", path); err != nil {
+	if conn, err := dial(path); err != nil {
 		t.Errorf("the first one after that: %v", err)
 	} else {
 		conn.Close()
@@ -47,7 +47,11 @@ func TestListen(t *testing.T) {
 	if err != nil {
 		t.Fatalf("after Close: %v", err)
 	}
-	again.Close()
+	_ = again.Close()
+}
+
+func dial(path string) (net.Conn, error) {
+	return net.DialUnix("unix", nil, &net.UnixAddr{Name: path})
 }
 
 func TestListenWhereSomethingIs(t *testing.T) {
@@ -59,27 +63,27 @@ func TestListenWhereSomethingIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	stale.SetUnlinkOnClose(false)
-	stale.Close()
+	_ = stale.Close()
 	ln, err := api.Listen(path)
 	if err != nil {
 		t.Fatalf("over a stale socket: %v", err)
 	}
-	ln.Close()
+	_ = ln.Close()
 
 	// A socket of something that does not know of our lock.
-	live, err := net.Listen("unix", path)
+	live, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := api.Listen(path); tenant.CodeOf(err) != tenant.CodeConflict {
 		t.Errorf("over a live socket: got %v, want a conflict", err)
 	}
-	if conn, err := net.Dial("unix", path); err != nil {
+	if conn, err := dial(path); err != nil {
 		t.Errorf("the live one after that: %v", err)
 	} else {
 		conn.Close()
 	}
-	live.Close()
+	_ = live.Close()
 
 	// A file.
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
@@ -115,7 +119,7 @@ func TestOtherUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.WriteFile(self, text, 0o755), os.Chmod(dir, 0o755)); err != nil {
+	if err := errors.Join(os.WriteFile(self, text, 0o755), os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	asUser := func(uid uint32) string {
@@ -153,13 +157,14 @@ func TestUnknownPeer(t *testing.T) {
 	defer tcp.Close()
 	bare := httptest.NewServer(a) // its connections are not looked at
 	defer bare.Close()
+	transport := &http.Transport{DisableKeepAlives: true}
 	for _, base := range []string{tcp.URL, bare.URL} {
 		for _, path := range []string{"/api/v1/version", "/api/v1/instances", "/api/v1/nothing", "/"} {
 			req, err := http.NewRequestWithContext(context.Background(), "GET", base+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			resp, err := http.DefaultTransport.RoundTrip(req)
+			resp, err := transport.RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,5 +174,4 @@ func TestUnknownPeer(t *testing.T) {
 			}
 		}
 	}
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }

@@ -15,17 +15,17 @@ import (
 // defaultLines is how many stored entries a log has where nobody says.
 const defaultLines = 100
 
-// What a failed start had to say is waited for: journald may be about to receive it.
+// What a failed start had to say is waited for: journald may be about to receive it. The
+// log is read again until nothing is added. It is not followed, because journald tells
+// followers of new entries up to 250 ms late, in which a chatty app says a lot.
 const (
 	// tailLines is how many lines the error of a failed start has at most.
 	tailLines = 20
-	// tailFirst bounds the wait for the first entry.
+	// tailPoll is the time between two readings.
+	tailPoll = 100 * time.Millisecond
+	// tailFirst bounds the wait for the first entry, tailMax the wait as a whole.
 	tailFirst = time.Second
-	// tailQuiet is how long no entry has come when there are no more. journald tells
-	// followers of new entries after up to 250 ms.
-	tailQuiet = 300 * time.Millisecond
-	// tailMax bounds the wait as a whole.
-	tailMax = 2 * time.Second
+	tailMax   = 2 * time.Second
 	// tailWidth bounds a line, in bytes.
 	tailWidth = 1000
 )
@@ -108,35 +108,40 @@ func (a *API) streamLog(w http.ResponseWriter, r *http.Request, q LogQuery) erro
 // the app's own, or if it said nothing systemd's. Where nothing was printed in that run
 // and earlier is set it gives those of the run before.
 func (a *API) lastLines(ctx context.Context, unit string, since time.Time, earlier bool) []string {
-	ctx, cancel := context.WithTimeout(ctx, 2*tailMax)
-	defer cancel()
-	lines := a.awaitLines(ctx, LogQuery{Unit: unit, Lines: 5 * tailLines, Since: since, Follow: true})
-	if len(lines) == 0 && earlier {
-		lines = a.collect(ctx, LogQuery{Unit: unit, Lines: 5 * tailLines}, func() {})
+	q := LogQuery{Unit: unit, Lines: 5 * tailLines, Since: since}
+	begun := time.Now()
+	lines, newest, err := a.collect(ctx, q)
+	for err == nil && time.Since(begun) < tailMax {
+		select {
+		case <-ctx.Done():
+			return nil // nobody is left to be told
+		case <-time.After(tailPoll):
+		}
+		before := newest
+		lines, newest, err = a.collect(ctx, q)
+		if newest == before && (newest != "" || time.Since(begun) >= tailFirst) {
+			break
+		}
+	}
+	if err == nil && newest == "" && earlier {
+		q.Since = time.Time{}
+		lines, _, err = a.collect(ctx, q)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("last lines not read", "unit", unit, "err", err)
 	}
 	return lines
 }
 
-// awaitLines follows a log until nothing more comes.
-func (a *API) awaitLines(ctx context.Context, q LogQuery) []string {
-	ctx, cancel := context.WithTimeout(ctx, tailMax)
-	defer cancel()
-	quiet := time.AfterFunc(tailFirst, cancel)
-	defer quiet.Stop()
-	return a.collect(ctx, q, func() { quiet.Reset(tailQuiet) })
-}
-
-// collect reads what q asks for until ctx ends and keeps the end of it.
-func (a *API) collect(ctx context.Context, q LogQuery, came func()) []string {
+// collect reads the end of what q asks for, and the newest entry's cursor. The lines are
+// the app's own, or if it said nothing systemd's.
+func (a *API) collect(ctx context.Context, q LogQuery) (lines []string, newest string, err error) {
 	var own, manager tail
 	for entry, err := range a.logs.Read(ctx, q) {
 		if err != nil {
-			if ctx.Err() == nil {
-				a.log.Warn("last lines not read", "unit", q.Unit, "err", err)
-			}
-			break
+			return nil, "", err
 		}
-		came()
+		newest = entry.Cursor
 		if entry.Manager {
 			manager.add(entry.Message)
 		} else {
@@ -144,9 +149,9 @@ func (a *API) collect(ctx context.Context, q LogQuery, came func()) []string {
 		}
 	}
 	if len(own) > 0 {
-		return own
+		return own, newest, nil
 	}
-	return manager
+	return manager, newest, nil
 }
 
 // tail is the last tailLines lines.

@@ -78,7 +78,7 @@ func TestFollow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := transport.RoundTrip(req) // answers although there is no line yet
+		resp, err := transport.RoundTrip(req) //nolint:bodyclose // answers although there is no line yet; the caller closes it
 		if err != nil || resp.StatusCode != 200 {
 			t.Fatalf("follow: %v, %v", resp, err)
 		}
@@ -99,7 +99,7 @@ func TestFollow(t *testing.T) {
 	}
 
 	lines, closeBody = follow(ctx)
-	defer closeBody()
+	defer func() { _ = closeBody() }()
 	if !lines.Scan() { // the stored one
 		t.Fatal(lines.Err())
 	}
@@ -147,6 +147,26 @@ func TestLastLines(t *testing.T) {
 		if strings.Join(got.Log, "|") != apitest.Broken {
 			t.Errorf("restart: got the log %q, want that of its own run", got.Log)
 		}
+	}
+}
+
+// What goes on coming in after the failure is known is waited for to its end.
+func TestLastLinesOfAChattyApp(t *testing.T) {
+	d := start(t)
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		slowly := time.NewTicker(10 * time.Millisecond)
+		defer slowly.Stop()
+		for i := range 40 {
+			d.Logs.Add("tenement-notes@late.service", fmt.Sprint("line ", i), false)
+			<-slowly.C
+		}
+	}()
+	got := must[wire.Failure](t, d, 504, "POST", instances, `{"id":"notes:late"}`).Error.Log
+	<-said
+	if len(got) != 20 || got[19] != "line 39" {
+		t.Errorf("got %q, want the last 20 of 40 lines", got)
 	}
 }
 

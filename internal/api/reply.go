@@ -114,7 +114,7 @@ func readBody(w http.ResponseWriter, r *http.Request, into any) error {
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(into)
 	if err == nil {
-		if _, err = decoder.Token(); err == io.EOF {
+		if _, err = decoder.Token(); errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err == nil {

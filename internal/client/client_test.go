@@ -25,15 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var alice = tenant.ID{Service: "notes", Name: "alice"}
 
-func socketPath(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "client")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return filepath.Join(dir, "api.sock")
-}
+func socketPath(t *testing.T) string { return filepath.Join(t.TempDir(), "api.sock") }
 
 func start(t *testing.T) (*apitest.Daemon, *client.Client) {
 	t.Helper()
@@ -191,7 +183,7 @@ func TestNoDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.SetUnlinkOnClose(false)
-	ln.Close()
+	_ = ln.Close()
 	check("a stale socket")
 	if err := errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)); err != nil {
 		t.Fatal(err)
@@ -207,7 +199,7 @@ func TestStranger(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{\"instances\":",
 	} {
 		path := socketPath(t)
-		ln, err := net.Listen("unix", path)
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,7 +223,7 @@ func TestStranger(t *testing.T) {
 			t.Errorf("%q: got %+v", says, e)
 		}
 		c.Close()
-		ln.Close()
+		_ = ln.Close()
 		<-done
 	}
 }
@@ -262,7 +254,7 @@ func TestPermission(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd.Path = filepath.Join(dir, "self")
-		if err := errors.Join(os.WriteFile(cmd.Path, text, 0o755), os.Chmod(dir, 0o755)); err != nil {
+		if err := errors.Join(os.WriteFile(cmd.Path, text, 0o755), os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
 			t.Fatal(err)
 		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

@@ -48,9 +48,9 @@ func (c *Client) Logs(ctx context.Context, id tenant.ID, o LogOptions) iter.Seq2
 			var line wire.LogLine
 			err := decoder.Decode(&line)
 			switch {
-			case err == io.EOF && !o.Follow:
+			case errors.Is(err, io.EOF) && !o.Follow:
 				return
-			case err == io.EOF:
+			case errors.Is(err, io.EOF):
 				err = c.explain(ctx, io.ErrUnexpectedEOF)
 			case err != nil:
 				err = c.explain(ctx, err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -120,9 +121,6 @@ func readAnswer(conn *net.UnixConn) (string, int, error) {
 	for {
 		n, oobn, flags, _, err := conn.ReadMsgUnix(buf, oob)
 		fds.take(oob[:oobn], flags)
-		if err == nil && n == 0 {
-			err = ErrHungUp
-		}
 		if err != nil {
 			fds.close()
 			return "", -1, hungUp(err)
@@ -141,7 +139,7 @@ func readAnswer(conn *net.UnixConn) (string, int, error) {
 
 // hungUp turns the ways in which a connection ends into ErrHungUp.
 func hungUp(err error) error {
-	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
 		return fmt.Errorf("%w: %w", ErrHungUp, err)
 	}
 	return err

@@ -135,6 +135,15 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return written, nil
 }
 
+// Close implements net.Conn. The app's side may have asked that closing waits for
+// unsent data (SO_LINGER, socket(7)), which would hold a thread of ours for hours.
+func (c *Conn) Close() error {
+	_ = c.raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
+	})
+	return c.Conn.Close()
+}
+
 // CloseWrite shuts down the writing side, as net.TCPConn and net.UnixConn do.
 func (c *Conn) CloseWrite() error {
 	half, ok := c.Conn.(interface{ CloseWrite() error })

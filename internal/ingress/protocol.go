@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Verb is what a client asks of ten-init.
@@ -80,17 +81,23 @@ func (a Answer) encode() string {
 // encode gives the line for r; line breaks in its text become spaces and a long text
 // is cut.
 func (r *Refusal) encode() string {
-	text := strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
-			return ' '
-		}
-		return c
-	}, r.Text)
+	text := printable(r.Text)
 	const room = maxLine - 64
 	if len(text) > room {
 		text = strings.ToValidUTF8(text[:room], "")
 	}
 	return "error " + string(r.Class) + " " + text + "\n"
+}
+
+// printable makes text fit for a terminal, whoever wrote it: control characters become
+// spaces.
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(text, "�"))
 }
 
 // decode parses an answer line without its line break. A refusal is the error, a
@@ -105,7 +112,7 @@ func decode(line string) (Answer, error) {
 		if class == "" || len(class) > 32 {
 			return Answer{}, fmt.Errorf("malformed refusal %q", line)
 		}
-		return Answer{}, &Refusal{Class: Class(class), Text: strings.ToValidUTF8(text, "�")}
+		return Answer{}, &Refusal{Class: Class(class), Text: printable(text)}
 	default:
 		return Answer{}, fmt.Errorf("malformed answer %q", line)
 	}

@@ -16,8 +16,13 @@ import (
 // owner is who an instance runs as.
 type owner struct{ uid, gid int }
 
-// account decides who the instance runs as, and makes that account. The name is
-// empty for the manager's own user.
+// ownAccount reports whether the instance gets a user of its own.
+func (l *Local) ownAccount(spec tenant.Spec) bool {
+	return l.accounts != nil && spec.Isolation != tenant.IsolationProcess
+}
+
+// account decides who the instance runs as. The name is empty for the manager's own
+// user.
 func (l *Local) account(spec tenant.Spec) (name string, o owner, err error) {
 	self := owner{os.Getuid(), os.Getgid()}
 	switch {
@@ -29,14 +34,11 @@ func (l *Local) account(spec tenant.Spec) (name string, o owner, err error) {
 			}
 		}
 		return lookupUser(spec)
-	case l.accounts == nil || spec.Isolation == tenant.IsolationProcess:
+	case !l.ownAccount(spec):
 		return "", self, nil
 	}
 	uid, err := l.accounts.uid(spec.ID)
 	if err != nil {
-		return "", owner{}, err
-	}
-	if err := l.accounts.publish(spec.ID, uid, spec.DataDir); err != nil {
 		return "", owner{}, err
 	}
 	return accountName(uid), owner{uid, uid}, nil

@@ -95,8 +95,13 @@ func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
 	if err != nil {
 		return err
 	}
+	if l.ownAccount(spec) {
+		if err := l.accounts.publish(spec.ID, owner.uid, spec.DataDir); err != nil {
+			return errors.Join(err, l.removeRuntime(spec.ID))
+		}
+	}
 	if err := l.makeDirs(spec, owner); err != nil {
-		return err
+		return errors.Join(err, l.removeRuntime(spec.ID))
 	}
 	err = l.systemd.StartTransient(ctx, socket, service)
 	if errors.Is(err, units.ErrExists) {
@@ -147,9 +152,17 @@ func (l *Local) removeRuntime(id tenant.ID) error {
 	return nil
 }
 
-// Stop stops the instance and returns when it has stopped.
+// Stop stops the instance and returns when it has stopped. How it took the stop is no
+// news: a unit that failed over it is inactive again.
 func (l *Local) Stop(ctx context.Context, id tenant.ID) error {
-	return l.systemd.Stop(ctx, units.ServiceName(id))
+	service := units.ServiceName(id)
+	if err := l.systemd.Stop(ctx, service); err != nil {
+		return fmt.Errorf("stop %s: %w", service, err)
+	}
+	if err := l.systemd.ResetFailed(ctx, service); err != nil {
+		return fmt.Errorf("reset %s: %w", service, err)
+	}
+	return nil
 }
 
 // Wipe removes the instance's data directory.

@@ -26,6 +26,8 @@ func describeExit(e units.Exit) string {
 		return fmt.Sprintf("status %d", e.Status)
 	case e.Code == 2 || e.Code == 3:
 		return fmt.Sprintf("signal %d", e.Status)
+	case e.Result == "" || e.Result == "success": // asked too late: it is being started again
+		return "it ends each time that it is started"
 	default:
 		return "result " + e.Result
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -161,7 +162,16 @@ func (s *Server) Command(argv ...string) *exec.Cmd {
 	cmd := exec.Command(path, argv[1:]...)
 	cmd.Dir, cmd.Env = s.Dir, s.env
 	if s.rootless {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: devUID, Gid: devUID}}
+		// The machine's journal is in memory, where only this group may read it.
+		journal, err := user.LookupGroup("systemd-journal")
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		gid, err := strconv.ParseUint(journal.Gid, 10, 32)
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: devUID, Gid: devUID, Groups: []uint32{uint32(gid)}}}
 	}
 	return cmd
 }
@@ -253,7 +263,7 @@ func (s *Server) checkClean() {
 	if left != "" {
 		s.tb.Errorf("units left behind:\n%s", left)
 	}
-	for _, pattern := range []string{"/run/userdb/*", s.runtime + "/ingress/*", s.runtime + "/app/*", filepath.Join(s.Dir, "data/*/*")} {
+	for _, pattern := range []string{"/run/userdb/*", s.runtime + "/ingress/*", s.runtime + "/app/*", filepath.Join(s.Dir, "data/[a-z0-9]*/*")} {
 		if files, _ := filepath.Glob(pattern); len(files) > 0 {
 			s.tb.Errorf("left behind: %v", files)
 		}

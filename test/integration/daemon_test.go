@@ -65,7 +65,9 @@ func TestRestartUnderLoad(t *testing.T) {
 		}
 	}
 	s.WriteFile("tenement-test.socket", fmt.Sprintf("[Socket]\nListenStream=127.0.0.1:%d\n", s.Port))
-	s.WriteFile("tenement-test.service", fmt.Sprintf(`[Service]
+	s.WriteFile("tenement-test.service", fmt.Sprintf(`[Unit]
+StartLimitIntervalSec=0
+[Service]
 Type=notify
 WorkingDirectory=%s
 ExecStart={bin}/ten serve --domain localhost
@@ -75,6 +77,10 @@ RestartSec=50ms
 	unit("link", "--runtime", s.Dir+"/tenement-test.socket", s.Dir+"/tenement-test.service")
 	unit("start", "tenement-test.socket", "tenement-test.service")
 	defer func() {
+		if t.Failed() {
+			out, _ := s.Command("/usr/bin/journalctl", "--no-pager", "-u", "tenement-test.service").CombinedOutput()
+			t.Logf("the daemon's log:\n%s", out)
+		}
 		s.Ten("destroy", "--yes", "app:a", "app:b")
 		unit("stop", "tenement-test.socket", "tenement-test.service")
 		unit("disable", "--runtime", "tenement-test.socket", "tenement-test.service")
@@ -97,6 +103,7 @@ RestartSec=50ms
 				case err != nil && strings.Contains(err.Error(), "refused"):
 					t.Errorf("a connection was refused: %v", err)
 				case err != nil:
+					t.Logf("cut off: %v", err)
 					cut.Add(1)
 				case resp.Status != http.StatusOK:
 					t.Errorf("got %d %s", resp.Status, resp.Body)

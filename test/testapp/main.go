@@ -47,7 +47,7 @@ func misbehave(words []string) {
 			d, _ := time.ParseDuration(value)
 			time.Sleep(d)
 		case "hang":
-			select {}
+			time.Sleep(time.Hour)
 		case "unless":
 			// Ends unless the file is there.
 			if _, err := os.Stat(value); err != nil {
@@ -114,7 +114,7 @@ type Seen struct {
 
 func routes() http.Handler {
 	var count, started atomic.Int64
-	mux := http.NewServeMux()
+	mux := exact{}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "application/json")
@@ -159,6 +159,21 @@ func routes() http.Handler {
 	mux.HandleFunc("/events", events)
 	mux.HandleFunc("/ws", webSocket)
 	return mux
+}
+
+// exact finds handlers by the exact path, and gives the rest to that of "/": unlike
+// http.ServeMux it redirects nobody to a cleaner path.
+type exact map[string]http.HandlerFunc
+
+// HandleFunc registers f.
+func (e exact) HandleFunc(path string, f http.HandlerFunc) { e[path] = f }
+
+func (e exact) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f, ok := e[r.URL.Path]
+	if !ok {
+		f = e["/"]
+	}
+	f(w, r)
 }
 
 func number(r *http.Request, key string) int {

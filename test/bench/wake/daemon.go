@@ -74,7 +74,7 @@ func startDaemon(ctx context.Context, repo, dir, config string, port int) (*daem
 	case <-time.After(stepTimeout):
 		err = errors.New("ten serve was not ready in time")
 	}
-	return nil, errors.Join(err, d.end())
+	return nil, fmt.Errorf("%w\n%s", errors.Join(err, d.end()), d.lastWords())
 }
 
 // end stops the daemon. What it said is in the error, if there is one.
@@ -92,6 +92,12 @@ func (d *daemon) end() error {
 		err = fmt.Errorf("ten serve: %v", d.cmd.ProcessState)
 	}
 	return err
+}
+
+// lastWords are the last lines that the daemon wrote, which has ended.
+func (d *daemon) lastWords() string {
+	lines := strings.Split(strings.TrimSpace(d.log.String()), "\n")
+	return strings.Join(lines[max(len(lines)-15, 0):], "\n")
 }
 
 // run runs a ten command.

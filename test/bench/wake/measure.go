@@ -18,7 +18,7 @@ const (
 
 	instance   = "bench"
 	dozeAfter  = 50 * time.Millisecond
-	dozesEach  = 4 // doze wakes after each cold wake: they are cheap, and their p99 counts
+	dozesEach  = 4 // doze wakes after each cold wake: they are cheap, and it is their p99 that counts
 	healthWord = "health"
 )
 
@@ -42,7 +42,7 @@ type bench struct {
 type step func(ctx context.Context) error
 
 // measure makes n rounds on this machine.
-func measure(ctx context.Context, repo string, n int) (r *report, err error) {
+func measure(ctx context.Context, repo string, n int) (_ *report, err error) {
 	dir, err := makeDir()
 	if err != nil {
 		return nil, err
@@ -63,9 +63,14 @@ func measure(ctx context.Context, repo string, n int) (r *report, err error) {
 	if b.daemon, err = startDaemon(ctx, repo, dir, configFor(apps, dir), daemonPort); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, b.tidyUp(apps)) }()
+	defer func() {
+		// The daemon's log may be read when it has ended, not before.
+		if err = errors.Join(err, b.tidyUp(apps)); err != nil {
+			err = fmt.Errorf("%w\nthe daemon's last words:\n%s", err, b.daemon.lastWords())
+		}
+	}()
 	if err := b.rounds(ctx, apps, n); err != nil {
-		return nil, fmt.Errorf("%w\nthe daemon said:\n%s", err, lastLines(b.daemon.log.String(), 15))
+		return nil, err
 	}
 	b.report.judge()
 	return b.report, nil
@@ -155,8 +160,11 @@ func (b *bench) unitStep() step {
 			return err
 		}
 		took, err := b.floor.run(ctx, fmt.Sprintf("tenement-bench-%d.service", b.round))
+		if err != nil {
+			return err
+		}
 		b.add(key{Kind: kindUnit}, milliseconds(took), nil)
-		return err
+		return nil
 	}
 }
 
@@ -166,8 +174,11 @@ func (b *bench) bareStep(a app) step {
 			return err
 		}
 		took, err := a.startBare(ctx, b.dir, barePort)
+		if err != nil {
+			return err
+		}
 		b.add(key{App: a.name, Kind: kindBare}, milliseconds(took), nil)
-		return err
+		return nil
 	}
 }
 
@@ -201,8 +212,11 @@ func (b *bench) wake(ctx context.Context, a app, id string, k key) error {
 		return err
 	}
 	ms, parts, err := b.daemon.wake(ctx, id, a.path, string(k.Kind))
+	if err != nil {
+		return err
+	}
 	b.add(k, ms, parts)
-	return err
+	return nil
 }
 
 func (b *bench) add(k key, ms float64, parts map[string]float64) {
@@ -227,9 +241,4 @@ func (b *bench) tidyUp(apps []app) error {
 	defer cancel()
 	_, err := b.daemon.run(ctx, append([]string{"destroy", "--yes"}, ids(apps)...)...)
 	return errors.Join(err, b.daemon.end())
-}
-
-func lastLines(text string, n int) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(len(lines)-n, 0):], "\n")
 }

@@ -1,0 +1,537 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"tenement.dev/internal/ingress"
+)
+
+// program is ten-init as it is shipped: no cgo, no race detector.
+var program string
+
+// TestMain builds ten-init. With appMode set this program is an app that ten-init has
+// started.
+func TestMain(m *testing.M) {
+	if mode := os.Getenv(appMode); mode != "" {
+		runApp(mode)
+		return
+	}
+	dir, err := os.MkdirTemp("", "ten-init-test")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	program = filepath.Join(dir, "ten-init")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build ten-init: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+const appMode = "TEN_INIT_TEST_APP"
+
+// runApp is an app: it listens where ADDRESS says and answers HTTP with what it finds.
+func runApp(mode string) {
+	network, address := "tcp", os.Getenv("ADDRESS")
+	if strings.HasPrefix(address, "/") {
+		network = "unix"
+	}
+	listen := func() net.Listener {
+		if mode == "fd" {
+			l, err := net.FileListener(os.NewFile(3, "app"))
+			check(err)
+			return l
+		}
+		l, err := net.Listen(network, address)
+		check(err)
+		return l
+	}
+	switch mode {
+	case "slow":
+		time.Sleep(300 * time.Millisecond)
+	case "exit":
+		os.Exit(3)
+	case "hang":
+		select {}
+	case "die":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	case "trap":
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGTERM)
+		go func() {
+			<-signals
+			check(os.WriteFile(os.Getenv("MARK"), []byte("bye"), 0o600))
+			os.Exit(7)
+		}()
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
+	case "orphans":
+		// Each child leaves a grandchild behind, which is ten-init's from then on.
+		for range 20 {
+			check(exec.Command("/bin/sh", "-c", "sleep 0.05 & exit 0").Run())
+		}
+	}
+	l := listen()
+	if mode == "once" {
+		conn, err := l.Accept()
+		check(err)
+		conn.Close()
+		l.Close()
+		select {}
+	}
+	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "%d\n%s\n", os.Getpid(), strings.Join(os.Environ(), "\n"))
+	})
+	check(http.Serve(l, nil))
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// instance is a running ten-init.
+type instance struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	bell    ingress.Doorbell
+	exited  chan struct{}
+	address string
+	mark    string
+}
+
+// start starts ten-init with an app. kind is "port", "unix" or "fd". A ring is sent
+// before, as systemd starts it only when there is one.
+func start(t *testing.T, mode, kind string, change func(*exec.Cmd)) *instance {
+	t.Helper()
+	dir := t.TempDir()
+	i := &instance{t: t, bell: ingress.Doorbell(filepath.Join(dir, "bell.sock")), exited: make(chan struct{}), mark: filepath.Join(dir, "mark")}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: string(i.bell), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	bell, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bell.Close()
+	defer l.Close()
+	listen := "port:" + freePort(t)
+	i.address = "127.0.0.1:" + strings.TrimPrefix(listen, "port:")
+	if kind != "port" {
+		i.address = filepath.Join(dir, "app.sock")
+		listen = kind + ":" + i.address
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.cmd = exec.Command(program, "-listen", listen, "-startup-timeout", "3s", "-stop-grace", "300ms", "--", self, "x")
+	i.cmd.Env = append(os.Environ(), appMode+"="+mode, "ADDRESS="+i.address, "MARK="+i.mark, "LISTEN_PID=1", "LISTEN_FDS=1", "NOTIFY_SOCKET=")
+	i.cmd.ExtraFiles = []*os.File{bell}
+	i.cmd.Stderr = t.Output()
+	// If the test dies, so does it.
+	i.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if change != nil {
+		change(i.cmd)
+	}
+	if err := i.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(i.exited)
+		_ = i.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = i.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-i.exited:
+		case <-time.After(5 * time.Second):
+			t.Error("ten-init does not end")
+			_ = i.cmd.Process.Kill()
+			<-i.exited
+		}
+	})
+	return i
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// ends waits for ten-init to end and gives its exit code.
+func (i *instance) ends() int {
+	i.t.Helper()
+	select {
+	case <-i.exited:
+	case <-time.After(10 * time.Second):
+		i.t.Fatal("ten-init runs on")
+	}
+	return i.cmd.ProcessState.ExitCode()
+}
+
+func (i *instance) do(verb ingress.Verb) (ingress.Answer, error) {
+	ctx, cancel := context.WithTimeout(i.t.Context(), 10*time.Second)
+	defer cancel()
+	return i.bell.Do(ctx, verb)
+}
+
+// get connects and makes a request: the app's pid and environment.
+func (i *instance) get() (pid int, environ map[string]string, err error) {
+	ctx, cancel := context.WithTimeout(i.t.Context(), 10*time.Second)
+	defer cancel()
+	conn, _, err := i.bell.Connect(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+		return 0, nil, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	first, rest, _ := strings.Cut(string(body), "\n")
+	environ = map[string]string{}
+	for line := range strings.Lines(rest) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		environ[name] = value
+	}
+	pid, aerr := strconv.Atoi(first)
+	return pid, environ, errors.Join(err, aerr)
+}
+
+// refused checks the class of the refusal of a ring.
+func (i *instance) refused(want ingress.Class, text string) {
+	i.t.Helper()
+	_, err := i.do(ingress.Ready)
+	var refusal *ingress.Refusal
+	if !errors.As(err, &refusal) || refusal.Class != want || !strings.Contains(refusal.Text, text) {
+		i.t.Fatalf("ring: got %v, want class %q with %q", err, want, text)
+	}
+}
+
+func TestConnect(t *testing.T) {
+	for _, kind := range []string{"port", "unix", "fd"} {
+		t.Run(kind, func(t *testing.T) {
+			mode := "slow"
+			if kind == "fd" {
+				mode = "fd"
+			}
+			i := start(t, mode, kind, nil)
+			pid, environ, err := i.get()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"NOTIFY_SOCKET", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID"} {
+				want := map[string]string{"LISTEN_FDNAMES": "app", "LISTEN_FDS": "1", "LISTEN_PID": strconv.Itoa(pid)}[name]
+				if kind != "fd" {
+					want = ""
+				}
+				if got := environ[name]; got != want {
+					t.Errorf("got %s=%q, want %q", name, got, want)
+				}
+			}
+			answer, err := i.do(ingress.Status)
+			if err != nil || answer.ReadyAt < answer.InitAt || answer.InitAt == 0 || answer.Dozing {
+				t.Errorf("status: got %+v, %v", answer, err)
+			}
+			if again, _, err := i.get(); err != nil || again != pid {
+				t.Errorf("got pid %d, %v, want %d", again, err, pid)
+			}
+		})
+	}
+}
+
+func TestManyConnects(t *testing.T) {
+	i := start(t, "slow", "port", nil)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	pids := map[int]int{}
+	for range 200 {
+		wg.Go(func() {
+			pid, _, err := i.get()
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			pids[pid]++
+		})
+	}
+	wg.Wait()
+	if len(pids) != 1 {
+		t.Errorf("got answers of processes %v, want one", pids)
+	}
+	// None of its own descriptors are left over, once all are answered.
+	var fds int
+	for range 1000 {
+		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", i.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fds = len(entries); fds < 20 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("ten-init has %d open descriptors", fds)
+}
+
+// A backlog of one, as an app that calls listen(2) with a small number has it.
+func TestSmallBacklog(t *testing.T) {
+	i := start(t, "", "port", func(cmd *exec.Cmd) {
+		cmd.Args = append(cmd.Args[:6], "/usr/bin/python3", "-c", "import http.server as h, socketserver, sys\n"+
+			"socketserver.TCPServer.request_queue_size = 1\n"+
+			"h.HTTPServer(('127.0.0.1', int(sys.argv[1])), h.SimpleHTTPRequestHandler).serve_forever()", strings.TrimPrefix(cmd.Args[2], "port:"))
+	})
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Fatal("needs python3")
+	}
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			_, _, err := i.get()
+			var num *strconv.NumError // it answers with a listing and not with a pid
+			if err != nil && !errors.As(err, &num) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestFailingStarts(t *testing.T) {
+	for _, c := range []struct {
+		name, mode string
+		change     func(*exec.Cmd)
+		class      ingress.Class
+		text       string
+		code       int
+	}{
+		{"exits", "exit", nil, ingress.ClassExited, "exit status 3", 3},
+		{"is killed", "die", nil, ingress.ClassExited, "signal 9", 137},
+		{"hangs", "hang", func(c *exec.Cmd) { c.Args[4] = "200ms" }, ingress.ClassTimeout, "200ms", exitTimeout},
+		{"is not there", "", func(c *exec.Cmd) { c.Args[8] = "/is/not/there" }, ingress.ClassExec, "no such file", exitExec},
+		{"cannot be executed", "", func(c *exec.Cmd) { c.Args[8] = "/etc/passwd" }, ingress.ClassExec, "permission denied", exitExec},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			i := start(t, c.mode, "port", c.change)
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() { i.refused(c.class, c.text) })
+			}
+			wg.Wait()
+			if got := i.ends(); got != c.code {
+				t.Errorf("got exit code %d, want %d", got, c.code)
+			}
+		})
+	}
+}
+
+func TestPortTaken(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		i := start(t, "slow", "port", func(c *exec.Cmd) { c.Args[2] = "port:" + port })
+		i.refused(ingress.ClassPortTaken, port)
+		if got := i.ends(); got != exitBusy {
+			t.Errorf("%s: got exit code %d, want %d", address, got, exitBusy)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{nil, {"--", "/bin/true"}, {"-listen", "port:0", "--", "/bin/true"}, {"-listen", "port:80"}, {"-nonsense"}} {
+		cmd := exec.Command(program, args...)
+		_ = cmd.Run()
+		if got := cmd.ProcessState.ExitCode(); got != exitUsage {
+			t.Errorf("%q: got exit code %d, want %d", args, got, exitUsage)
+		}
+	}
+	// Without a doorbell.
+	cmd := exec.Command(program, "-listen", "port:80", "--", "/bin/true")
+	_ = cmd.Run()
+	if got := cmd.ProcessState.ExitCode(); got != exitUsage {
+		t.Errorf("no descriptor 3: got exit code %d, want %d", got, exitUsage)
+	}
+}
+
+// terminate does as systemd does with KillMode=control-group: all processes get it.
+func (i *instance) terminate(pid int) {
+	i.t.Helper()
+	if err := errors.Join(syscall.Kill(pid, syscall.SIGTERM), i.cmd.Process.Signal(syscall.SIGTERM)); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+func TestStop(t *testing.T) {
+	for _, c := range []struct {
+		mode string
+		code int
+		mark string
+	}{
+		{"slow", 143, ""},  // ended by the signal
+		{"trap", 7, "bye"}, // its handler ran
+		{"deaf", 137, ""},  // killed after the grace
+	} {
+		t.Run(c.mode, func(t *testing.T) {
+			i := start(t, c.mode, "port", nil)
+			pid, _, err := i.get()
+			if err != nil {
+				t.Fatal(err)
+			}
+			i.terminate(pid)
+			begun := time.Now()
+			if got := i.ends(); got != c.code {
+				t.Errorf("got exit code %d, want %d", got, c.code)
+			}
+			if took := time.Since(begun); took > 2*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if mark, _ := os.ReadFile(i.mark); string(mark) != c.mark {
+				t.Errorf("got mark %q, want %q", mark, c.mark)
+			}
+			if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+				t.Errorf("the app is still there: %v", err)
+			}
+		})
+	}
+}
+
+func TestCrashWhileRunning(t *testing.T) {
+	i := start(t, "slow", "port", nil)
+	pid, _, err := i.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSEGV); err != nil {
+		t.Fatal(err)
+	}
+	if got := i.ends(); got != 128+int(syscall.SIGSEGV) && got != 2 { // Go programs exit with 2
+		t.Errorf("got exit code %d, want that of the signal", got)
+	}
+}
+
+// An app that closes its socket refuses; ten-init says so after a moment, and no sooner.
+func TestRefusal(t *testing.T) {
+	i := start(t, "once", "port", nil)
+	if _, err := i.do(ingress.Ready); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	_, _, err := i.get()
+	var refusal *ingress.Refusal
+	if !errors.As(err, &refusal) || refusal.Class != ingress.ClassRefused {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if took := time.Since(begun); took < refusedPatience || took > 3*refusedPatience {
+		t.Errorf("took %v, want about %v", took, refusedPatience)
+	}
+}
+
+func TestOrphansAreReaped(t *testing.T) {
+	i := start(t, "orphans", "port", nil)
+	if _, _, err := i.get(); err != nil {
+		t.Fatal(err)
+	}
+	var left string
+	for range 2000 {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", i.cmd.Process.Pid, i.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left = string(text); len(strings.Fields(left)) <= 1 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("children %q were not reaped", left)
+}
+
+func TestBadCallers(t *testing.T) {
+	i := start(t, "slow", "port", nil)
+	for _, text := range []string{"", "nonsense\n", "connect", strings.Repeat("x", 100), "\x00\n"} {
+		conn, err := net.Dial("unix", string(i.bell))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, text)
+		defer conn.Close()
+	}
+	_, err := i.do("nonsense")
+	var refusal *ingress.Refusal
+	if !errors.As(err, &refusal) || refusal.Class != ingress.ClassBadRequest {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if _, _, err := i.get(); err != nil {
+		t.Error(err)
+	}
+	// On this side of systemd there is no cgroup of its own to freeze.
+	if _, err := i.do(ingress.Doze); !errors.As(err, &refusal) || refusal.Class != ingress.ClassUnsupported {
+		t.Errorf("doze: got %v, want a refusal", err)
+	}
+}
+
+// What every awake instance costs beside its app.
+func TestMemory(t *testing.T) {
+	i := start(t, "slow", "port", nil)
+	for range 20 {
+		if _, _, err := i.get(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", i.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kb, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
+			if err != nil || kb > 1500 {
+				t.Errorf("got %s of anonymous memory, want at most 1500 kB", strings.TrimSpace(value))
+			}
+			t.Logf("%d kB of anonymous memory", kb)
+		}
+	}
+}

@@ -1,0 +1,258 @@
+package keeper_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"tenement.dev/dbusctl"
+	"tenement.dev/internal/ingress"
+	"tenement.dev/internal/keeper"
+	"tenement.dev/internal/lifecycle"
+	"tenement.dev/internal/lifecycle/lifecycletest"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/test/machine"
+	"tenement.dev/units"
+)
+
+// These tests run in the throwaway machine, as root and, in a copy of this program,
+// as the user dev.
+func TestMain(m *testing.M) { os.Exit(machine.Main(m)) }
+
+// place is where the tests' files are; below it nothing is hidden by the sandbox.
+const place = "/opt/tenement-test"
+
+// quick is how long anything may take in a busy machine.
+const quick = 20 * time.Second
+
+// rig is a Local with its connection to systemd.
+type rig struct {
+	local   *keeper.Local
+	systemd *dbusctl.Client
+	host    units.Host
+	checks  []keeper.Check
+	state   string
+}
+
+// newRig makes a Local after probing the machine; change may spoil what was found.
+func newRig(t *testing.T, change func(*units.Host)) *rig {
+	t.Helper()
+	user := os.Geteuid() != 0
+	host := units.Host{User: user, RuntimeDir: "/run/tenement-test", DataRoot: filepath.Join(place, "data"), InitPath: filepath.Join(place, "ten-init")}
+	scope := dbusctl.System
+	if user {
+		host.RuntimeDir = "/run/user/1000/tenement-test"
+		host.DataRoot = "/home/dev/data"
+		host.NotifySocket = "/run/user/1000/systemd/notify"
+		scope = dbusctl.User
+	} else {
+		install(t)
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	client, err := dbusctl.Dial(t.Context(), dbusctl.Options{Scope: scope, Prefix: units.Prefix, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { client.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+	r := &rig{systemd: client, state: t.TempDir()}
+	if r.host, r.checks, err = keeper.Probe(t.Context(), client, host); err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(&r.host)
+	}
+	r.local, err = keeper.NewLocal(keeper.Options{Units: client, Hints: client.Events(), Host: r.host, StateDir: r.state, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Go(func() { r.local.Run(ctx) })
+	return r
+}
+
+// install puts ten-init where every user and every sandbox can execute it.
+var install = func() func(t *testing.T) {
+	var once sync.Once
+	return func(t *testing.T) {
+		t.Helper()
+		once.Do(func() {
+			path, err := exec.LookPath("ten-init")
+			if err != nil {
+				t.Fatal("bin/ten-init is not built; `make build` does it")
+			}
+			if err := os.MkdirAll(place, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := copyFile(filepath.Join(place, "ten-init"), path); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}()
+
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	_ = os.Remove(to)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// runAsDev runs tests of this program as the user dev.
+func runAsDev(t *testing.T, pattern string) {
+	t.Helper()
+	install(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(place, "test-of-"+t.Name())
+	if err := copyFile(binary, self); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), binary, "-test.run="+pattern, "-test.v="+flag.Lookup("test.v").Value.String())
+	cmd.Dir = "/home/dev"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
+	cmd.Env = append(os.Environ(), "HOME=/home/dev", "USER=dev",
+		"XDG_RUNTIME_DIR=/run/user/1000", "DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("as dev: %v\n%s", err, out)
+		return
+	}
+	t.Logf("as dev:\n%s", out)
+}
+
+var nextPort = 42000
+
+// spec gives a web server under the given isolation.
+func (r *rig) spec(id tenant.ID, isolation tenant.Isolation, network tenant.Network) tenant.Spec {
+	nextPort++
+	dir := filepath.Join(r.host.DataRoot, id.Service, id.Name)
+	return tenant.Spec{
+		ID:      id,
+		Argv:    []string{"/usr/bin/python3", "-m", "http.server", strconv.Itoa(nextPort), "--bind", "127.0.0.1"},
+		Env:     []string{"PATH=/usr/bin:/bin", "HOME=" + dir, "TEST_OF=" + id.Name},
+		WorkDir: "/usr", DataDir: dir, DataRoot: r.host.DataRoot,
+		Isolation: isolation, Network: network, Listen: tenant.ListenPort, Port: nextPort,
+		StartupTimeout: 15 * time.Second, StopGrace: 3 * time.Second,
+	}
+}
+
+func (r *rig) doorbell(id tenant.ID) lifecycle.Doorbell {
+	return ingress.Doorbell(r.host.Doorbell(id))
+}
+
+// cgroup is the directory of an instance's own cgroup, empty where there is none.
+func (r *rig) cgroup(t *testing.T, id tenant.ID) string {
+	t.Helper()
+	v, err := r.systemd.Property(t.Context(), units.ServiceName(id), "Service", "ControlGroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, _ := v.(string)
+	for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		if dir := filepath.Join(mount, path); path != "" && exists(filepath.Join(dir, "cgroup.procs")) {
+			return dir
+		}
+	}
+	return ""
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// appPID is the process of an instance's app.
+func (r *rig) appPID(t *testing.T, id tenant.ID) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(r.cgroup(t, id), "app", "cgroup.procs"))
+	fields := strings.Fields(string(text))
+	if err != nil || len(fields) == 0 {
+		t.Fatalf("%s has no app: %v", id, err)
+	}
+	pid, err := strconv.Atoi(fields[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+func (r *rig) bench(t *testing.T, isolation tenant.Isolation, network tenant.Network) lifecycletest.Bench {
+	spec := func(argv []string, timeout time.Duration) func(tenant.ID) tenant.Spec {
+		return func(id tenant.ID) tenant.Spec {
+			s := r.spec(id, isolation, network)
+			if argv != nil {
+				s.Argv = argv
+			}
+			s.StartupTimeout = timeout
+			return s
+		}
+	}
+	return lifecycletest.Bench{
+		Controller: r.local,
+		Doorbell:   r.doorbell,
+		Spec:       spec(nil, 15*time.Second),
+		Exits:      spec([]string{"/bin/sh", "-c", "exit 3"}, 15*time.Second),
+		Hangs:      spec([]string{"/bin/sleep", "1000"}, 300*time.Millisecond),
+		Crash: func(id tenant.ID) {
+			if err := syscall.Kill(r.appPID(t, id), syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		},
+		Quick: quick,
+	}
+}
+
+// levels are the combinations of isolation and network.
+var levels = []struct {
+	isolation tenant.Isolation
+	network   tenant.Network
+}{
+	{tenant.IsolationProcess, tenant.NetworkHost},
+	{tenant.IsolationNamespace, tenant.NetworkHost},
+	{tenant.IsolationNamespace, tenant.NetworkPrivate},
+}
+
+func TestConform(t *testing.T) {
+	for _, level := range levels {
+		t.Run(fmt.Sprintf("%s %s", level.isolation, level.network), func(t *testing.T) {
+			lifecycletest.Conform(t, func(t *testing.T) lifecycletest.Bench {
+				return newRig(t, nil).bench(t, level.isolation, level.network)
+			})
+		})
+	}
+}
+
+func TestRootless(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // this is the run as dev
+	}
+	runAsDev(t, "^(TestConform|TestSandbox|TestUnloadLeavesNothing|TestWhatTheMachineCannotDo|TestUnitThatCannotStart)$")
+}

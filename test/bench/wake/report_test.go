@@ -1,0 +1,122 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestPercentileIsASample(t *testing.T) {
+	hundred := make([]float64, 100)
+	for i := range hundred {
+		hundred[i] = float64(100 - i)
+	}
+	for _, c := range []struct {
+		samples []float64
+		p, want float64
+	}{
+		{[]float64{7}, 0, 7}, {[]float64{7}, 50, 7}, {[]float64{7}, 99, 7},
+		{[]float64{3, 1, 2}, 50, 2}, {[]float64{4, 3, 2, 1}, 50, 2},
+		{[]float64{3, 1, 2}, 99, 3}, {[]float64{3, 1, 2}, 0, 1},
+		{hundred, 50, 50}, {hundred, 99, 99}, {hundred, 100, 100},
+	} {
+		if got := percentile(c.samples, c.p); got != c.want {
+			t.Errorf("percentile %v of %v: got %v, want %v", c.p, c.samples, got, c.want)
+		}
+	}
+}
+
+func TestParseTiming(t *testing.T) {
+	header := `queue;dur=0.004, load;dur=0.100, unit_start;dur=36.5, app_ready;dur=40.000, health;dur=0.000, first_byte;dur=1.250, wake;desc="cold";dur=76.604`
+	kind, ms, err := parseTiming(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{"queue": 0.004, "load": 0.1, "unit_start": 36.5, "app_ready": 40, "health": 0, "first_byte": 1.25, "wake": 76.604}
+	if kind != "cold" || !maps.Equal(ms, want) {
+		t.Errorf("got %q %v, want cold %v", kind, ms, want)
+	}
+	for _, bad := range []string{"", "db;dur=1", strings.Replace(header, "36.5", "soon", 1)} {
+		if _, _, err := parseTiming(bad); err == nil {
+			t.Errorf("parseTiming(%q): got no error", bad)
+		}
+	}
+}
+
+// sample is a report with every series, in which a cold wake takes over ms more than
+// a bare start and a doze wake doze ms.
+func sample(over, doze float64) *report {
+	r := &report{Machine: hardware{CPU: "A CPU with a long name and its clock @ 2.00GHz", Cores: 2, Kernel: "6.12.0", Systemd: "257", Load: "0.10"}}
+	parts := func() map[string]float64 {
+		ms := make(map[string]float64)
+		for _, phase := range phases {
+			ms[phase] = 1234.5
+		}
+		return ms
+	}
+	for _, app := range []string{"go", "node", "python"} {
+		for _, isolation := range []string{"namespace", "process"} {
+			r.add(key{app, isolation, kindDoze, false}, doze, parts())
+			r.add(key{app, isolation, kindCold, false}, 1000+over, parts())
+		}
+		r.add(key{App: app, Kind: kindBare}, 1000, nil)
+	}
+	r.add(key{"python", "namespace", kindCold, true}, 2000, parts())
+	r.add(key{Kind: kindUnit}, 12, nil)
+	r.judge()
+	return r
+}
+
+func TestGoals(t *testing.T) {
+	for _, c := range []struct {
+		over, doze         float64
+		coldMet, dozeMet   bool
+		coldLines, dozings int
+	}{
+		{35, 4.9, true, true, 3, 6},
+		{35.1, 5, false, false, 3, 6},
+	} {
+		cold, doze := 0, 0
+		for _, g := range sample(c.over, c.doze).Goals {
+			want, ms := c.coldMet, c.over
+			if strings.Contains(g.Text, "doze") {
+				want, ms = c.dozeMet, c.doze
+				doze++
+			} else {
+				cold++
+			}
+			if diff := g.MS - ms; g.Met != want || diff > 1e-6 || diff < -1e-6 {
+				t.Errorf("over %v, doze %v: got %+v, want met %v by %v ms", c.over, c.doze, g, want, ms)
+			}
+		}
+		if cold != c.coldLines || doze != c.dozings {
+			t.Errorf("got %d cold and %d doze goals, want %d and %d", cold, doze, c.coldLines, c.dozings)
+		}
+	}
+}
+
+func TestText(t *testing.T) {
+	var b strings.Builder
+	if err := sample(35.1, 4.9).writeText(&b); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	for line := range strings.Lines(text) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 100 {
+			t.Errorf("%d columns, want at most 100: %s", n, line)
+		}
+	}
+	var order []int
+	for _, word := range []string{
+		"systemd alone", "python, bare", "python, process, cold wake", "python, namespace, cold wake", "python, namespace, cold, health",
+		"python, process, doze wake", "node, bare", "go, bare", "go, namespace, doze wake",
+		"bare + 35 ms (p50): missed (35.1 ms)", "doze wake p99 below 5 ms: met (4.9 ms)",
+	} {
+		order = append(order, strings.Index(text, word))
+	}
+	if order[0] < 0 || !slices.IsSorted(order) {
+		t.Errorf("the parts stand at %v of\n%s", order, text)
+	}
+}
