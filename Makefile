@@ -17,20 +17,24 @@ help: ## list the targets
 build: ## build bin/ten and bin/ten-init
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ten ./cmd/ten
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ten-init ./cmd/ten-init
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o examples/go-http/web ./examples/go-http
+
+.PHONY: programs
+programs: build # what the tests run
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/testapp ./test/testapp
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/web ./examples/go-http
 
 .PHONY: demo
 demo: build ## show the main job for real: two tenants, sleep and wake
 	$(GO) run ./test/demo
 
 .PHONY: test
-test: tools build ## run all tests, those on a real systemd machine included (needs root)
-	$(RACE) -timeout 20m ./...
+test: tools programs ## run all tests, those on a real systemd machine included (needs root)
+	TENEMENT_BUILT=1 $(RACE) -timeout 20m ./...
 
 .PHONY: check
 check: tools build lint ## the fast part: vet, lint and the tests that need no machine
 	$(GO) vet ./...
-	$(RACE) -short $(shell $(GO) list ./... | grep -v /test/)
+	$(RACE) $(shell $(GO) list ./... | grep -Ev '/test/|systemdtest|/journal$$|/examples|/internal/keeper$$')
 
 .PHONY: lint
 lint: ## gofmt and golangci-lint, which also keeps the layers
@@ -38,11 +42,11 @@ lint: ## gofmt and golangci-lint, which also keeps the layers
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run
 
 .PHONY: integration
-integration: tools build ## only the tests on the real systemd machine
-	$(RACE) -timeout 20m ./test/... ./dbusctl/... ./journal/...
+integration: tools programs ## only the tests on the real systemd machine
+	TENEMENT_BUILT=1 $(RACE) -timeout 20m ./test/... ./dbusctl/... ./journal/... ./examples/... ./internal/keeper/...
 
 .PHONY: bench-wake
-bench-wake: build ## time wakes by phase, as ratios to a bare start
+bench-wake: programs ## time wakes by phase, as ratios to a bare start
 	$(GO) run ./test/bench/wake -n $(BENCH)
 
 .PHONY: fuzz
@@ -60,4 +64,4 @@ tools: # what the tests need on this machine; the test machine gets its own by i
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin dist examples/go-http/web
+	rm -rf bin dist

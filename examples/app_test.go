@@ -20,6 +20,7 @@ import (
 
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/harness"
 )
 
 // soon bounds everything that takes no time on an idle machine.
@@ -37,23 +38,13 @@ type app struct {
 // webProgram is the program of go-http.
 var webProgram string
 
-// TestMain builds go-http as its README says, but elsewhere.
+// TestMain runs the tests in the throwaway machine, which has what the examples need.
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "web")
-	if err != nil {
+	var err error
+	if webProgram, err = harness.Bin("web"); err != nil {
 		log.Fatal(err)
 	}
-	webProgram = filepath.Join(dir, "web")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", webProgram, ".")
-	build.Dir, build.Stderr = "go-http", os.Stderr
-	code := 1
-	if err := build.Run(); err != nil {
-		log.Printf("go build in go-http: %v", err)
-	} else {
-		code = m.Run()
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(harness.Main(m))
 }
 
 // install copies an example to a directory of its own, which it returns.
@@ -77,9 +68,9 @@ func install(t *testing.T, folder string) string {
 		}
 	}
 	if folder == "go-http" {
-		// A link: a program that this process writes cannot always be run, see go.dev/issue/22315.
-		if err := os.Link(webProgram, filepath.Join(dir, "web")); err != nil {
-			t.Fatal(err)
+		// By cp: a program that this process itself writes cannot always be run, see go.dev/issue/22315.
+		if out, err := exec.CommandContext(t.Context(), "cp", webProgram, filepath.Join(dir, "web")).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
 		}
 	}
 	return dir

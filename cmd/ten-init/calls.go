@@ -30,6 +30,7 @@ func (s *supervisor) accept(doorbell *net.UnixListener) {
 // serve answers one call. A caller that has left is noticed when it is answered;
 // then there is nobody to tell.
 func (s *supervisor) serve(conn *net.UnixConn) {
+	defer s.tidy.Reset(tidyDelay)
 	call, err := ingress.ReadCall(conn)
 	if err != nil {
 		return

@@ -317,7 +317,7 @@ func TestManyConnects(t *testing.T) {
 // A backlog of one, as an app that calls listen(2) with a small number has it.
 func TestSmallBacklog(t *testing.T) {
 	i := start(t, "", "port", func(cmd *exec.Cmd) {
-		cmd.Args = append(cmd.Args[:6], "/usr/bin/python3", "-c", "import http.server as h, socketserver, sys\n"+
+		cmd.Args = append(cmd.Args[:8], "/usr/bin/python3", "-c", "import http.server as h, socketserver, sys\n"+
 			"socketserver.TCPServer.request_queue_size = 1\n"+
 			"h.HTTPServer(('127.0.0.1', int(sys.argv[1])), h.SimpleHTTPRequestHandler).serve_forever()", strings.TrimPrefix(cmd.Args[2], "port:"))
 	})
@@ -459,6 +459,14 @@ func TestRefusal(t *testing.T) {
 	if _, err := i.do(ingress.Ready); err != nil {
 		t.Fatal(err)
 	}
+	for range 5000 { // until it has closed its socket
+		conn, err := net.Dial("tcp", i.address)
+		if err != nil {
+			break
+		}
+		conn.Close()
+		time.Sleep(time.Millisecond)
+	}
 	begun := time.Now()
 	_, _, err := i.get()
 	var refusal *ingress.Refusal
@@ -475,18 +483,35 @@ func TestOrphansAreReaped(t *testing.T) {
 	if _, _, err := i.get(); err != nil {
 		t.Fatal(err)
 	}
-	var left string
+	var left []int
 	for range 2000 {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", i.cmd.Process.Pid, i.cmd.Process.Pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if left = string(text); len(strings.Fields(left)) <= 1 {
+		if left = i.children(); len(left) == 1 {
 			return
 		}
 		time.Sleep(time.Millisecond)
 	}
-	t.Errorf("children %q were not reaped", left)
+	t.Errorf("got children %v, want the app alone", left)
+}
+
+// children are the processes that ten-init is the parent of.
+func (i *instance) children() []int {
+	i.t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", i.cmd.Process.Pid))
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	var pids []int
+	for _, path := range tasks {
+		text, _ := os.ReadFile(path)
+		for _, field := range strings.Fields(string(text)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				i.t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func TestBadCallers(t *testing.T) {
@@ -516,22 +541,61 @@ func TestBadCallers(t *testing.T) {
 // What every awake instance costs beside its app.
 func TestMemory(t *testing.T) {
 	i := start(t, "slow", "port", nil)
-	for range 20 {
+	for range 200 {
 		if _, _, err := i.get(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", i.cmd.Process.Pid))
+	const limit = 1500
+	deadline := time.Now().Add(10 * tidyDelay)
+	for {
+		kb := rssAnon(t, i.cmd.Process.Pid)
+		if kb <= limit {
+			t.Logf("%d kB of anonymous memory", kb)
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("got %d kB of anonymous memory, want at most %d", kb, limit)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func rssAnon(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "RssAnon:"); ok {
-			kb, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
-			if err != nil || kb > 1500 {
-				t.Errorf("got %s of anonymous memory, want at most 1500 kB", strings.TrimSpace(value))
-			}
-			t.Logf("%d kB of anonymous memory", kb)
+	_, rest, _ := strings.Cut(string(text), "RssAnon:")
+	kb, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kb
+}
+
+// A stop during the start is no failed start: who waits is to ring again.
+func TestStopDuringTheStart(t *testing.T) {
+	for range 10 {
+		i := start(t, "hang", "port", nil)
+		done := make(chan error, 1)
+		go func() {
+			_, err := i.do(ingress.Ready)
+			done <- err
+		}()
+		if _, err := i.do(ingress.Status); err != nil { // it takes calls
+			t.Fatal(err)
 		}
+		pids := i.children()
+		if len(pids) != 1 {
+			t.Fatalf("got children %v, want the app", pids)
+		}
+		i.terminate(pids[0])
+		var refusal *ingress.Refusal
+		if err := <-done; !errors.Is(err, ingress.ErrHungUp) && (!errors.As(err, &refusal) || refusal.Class != ingress.ClassGone) {
+			t.Fatalf("ring: got %v, want that it is to be repeated", err)
+		}
+		i.ends()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -29,6 +30,10 @@ const (
 // start, when it is about to exit.
 const drainTime = 5 * time.Millisecond
 
+// tidyDelay is the pause after the last call until ten-init gives its own memory back:
+// there are as many of it as there are instances.
+const tidyDelay = time.Second
+
 // lingerTime bounds the wait for callers to take their answers before ten-init exits.
 const lingerTime = time.Second
 
@@ -39,6 +44,7 @@ type supervisor struct {
 	cg      *cgroup
 	cgErr   error // why there is no cg
 	calls   sync.WaitGroup
+	tidy    *time.Timer // gives memory back when there were no calls for a while
 
 	// mu guards what follows. freezeMu, where both are held, comes first.
 	mu       sync.Mutex
@@ -56,6 +62,7 @@ type supervisor struct {
 
 func newSupervisor(o options, started int64) *supervisor {
 	s := &supervisor{o: o, started: started, changed: make(chan struct{})}
+	s.tidy = time.AfterFunc(tidyDelay, debug.FreeOSMemory)
 	s.cg, s.cgErr = enterCgroup()
 	return s
 }
@@ -125,6 +132,9 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 			switch sig {
 			case syscall.SIGCHLD:
 				if status, ended := a.reap(); ended {
+					if s.isStarting() && toldToStop(signals) {
+						stop()
+					}
 					code := s.ended(a, doorbell, status)
 					if timedOut {
 						return exitTimeout
@@ -149,6 +159,28 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 			stop()
 		case <-grace:
 			a.kill()
+		}
+	}
+}
+
+func (s *supervisor) isStarting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.phase == starting
+}
+
+// toldToStop reports whether a SIGTERM is about to come: the whole cgroup gets it, so
+// an app may have ended of it before ten-init hears of it. That is no failed start.
+func toldToStop(signals <-chan os.Signal) bool {
+	timeout := time.After(drainTime)
+	for {
+		select {
+		case sig := <-signals:
+			if sig == syscall.SIGTERM {
+				return true
+			}
+		case <-timeout:
+			return false
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/wire"
 	"tenement.dev/journal"
+	"tenement.dev/units"
 )
 
 // journalLogs is the journal as the API wants it.
@@ -17,6 +18,9 @@ type journalLogs struct{ reader *journal.Reader }
 func (l journalLogs) Read(ctx context.Context, q api.LogQuery) iter.Seq2[wire.LogEntry, error] {
 	return func(yield func(wire.LogEntry, error) bool) {
 		query := journal.Query{Unit: q.Unit, Lines: q.Lines, Since: q.Since, Follow: q.Follow}
+		if id, ok := units.ParseName(q.Unit); ok {
+			query.Identifier = id.String()
+		}
 		for e, err := range l.reader.Read(ctx, query) {
 			if !yield(wireEntry(e), err) {
 				return

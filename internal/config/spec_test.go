@@ -138,8 +138,13 @@ func TestSpecInherits(t *testing.T) {
 	if want := "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; spec.Env[3] != want {
 		t.Errorf("got %s, want %s", spec.Env[3], want)
 	}
-	if spec.Port != 0 || spec.SocketPath != "" {
-		t.Errorf("got port %d and socket %q, want none with listen = fd", spec.Port, spec.SocketPath)
+	if want := "/app.sock"; spec.Port != 0 || !strings.HasSuffix(spec.SocketPath, want) {
+		t.Errorf("got port %d and socket %q, want none and one for ten-init with listen = fd", spec.Port, spec.SocketPath)
+	}
+	for _, v := range spec.Env {
+		if strings.HasPrefix(v, "SOCKET_PATH=") {
+			t.Errorf("got %s, want the app told of its descriptor only", v)
+		}
 	}
 }
 

@@ -13,11 +13,12 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
-// FirstUID begins the range of uids for instances. systemd's own allocations, those
-// of containers and those for people end below it (systemd's UIDS-GIDS.md).
+// FirstUID to LastUID are for instances: the end of the range that systemd keeps for
+// containers (0x00080000 to 0x6fffffff, systemd's UIDS-GIDS.md), whose users do not
+// each get a journal file of their own, of 8 MB at least, as ordinary users do.
 const (
-	FirstUID = 0x70000000
-	LastUID  = FirstUID + 999_999
+	FirstUID = 0x6ff00000
+	LastUID  = 0x6ffefffe
 )
 
 // userdbDir is where systemd looks for user records (nss-systemd(8), userdbctl(1)).

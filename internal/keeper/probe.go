@@ -17,7 +17,7 @@ import (
 // probeID is whom the probe runs as: an account outside the range of instances.
 var probeID = tenant.ID{Service: "tenement", Name: "probe"}
 
-const probeUID = LastUID + 1
+const probeUID = LastUID + 1 // still in the range of containers
 
 // Features is what Probe asks of the service manager; dbusctl.Client has it.
 type Features interface {

@@ -23,10 +23,14 @@ func (m *Manager) awaitHealthy(ctx context.Context, inst *instance, service *con
 	defer cancel()
 	timer := time.NewTimer(healthInterval)
 	defer timer.Stop()
+	var last error
 	for {
 		err := m.checkHealth(ctx, inst, service.Health)
 		if err == nil || isRefusal(err) {
 			return err
+		}
+		if last == nil || ctx.Err() == nil {
+			last = err // what the end of the wait cut short says nothing of the app
 		}
 		timer.Reset(healthInterval)
 		select {
@@ -35,8 +39,8 @@ func (m *Manager) awaitHealthy(ctx context.Context, inst *instance, service *con
 				return m.ctx.Err()
 			}
 			return &tenant.Error{
-				Code: tenant.CodeStartTimeout, Op: "start", ID: inst.id, Err: err,
-				Msg:  fmt.Sprintf("health endpoint %s did not answer 200 within %v (%v)", service.Health, service.StartupTimeout, err),
+				Code: tenant.CodeStartTimeout, Op: "start", ID: inst.id, Err: last,
+				Msg:  fmt.Sprintf("health endpoint %s did not answer 200 within %v (%v)", service.Health, service.StartupTimeout, last),
 				Hint: fmt.Sprintf("`ten logs %s` shows what it said", inst.id),
 			}
 		case <-timer.C:

@@ -96,7 +96,7 @@ func TestNamespaceLevelSeparates(t *testing.T) {
 	uids := map[string]bool{}
 	for _, id := range []string{"app:alice", "app:bob"} {
 		uid := status(t, appPID(t, s, id), "Uid")
-		if n, _ := strconv.Atoi(strings.Fields(uid)[0]); n < 0x70000000 {
+		if n, _ := strconv.Atoi(strings.Fields(uid)[0]); n < 0x6ff00000 {
 			t.Errorf("%s runs as uid %s, want one of our range", id, uid)
 		}
 		uids[uid] = true

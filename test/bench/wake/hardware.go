@@ -22,7 +22,7 @@ type hardware struct {
 }
 
 func (h hardware) String() string {
-	return fmt.Sprintf("%s, %d cores (load before: %s), Linux %s, systemd %s", h.CPU, h.Cores, h.Load, h.Kernel, h.Systemd)
+	return fmt.Sprintf("%d cores of %s, load average before: %s\nLinux %s, systemd %s", h.Cores, h.CPU, h.Load, h.Kernel, h.Systemd)
 }
 
 func describeMachine(ctx context.Context) (hardware, error) {
