@@ -50,13 +50,13 @@ func (r *Reader) run(ctx context.Context, args []string, q Query, yield func(Ent
 		return fmt.Errorf("read journal: %w", err)
 	}
 	wait := sync.OnceValue(cmd.Wait)
-	defer wait()
+	defer func() { _ = wait() }()
 	defer cancel() // before the wait: end it, if it has not ended by itself
 
 	entries := entryReader{decoder: newDecoder(out), unit: q.Unit, scope: r.scope}
 	for {
 		entry, err := entries.next()
-		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			break // wait knows why
 		}
 		if err != nil {

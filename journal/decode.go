@@ -68,7 +68,7 @@ func (d *decoder) next(field func(name, value []byte, size int64)) error {
 	if err != nil {
 		return err
 	}
-	if err = d.object(c, field); err == io.EOF {
+	if err = d.object(c, field); errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -45,7 +45,7 @@ func New(scope Scope) *Reader {
 func (r *Reader) Read(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		err := r.read(ctx, q, func(e Entry) bool { return yield(e, nil) })
-		if err != nil && err != errStopped {
+		if err != nil && !errors.Is(err, errStopped) {
 			yield(Entry{}, err)
 		}
 	}
@@ -120,7 +120,7 @@ func (r *Reader) begin(ctx context.Context, q Query, now time.Time) (from start,
 		return false, err
 	}, false)
 	switch {
-	case err != nil && err != errStopped:
+	case err != nil && !errors.Is(err, errStopped):
 		return start{}, err
 	case oldest == "" && q.Follow && q.Since.IsZero():
 		return start{since: now}, nil

@@ -82,7 +82,11 @@ func (d Doorbell) dial(ctx context.Context) (*net.UnixConn, error) {
 		conn, err := dialer.DialContext(ctx, "unix", string(d))
 		switch {
 		case err == nil:
-			return conn.(*net.UnixConn), nil
+			if unixConn, ok := conn.(*net.UnixConn); ok {
+				return unixConn, nil
+			}
+			conn.Close()
+			return nil, fmt.Errorf("ring doorbell: connection of type %T", conn)
 		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 			return nil, fmt.Errorf("%w at %s", ErrNoDoorbell, string(d))
 		case !errors.Is(err, unix.EAGAIN):

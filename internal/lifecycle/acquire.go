@@ -22,9 +22,10 @@ func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, f
 		return nil, nil, leave(ctx, id)
 	}
 	inst, ok := m.lookup(id)
+	created := false
 	if !ok {
 		var err error
-		if inst, err = m.onDemand(ctx, id); err != nil {
+		if inst, created, err = m.onDemand(ctx, id); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -34,6 +35,9 @@ func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, f
 	}
 	lease, err := m.join(ctx, inst, service)
 	if err != nil {
+		if created {
+			m.undo(ctx, inst, err)
+		}
 		return nil, nil, err
 	}
 	return lease, lease.release, nil
@@ -41,16 +45,16 @@ func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, f
 
 // onDemand creates an instance that a request has asked for, where its service
 // allows that.
-func (m *Manager) onDemand(ctx context.Context, id tenant.ID) (*instance, error) {
+func (m *Manager) onDemand(ctx context.Context, id tenant.ID) (inst *instance, created bool, err error) {
 	service, ok := m.config.Load().Services[id.Service]
 	if !ok || !service.OnDemand {
-		return nil, notRegistered("wake", id)
+		return nil, false, notRegistered("wake", id)
 	}
-	inst, added, err := m.register(ctx, id, service.MaxInstances)
-	if added {
+	inst, created, err = m.register(ctx, id, service.MaxInstances)
+	if created {
 		m.log.Info("created on demand", "instance", id)
 	}
-	return inst, err
+	return inst, created, err
 }
 
 // join counts the request in and waits until the instance is awake.

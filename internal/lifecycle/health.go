@@ -3,8 +3,10 @@ package lifecycle
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -29,8 +31,10 @@ func (m *Manager) awaitHealthy(ctx context.Context, inst *instance, service *con
 		if err == nil || isRefusal(err) {
 			return err
 		}
-		if last == nil || ctx.Err() == nil {
-			last = err // what the end of the wait cut short says nothing of the app
+		// What the end of the wait has cut short says nothing of the app.
+		var timeout net.Error
+		if last == nil || !errors.As(err, &timeout) || !timeout.Timeout() {
+			last = err
 		}
 		timer.Reset(healthInterval)
 		select {

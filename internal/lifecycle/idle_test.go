@@ -95,7 +95,9 @@ func TestPassiveStreamDoesNotKeepAwake(t *testing.T) {
 			if err := touch(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			w.state(alice, tenant.Awake)
+			if s := w.state(alice, tenant.Awake); s.Thaws != 0 {
+				t.Fatal("it dozed between two touches")
+			}
 		}
 		time.Sleep(10 * time.Second)
 		w.state(alice, tenant.Dozing)

@@ -3,12 +3,17 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"tenement.dev/internal/tenant"
 )
 
 // startWidth is how many of the configured instances are started at a time.
 const startWidth = 4
+
+// wipeTimeout bounds stopping an instance for good and removing its data, which may
+// be many files.
+const wipeTimeout = 10 * time.Minute
 
 // Spawn registers an instance, if it is new, and wakes it. What nothing can ever
 // run, because the machine or the configuration does not allow it, is not
@@ -27,20 +32,28 @@ func (m *Manager) Spawn(ctx context.Context, id tenant.ID) (s tenant.Snapshot, c
 		return tenant.Snapshot{}, false, err
 	}
 	err = m.wakeByHand(ctx, inst)
-	switch tenant.CodeOf(err) {
-	case tenant.CodeUnsupported, tenant.CodeInvalid, tenant.CodeLimit, tenant.CodeNotFound:
-		if added {
-			if derr := m.destroy(context.WithoutCancel(ctx), inst); derr != nil {
-				m.log.Error("spawn not undone", "instance", id, "err", derr)
-			}
-			return tenant.Snapshot{}, false, err
-		}
+	if added && m.undo(ctx, inst, err) {
+		return tenant.Snapshot{}, false, err
 	}
 	s, gerr := m.Get(id)
 	if err == nil {
 		err = gerr
 	}
 	return s, added, err
+}
+
+// undo removes an instance that was created just now, if err says that nothing can
+// ever run it as things are. It reports whether that was so.
+func (m *Manager) undo(ctx context.Context, inst *instance, err error) bool {
+	switch tenant.CodeOf(err) {
+	case tenant.CodeUnsupported, tenant.CodeInvalid, tenant.CodeLimit, tenant.CodeNotFound:
+	default:
+		return false
+	}
+	if derr := m.destroy(context.WithoutCancel(ctx), inst); derr != nil {
+		m.log.Error("creation not undone", "instance", inst.id, "err", derr)
+	}
+	return true
 }
 
 // Wake has an instance awake, also one that has failed.
@@ -185,13 +198,7 @@ func (m *Manager) wipe(ctx context.Context, inst *instance) error {
 		}
 		op := inst.beginLocked(false)
 		m.tasks.do(func() {
-			// Unloaded, its doorbell cannot start it in between.
-			err := m.unload(m.ctx, inst)
-			if err == nil {
-				if err = m.controller.Wipe(m.ctx, inst.id); err != nil {
-					err = fmt.Errorf("remove data of %s: %w", inst.id, err)
-				}
-			}
+			err := m.unloadAndWipe(inst)
 			inst.mu.Lock()
 			m.endLocked(inst, op, err)
 			inst.mu.Unlock()
@@ -222,12 +229,23 @@ func (m *Manager) destroy(ctx context.Context, inst *instance) error {
 	})
 }
 
-func (m *Manager) remove(inst *instance) error {
-	if err := m.unload(m.ctx, inst); err != nil {
+// unloadAndWipe removes the data of an instance. It is unloaded first, so that its
+// doorbell cannot start it in between.
+func (m *Manager) unloadAndWipe(inst *instance) error {
+	ctx, cancel := context.WithTimeout(m.ctx, wipeTimeout)
+	defer cancel()
+	if err := m.unload(ctx, inst); err != nil {
 		return err
 	}
-	if err := m.controller.Wipe(m.ctx, inst.id); err != nil {
+	if err := m.controller.Wipe(ctx, inst.id); err != nil {
 		return fmt.Errorf("remove data of %s: %w", inst.id, err)
+	}
+	return nil
+}
+
+func (m *Manager) remove(inst *instance) error {
+	if err := m.unloadAndWipe(inst); err != nil {
+		return err
 	}
 	if err := m.store.Remove(m.ctx, inst.id); err != nil {
 		return fmt.Errorf("unregister %s: %w", inst.id, err)

@@ -113,7 +113,7 @@ func schedule(t *testing.T, w *world, r *rand.Rand, crashes bool) {
 		if s := w.state(id, tenant.Asleep); s.InFlight != 0 {
 			t.Errorf("%s: got %d in flight, want 0", id, s.InFlight)
 		}
-		if got := w.systemd.Active(id); got != "inactive" && !(crashes && got == "failed") {
+		if got := w.systemd.Active(id); got != "inactive" && (!crashes || got != "failed") {
 			t.Errorf("%s: got ActiveState %q, want it down", id, got)
 		}
 		if err := h.request(id); err != nil {

@@ -112,6 +112,24 @@ func TestAdoptionReleasesTheBrake(t *testing.T) {
 	})
 }
 
+// A look at an instance that has failed and is still ending changes nothing about it.
+func TestFailedStaysFailed(t *testing.T) {
+	text := "[settings]\nmax_restarts = 0\n[service.notes]\ncommand = \"/bin/true\"\nlisten = \"unix\"\nstartup_timeout = 1\n"
+	bubble(t, text, func(t *testing.T, w *world) {
+		w.systemd.SetApp(alice, lifecycletest.App{NeverReady: true, Stop: 5 * time.Second})
+		_, _, err := w.manager.Spawn(t.Context(), alice)
+		code(t, err, tenant.CodeStartTimeout)
+		want := w.state(alice, tenant.Failed).Reason
+		w.systemd.StopUnit(alice)
+		w.systemd.Hint(units.Status{})
+		w.state(alice, tenant.Failed)
+		time.Sleep(time.Minute)
+		if s := w.state(alice, tenant.Failed); s.Reason != want || want == "" {
+			t.Errorf("got reason %q, want %q as before", s.Reason, want)
+		}
+	})
+}
+
 // No hint is believed: neither late, nor twice, nor false ones change anything.
 func TestFalseHintsChangeNothing(t *testing.T) {
 	states := []string{"inactive", "failed", "activating", "active", "deactivating", "nonsense"}

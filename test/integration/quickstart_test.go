@@ -146,9 +146,9 @@ func shorterTimeouts(config string) string {
 	var out strings.Builder
 	for line := range strings.Lines(config) {
 		key, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		switch {
-		case key == "doze_timeout":
-		case key == "idle_timeout":
+		switch key {
+		case "doze_timeout":
+		case "idle_timeout":
 			out.WriteString("doze_timeout = \"500ms\"\nidle_timeout = \"2500ms\"\n")
 		default:
 			out.WriteString(line)

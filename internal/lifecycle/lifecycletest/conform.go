@@ -249,7 +249,7 @@ func parallelRings(t *testing.T, b *bench) {
 	}
 }
 
-func loadAgain(t *testing.T, b *bench) {
+func loadAgain(_ *testing.T, b *bench) {
 	b.load()
 	b.load()
 	b.do(ingress.Ready)
