@@ -125,6 +125,9 @@ func TestNamespaceLevelSeparates(t *testing.T) {
 			t.Errorf("reading %s: got %d %q, want it refused", path, resp.Status, resp.Body)
 		}
 	}
+	if got := s.Text("app:alice", "/forbidden"); got != "" {
+		t.Errorf("the sandbox lets the app: %s", got)
+	}
 	// Two instances have two sets of processes, mounts and IPC objects.
 	for _, ns := range []string{"pid", "mnt", "ipc"} {
 		seen := map[string]bool{}

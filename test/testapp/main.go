@@ -22,6 +22,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -154,6 +156,7 @@ func routes() http.Handler {
 		}
 		_, _ = w.Write(text)
 	})
+	mux.HandleFunc("/forbidden", forbidden)
 	mux.HandleFunc("/upload", upload)
 	mux.HandleFunc("/download", download)
 	mux.HandleFunc("/events", events)
@@ -186,6 +189,42 @@ func sleep(r *http.Request, key string) {
 	case <-time.After(time.Duration(number(r, key)) * time.Millisecond):
 	case <-r.Context().Done():
 	}
+}
+
+// forbidden tries what a sandbox must refuse, and tells what worked.
+func forbidden(w http.ResponseWriter, _ *http.Request) {
+	tries := map[string]func() error{
+		"read the kernel's log": func() error { _, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, make([]byte, 64)); return err },
+		"set the host name":     func() error { return unix.Sethostname([]byte("mine")) },
+		"set the clock":         func() error { return unix.ClockSettime(unix.CLOCK_REALTIME, &unix.Timespec{Sec: 1e9}) },
+		"load a module":         func() error { return unix.InitModule([]byte("x"), "") },
+		"become real-time": func() error {
+			return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+		},
+		"mount":                 func() error { return unix.Mount("none", "/tmp", "tmpfs", 0, "") },
+		"make a user namespace": func() error { return unix.Unshare(unix.CLONE_NEWUSER) },
+		"become root":           func() error { return unix.Setresuid(0, 0, 0) },
+		"write /proc/sys":       func() error { return os.WriteFile("/proc/sys/kernel/hostname", []byte("mine"), 0) },
+		"write /sys":            func() error { return os.WriteFile("/sys/kernel/mm/transparent_hugepage/enabled", []byte("always"), 0) },
+		"make a set-uid file": func() error {
+			path := filepath.Join(os.Getenv("DATA_DIR"), "suid")
+			return errors.Join(os.WriteFile(path, nil, 0o755), unix.Chmod(path, 0o4755))
+		},
+		"open the API's socket": func() error { return dialUnix("/run/tenement/api.sock") },
+	}
+	for name, try := range tries {
+		if err := try(); err == nil {
+			fmt.Fprintln(w, name)
+		}
+	}
+}
+
+func dialUnix(path string) error {
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		conn.Close()
+	}
+	return err
 }
 
 // upload answers how many bytes came.

@@ -72,6 +72,9 @@ func measure(ctx context.Context, repo string, n int) (_ *report, err error) {
 	if err := b.rounds(ctx, apps, n); err != nil {
 		return nil, err
 	}
+	if b.report.Machine.LoadAfter, err = loadAverage(); err != nil {
+		return nil, err
+	}
 	b.report.judge()
 	return b.report, nil
 }

@@ -48,7 +48,7 @@ func TestParseTiming(t *testing.T) {
 // sample is a report with every series, in which a cold wake takes over ms more than
 // a bare start and a doze wake doze ms.
 func sample(over, doze float64) *report {
-	r := &report{Machine: hardware{CPU: "A CPU with a long name and its clock @ 2.00GHz", Cores: 2, Kernel: "6.12.0", Systemd: "257", Load: "0.10"}}
+	r := &report{Machine: hardware{CPU: "A CPU with a long name and its clock @ 2.00GHz", Cores: 2, Kernel: "6.12.0", Systemd: "257", LoadBefore: "0.10", LoadAfter: "0.95"}}
 	parts := func() map[string]float64 {
 		ms := make(map[string]float64)
 		for _, phase := range phases {
