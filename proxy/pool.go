@@ -20,6 +20,8 @@ const (
 	poolTimeout = 2 * idleConnTimeout
 	// maxIdleConns is how many unused connections are kept per instance.
 	maxIdleConns = 64
+	// maxRepeats is how often a request is made again whose connection was lost.
+	maxRepeats = 2
 	// stallTimeout is how long a new connection may go without an answer before the
 	// unused ones are closed: an app that serves one connection at a time may be
 	// waiting for the next request on one of them.
@@ -60,7 +62,10 @@ func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	transport := p.get(v).transport
 	resp, err := transport.RoundTrip(r)
-	if err != nil && repeatable(r, err) {
+	for range maxRepeats {
+		if err == nil || !repeatable(r, err) {
+			break
+		}
 		// The app closed its end instead of answering, as apps do that take one
 		// connection at a time with whoever waits behind it.
 		resp, err = transport.RoundTrip(r)
@@ -108,6 +113,15 @@ func (p *pools) get(v *visit) *pool {
 	fresh := &pool{key: key, transport: newTransport(key), used: time.Now()}
 	p.byID[v.id] = fresh
 	return fresh
+}
+
+// used notes that a request has ended, and its connection may have come back.
+func (p *pools) used(id tenant.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if pool, ok := p.byID[id]; ok {
+		pool.used = time.Now()
+	}
 }
 
 func newTransport(key poolKey) *http.Transport {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,7 @@ type Proxy struct {
 	domain  string
 	waker   Waker
 	log     *slog.Logger
+	hop     string // marks requests that have been through this proxy
 	pools   *pools
 	reverse *httputil.ReverseProxy
 }
@@ -45,10 +47,11 @@ func New(o Options) *Proxy {
 		domain: strings.TrimSuffix(strings.ToLower(o.Domain), "."),
 		waker:  o.Waker,
 		log:    o.Log,
+		hop:    rand.Text(),
 		pools:  newPools(),
 	}
 	p.reverse = &httputil.ReverseProxy{
-		Rewrite:        rewrite,
+		Rewrite:        p.rewrite,
 		Transport:      p.pools,
 		ModifyResponse: p.modifyResponse,
 		ErrorHandler:   p.forwardFailed,
@@ -65,8 +68,20 @@ func (p *Proxy) Run(ctx context.Context) error { return p.pools.run(ctx) }
 // Rest closes the connections to an instance that no request uses.
 func (p *Proxy) Rest(id tenant.ID) { p.pools.rest(id) }
 
+// hopHeader tells requests that come round again from new ones: an instance may hand
+// out a connection that leads back to this proxy.
+const hopHeader = "Tenement-Hop"
+
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get(hopHeader) == p.hop {
+		p.write(w, r, http.StatusLoopDetected, &tenant.Error{
+			Code: "loop", Op: "route",
+			Msg:  "this request has been here before",
+			Hint: "an instance must not answer through its own host name",
+		})
+		return
+	}
 	id, kind := ParseHost(r.Host, p.domain)
 	switch kind {
 	case Instance:
@@ -125,12 +140,13 @@ func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	w.Header()["Content-Type"] = nil // or the server guesses one where the app names none
 	v := &visit{id: id, endpoint: endpoint, acquired: time.Now(), local: fromLoopback(r)}
+	defer p.pools.used(id)
 	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
 }
 
 // rewrite prepares the request to the app: everything as the client sent it, but for
 // hop-by-hop headers and X-Forwarded-*, which are ours.
-func rewrite(r *httputil.ProxyRequest) {
+func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Scheme = "http"
 	r.Out.URL.Host = "app" // one pool is one app: the name is of no use
 	r.Out.Host = r.In.Host
@@ -140,6 +156,7 @@ func rewrite(r *httputil.ProxyRequest) {
 		r.Out.URL.Opaque = path
 	}
 	r.SetXForwarded()
+	r.Out.Header.Set(hopHeader, p.hop)
 	if _, ok := r.In.Header["User-Agent"]; !ok {
 		r.Out.Header.Set("User-Agent", "") // or the transport would make one up
 	}

@@ -93,9 +93,19 @@ func (h Host) exec(spec tenant.Spec) Exec {
 		"-listen", listenAddress(spec),
 		"-startup-timeout", spec.StartupTimeout.String(),
 		"-stop-grace", spec.StopGrace.String(),
-		"--",
 	}
+	if h.ownsPort(spec) {
+		argv = append(argv, "-own-port")
+	}
+	argv = append(argv, "--")
 	return Exec{Path: h.InitPath, Argv: append(argv, spec.Argv...), Options: []string{"no-env-expand"}}
+}
+
+// ownsPort reports whether the app's port can be told from others' by the uid of who
+// listens there. With a network of its own there are no others.
+func (h Host) ownsPort(spec tenant.Spec) bool {
+	return !h.User && spec.Isolation == tenant.IsolationNamespace &&
+		spec.Network == tenant.NetworkHost && spec.Listen == tenant.ListenPort
 }
 
 func listenAddress(spec tenant.Spec) string {
@@ -156,6 +166,10 @@ func (h Host) check(spec tenant.Spec) error {
 		if strings.ContainsAny(path, ":\n") {
 			return unsupported(fmt.Sprintf("path %q has a character that units cannot express", path), "choose a path without colons and line breaks")
 		}
+	}
+	if spec.Isolation == tenant.IsolationNamespace && h.hides(spec, spec.Argv[0]) {
+		return unsupported(fmt.Sprintf(`isolation = "namespace" hides the program %s from the instance`, spec.Argv[0]),
+			`put its directory into bind_read_only_paths, install it elsewhere, or use isolation = "process"`)
 	}
 	return nil
 }

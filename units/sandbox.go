@@ -15,6 +15,17 @@ var homes = []string{"/home", "/root", "/run/user"}
 // hidden are all directories that the sandbox covers; the last two by PrivateTmp=.
 var hidden = append(homes[:len(homes):len(homes)], "/tmp", "/var/tmp")
 
+// managers are the ways to ask the system's manager about units, which includes their
+// environment (systemctl show is open to everybody), and where it keeps those of units
+// like ours. A user's own are below /run/user. Without these on a machine there is
+// nothing to hide.
+var managers = []string{
+	"-/run/systemd/transient",
+	"-/run/systemd/private",
+	"-/run/systemd/io.systemd.Manager",
+	"-/run/dbus/system_bus_socket",
+}
+
 // sandbox are the properties of isolation = "namespace" (systemd.exec(5),
 // "Sandboxing").
 //
@@ -42,6 +53,7 @@ func (h Host) sandbox(spec tenant.Spec) []Property {
 		{"SystemCallArchitectures", []string{"native"}},
 		{"TemporaryFileSystem", covers(spec)},
 		{"BindPaths", h.writable(spec)},
+		{"InaccessiblePaths", managers},
 	}
 	switch {
 	case h.PrivatePIDs:
@@ -88,6 +100,19 @@ func (h Host) readable(spec tenant.Spec) []BindPath {
 		}
 	}
 	return paths
+}
+
+// hides reports whether the sandbox covers the path.
+func (h Host) hides(spec tenant.Spec, path string) bool {
+	if !covered(path) && !within(path, spec.DataRoot) {
+		return false
+	}
+	for _, p := range append(h.writable(spec), h.readable(spec)...) {
+		if within(path, p.Source) {
+			return false
+		}
+	}
+	return true
 }
 
 func covered(path string) bool {

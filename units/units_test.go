@@ -127,7 +127,7 @@ func TestRenderLimitsAndPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "limits and paths", text(socket, service))
-	golden(t, "probe", text(server.ProbeUnit("ten-1000000", "/run/tenement/probe.json")))
+	golden(t, "probe", text(server.ProbeUnit(ProbeName(42, 1), "ten-1000000", "/run/tenement/probe.json")))
 }
 
 // On an older systemd less is rendered, and what is promised is still there.
@@ -168,6 +168,7 @@ func TestUnsupported(t *testing.T) {
 		"cpu":           {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.CPUWeight = 1 }, "cpu_shares"},
 		"workdir":       {func(*Host) {}, func(s *tenant.Spec) { s.WorkDir = "/a:b" }, "/a:b"},
 		"data":          {func(*Host) {}, func(s *tenant.Spec) { s.DataDir = "/a\nb" }, "a\\nb"},
+		"program":       {func(*Host) {}, func(s *tenant.Spec) { s.Argv[0] = "/root/bin/app" }, "/root/bin/app"},
 		"bind":          {func(*Host) {}, func(s *tenant.Spec) { s.BindReadOnlyPaths = []string{"/a:b"} }, "/a:b"},
 	} {
 		h, s := server, spec(server)

@@ -26,6 +26,11 @@ type address struct {
 	kind string // "port", "unix" or "fd"
 	port int
 	path string
+	// own is whether the port must be this uid's (see checkOwner). network is then the
+	// family that the app was found in, "tcp4" or "tcp6": in the other one the port can
+	// be anybody's.
+	own     bool
+	network string
 }
 
 // UnmarshalText parses "port:8080", "unix:/path" or "fd:/path".
@@ -73,18 +78,35 @@ func (a address) String() string {
 // alone are reached too.
 func (a address) dialOnce(ctx context.Context) (net.Conn, error) {
 	// No keep-alive probes: the peer is this machine.
-	dialer := net.Dialer{KeepAlive: -1, Timeout: tryTimeout}
+	dialer := net.Dialer{KeepAlive: -1, Timeout: tryTimeout, Control: shareAddress}
 	if a.kind != "port" {
 		return dialer.DialContext(ctx, "unix", a.path)
 	}
 	port := strconv.Itoa(a.port)
+	if a.network == "tcp6" {
+		return dialer.DialContext(ctx, a.network, "[::1]:"+port)
+	}
 	conn, err := dialer.DialContext(ctx, "tcp4", "127.0.0.1:"+port)
-	if err != nil && errors.Is(err, syscall.ECONNREFUSED) {
+	if err != nil && errors.Is(err, syscall.ECONNREFUSED) && a.network == "" {
 		if conn, err6 := dialer.DialContext(ctx, "tcp6", "[::1]:"+port); err6 == nil {
 			return conn, nil
 		}
 	}
 	return conn, err
+}
+
+// shareAddress lets the app bind its port although a try had come from that very port
+// and so reached itself, as happens with a port that the kernel gives to clients
+// (net.ipv4.ip_local_port_range): what is left of it would be in the way for a minute.
+func shareAddress(network, _ string, conn syscall.RawConn) error {
+	if network == "unix" {
+		return nil
+	}
+	var optErr error
+	err := conn.Control(func(fd uintptr) {
+		optErr = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	})
+	return errors.Join(err, optErr)
 }
 
 // dial tries until the app accepts or ctx ends.
@@ -105,18 +127,58 @@ func (a address) dial(ctx context.Context) (net.Conn, error) {
 	}
 }
 
+// dialOwn waits as dial does, until the socket that accepts is this uid's, and gives the
+// family that it is in. There is no connection to be had from it: by the time at which
+// the owner is known, the one that was made may be with somebody who has left.
+func (a address) dialOwn(ctx context.Context) (network string, err error) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		conn, err := a.dial(ctx)
+		if err != nil {
+			return "", err
+		}
+		network = "tcp4"
+		if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok && addr.IP.To4() == nil {
+			network = "tcp6"
+		}
+		conn.Close()
+		if err = a.checkOwner(); !errors.Is(err, errNobody) {
+			return network, err
+		}
+		timer.Reset(retryInterval)
+		select {
+		case <-ctx.Done():
+			return "", err
+		case <-timer.C:
+		}
+	}
+}
+
 // dialAgain connects to an app that has accepted connections before: it gives up when
 // ctx ends, or when the app has refused for refusedPatience. A full backlog is no
-// refusal.
+// refusal. Where the app had closed its port, it must be its own again.
 func (a address) dialAgain(ctx context.Context) (net.Conn, error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	accepted := time.Now() // or was busy, which is as good
+	closed := false
 	for {
 		conn, err := a.dialOnce(ctx)
+		if err == nil && closed {
+			conn.Close() // see dialOwn
+			if err = a.checkOwner(); err == nil {
+				closed = false
+				continue
+			}
+			if !errors.Is(err, errNobody) {
+				return nil, err
+			}
+		}
 		if err == nil {
 			return conn, nil
 		}
+		closed = closed || a.own && errors.Is(err, syscall.ECONNREFUSED)
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.EAGAIN) {
 			accepted = time.Now()
 		}

@@ -83,6 +83,7 @@ func (s *supervisor) wake(connect bool) (ingress.Answer, net.Conn, error) {
 		refusal := s.refusal
 		s.mu.Unlock()
 		if refusal == nil {
+			// Also where another has the app's port now: the app runs, but not there.
 			refusal = &ingress.Refusal{Class: ingress.ClassRefused, Text: err.Error()}
 		}
 		return ingress.Answer{}, nil, refusal

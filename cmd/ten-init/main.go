@@ -61,8 +61,10 @@ type options struct {
 
 func parse(args []string) (options, error) {
 	var o options
+	var ownPort bool
 	flags := flag.NewFlagSet("ten-init", flag.ContinueOnError)
 	flags.TextVar(&o.listen, "listen", address{}, "where the app listens: port:PORT, unix:PATH or fd:PATH")
+	flags.BoolVar(&ownPort, "own-port", false, "only take for the app what listens on the port as this user, who runs nothing else")
 	flags.DurationVar(&o.startupTimeout, "startup-timeout", 10*time.Second, "time until the app must accept connections")
 	flags.DurationVar(&o.stopGrace, "stop-grace", 10*time.Second, "time between SIGTERM and SIGKILL")
 	if err := flags.Parse(args); err != nil {
@@ -75,6 +77,10 @@ func parse(args []string) (options, error) {
 	if o.listen.kind == "" {
 		return options{}, errors.New("no -listen given")
 	}
+	if ownPort && o.listen.kind != "port" {
+		return options{}, errors.New("-own-port needs -listen port:PORT")
+	}
+	o.listen.own = ownPort
 	return o, nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -39,8 +40,8 @@ const lingerTime = time.Second
 
 // supervisor is ten-init at work.
 type supervisor struct {
-	o       options
-	started int64 // ingress.Monotonic at the beginning of main
+	o       options // o.listen.network is set before the phase is running
+	started int64   // ingress.Monotonic at the beginning of main
 	cg      *cgroup
 	cgErr   error // why there is no cg
 	calls   sync.WaitGroup
@@ -92,10 +93,7 @@ func (s *supervisor) run(doorbell *net.UnixListener) int {
 // start starts the app, or says why it cannot be and what to exit with.
 func (s *supervisor) start() (*app, *ingress.Refusal, int) {
 	if s.o.listen.taken() {
-		return nil, &ingress.Refusal{
-			Class: ingress.ClassPortTaken,
-			Text:  fmt.Sprintf("port %d is in use by another process", s.o.listen.port),
-		}, exitBusy
+		return nil, s.o.listen.portTaken(), exitBusy
 	}
 	socket, err := s.o.listen.prepare()
 	if err != nil {
@@ -118,7 +116,7 @@ func (s *supervisor) start() (*app, *ingress.Refusal, int) {
 // what it does on the first. The others are caught so that they end the app alone.
 func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-chan os.Signal, ready <-chan error) int {
 	var grace <-chan time.Time
-	timedOut := false
+	failed := 0 // the code to exit with where the app did not become ready
 	stop := func() {
 		if grace == nil {
 			grace = time.After(s.o.stopGrace)
@@ -136,8 +134,8 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 						stop()
 					}
 					code := s.ended(a, doorbell, status)
-					if timedOut {
-						return exitTimeout
+					if failed != 0 {
+						return failed
 					}
 					return code
 				}
@@ -149,18 +147,28 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 				s.notifyReady()
 				continue
 			}
-			timedOut = true
-			fmt.Fprintf(os.Stderr, "ten-init: the app accepted no connection on %s within %v\n", s.o.listen, s.o.startupTimeout)
-			s.refuse(&ingress.Refusal{
-				Class: ingress.ClassTimeout,
-				Text:  fmt.Sprintf("the app accepted no connection on %s within %v", s.o.listen, s.o.startupTimeout),
-			})
+			var refusal *ingress.Refusal
+			refusal, failed = s.notReady(err)
+			fmt.Fprintln(os.Stderr, "ten-init:", refusal.Text)
+			s.refuse(refusal)
 			a.terminate()
 			stop()
 		case <-grace:
 			a.kill()
 		}
 	}
+}
+
+// notReady says why an app that runs did not become ready, and what to exit with.
+func (s *supervisor) notReady(err error) (*ingress.Refusal, int) {
+	var refusal *ingress.Refusal
+	if errors.As(err, &refusal) {
+		return refusal, exitBusy
+	}
+	return &ingress.Refusal{
+		Class: ingress.ClassTimeout,
+		Text:  fmt.Sprintf("the app accepted no connection on %s within %v", s.o.listen, s.o.startupTimeout),
+	}, exitTimeout
 }
 
 func (s *supervisor) isStarting() bool {
@@ -188,7 +196,14 @@ func toldToStop(signals <-chan os.Signal) bool {
 // awaitReady tries the app until it accepts a connection; nil also when the app
 // ended before.
 func (s *supervisor) awaitReady(ctx context.Context) error {
-	conn, err := s.o.listen.dial(ctx)
+	var conn net.Conn
+	var network string
+	var err error
+	if s.o.listen.own {
+		network, err = s.o.listen.dialOwn(ctx)
+	} else {
+		conn, err = s.o.listen.dial(ctx)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.phase != starting {
@@ -200,11 +215,14 @@ func (s *supervisor) awaitReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.connects > 0 {
+	switch {
+	case conn == nil: // each caller makes its own
+	case s.connects > 0:
 		s.spare = conn
-	} else {
+	default:
 		conn.Close()
 	}
+	s.o.listen.network = network
 	s.readyAt = ingress.Monotonic()
 	s.setPhase(running)
 	return nil
@@ -258,8 +276,7 @@ func (s *supervisor) ended(a *app, doorbell *net.UnixListener, status syscall.Wa
 	before := s.phase
 	s.mu.Unlock()
 	if before == starting {
-		text := describe(status) + " before it accepted a connection"
-		s.refuse(&ingress.Refusal{Class: ingress.ClassExited, Text: text})
+		s.refuse(s.earlyEnd(status))
 		_ = doorbell.SetDeadline(time.Now().Add(drainTime))
 	} else {
 		s.refuse(&ingress.Refusal{Class: ingress.ClassGone, Text: describe(status)})
@@ -267,6 +284,16 @@ func (s *supervisor) ended(a *app, doorbell *net.UnixListener, status syscall.Wa
 	}
 	s.linger()
 	return exitCode(status)
+}
+
+// earlyEnd says why an app ended before it was ready: its port may have been taken
+// just before it wanted it.
+func (s *supervisor) earlyEnd(status syscall.WaitStatus) *ingress.Refusal {
+	var refusal *ingress.Refusal
+	if s.o.listen.own && errors.As(s.o.listen.checkOwner(), &refusal) {
+		return refusal
+	}
+	return &ingress.Refusal{Class: ingress.ClassExited, Text: describe(status) + " before it accepted a connection"}
 }
 
 // drain answers those who rang before ten-init could serve, then returns.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,7 @@ func listenHTTP(address string, port int, domain string) ([]net.Listener, error)
 	if err != nil {
 		return nil, fmt.Errorf("take over sockets from systemd: %w", err)
 	}
+	passed = slices.DeleteFunc(passed, func(l net.Listener) bool { return l == nil }) // not a stream socket
 	if len(passed) > 0 {
 		return passed, nil
 	}

@@ -30,7 +30,7 @@ func lock(dir, what string) (*os.File, error) {
 		return nil, &tenant.Error{
 			Code: tenant.CodeConflict, Op: "serve",
 			Msg:  fmt.Sprintf("another Tenement (process %s) uses the %s %s", owner[:n], what, dir),
-			Hint: "stop it first, or give this one another data_dir; one machine needs one daemon",
+			Hint: "stop it first: one daemon serves all services of a machine",
 			Err:  err,
 		}
 	}

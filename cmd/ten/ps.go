@@ -22,7 +22,7 @@ func newPsCommand(p *program) *cobra.Command {
 		Long: `List the instances, of one service or of all.
 
 SINCE is how long an instance has been in its state, LAST-ACTIVE when its last request
-ended, REQS how many are in flight now and WAKES how often it was started from sleep.`,
+ended, BUSY how many are in flight now and WAKES how often it was started from sleep.`,
 		Example: "  ten ps\n  ten ps notes --json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -66,7 +66,7 @@ func (p *program) ps(ctx context.Context, service string, asJSON bool) error {
 
 // printTable prints instances, with a column for reasons where there is one to tell.
 func printTable(w io.Writer, list []wire.Instance, now time.Time) error {
-	rows := [][]string{{"INSTANCE", "STATE", "SINCE", "LAST-ACTIVE", "REQS", "WAKES", "PORT", "UNIT", "REASON"}}
+	rows := [][]string{{"INSTANCE", "STATE", "SINCE", "LAST-ACTIVE", "BUSY", "WAKES", "PORT", "UNIT", "REASON"}}
 	for _, inst := range list {
 		rows = append(rows, []string{
 			inst.ID.String(), inst.State.String(), ago(now, inst.Since, "-"), lastActive(now, inst),

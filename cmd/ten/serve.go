@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -54,7 +56,9 @@ func newServeCommand(p *program) *cobra.Command {
 It reads tenement.toml, serves http://INSTANCE.SERVICE.DOMAIN and takes orders from
 the other commands on a Unix socket. As root it uses the system's manager and gives
 each instance a user of its own; as another user it uses that user's manager.
-Instances go on running when it ends, and it takes them over when it starts again.`,
+Instances go on running when it ends, and it takes them over when it starts again.
+SIGHUP makes it read tenement.toml again: running instances get the new one with
+their next start.`,
 		Example: "  ten serve --port 8080 --domain localhost",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context(), o) },
@@ -70,6 +74,9 @@ Instances go on running when it ends, and it takes them over when it starts agai
 // serve runs the daemon until ctx ends. This is the only place that knows all parts.
 func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	log := slog.New(slog.NewTextHandler(p.err, nil))
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	if o.port < 1 || o.port > 65535 {
 		return &tenant.Error{Code: tenant.CodeInvalid, Op: "serve", Msg: fmt.Sprintf("%d is not a port", o.port), Hint: "--port takes 1 to 65535"}
 	}
@@ -116,6 +123,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
+	warnOfServices(cfg, host, log)
 	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
 	if err != nil {
 		stopBelow()
@@ -163,6 +171,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })
 	}
+	group.Go(func() error { return reloads(ctx, hangups, cfg, host, manager.SetConfig, log) })
 	group.Go(func() error { return serveAPI(operators, apiListener) })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -214,13 +223,26 @@ func journalScope(user bool) journal.Scope {
 }
 
 // probeLocal looks at the machine as a daemon would at its start, and leaves nothing
-// behind.
+// behind but the lock that keeps a daemon from doing so at the same time.
 func (p *program) probeLocal(ctx context.Context) (checks []keeper.Check, err error) {
 	log := slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelError}))
 	host, err := p.newHost("")
 	if err != nil {
 		return nil, err
 	}
+	held, err := lock(host.RuntimeDir, "runtime directory")
+	if tenant.CodeOf(err) == tenant.CodeConflict {
+		return nil, &tenant.Error{
+			Code: tenant.CodeUnavailable, Op: "doctor",
+			Msg:  "a daemon is starting, or a doctor at work: the machine cannot be looked at meanwhile",
+			Hint: "try again in a moment",
+			Err:  err,
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer held.Close()
 	host.RuntimeDir += "-doctor"
 	host.DataRoot = filepath.Join(host.RuntimeDir, "data")
 	defer func() { err = errors.Join(err, os.RemoveAll(host.RuntimeDir)) }()

@@ -25,14 +25,14 @@ type Doorbell string
 
 // Connect has the app woken and gives a new connection to it.
 func (d Doorbell) Connect(ctx context.Context) (net.Conn, Answer, error) {
-	answer, fd, err := d.ring(ctx, Connect)
+	answer, sent, err := d.ring(ctx, Connect)
 	if err != nil {
 		return nil, Answer{}, err
 	}
-	if fd < 0 {
+	if sent.fd < 0 {
 		return nil, Answer{}, errors.New("connect: answer without a connection")
 	}
-	conn, err := newConn(fd)
+	conn, err := newConn(sent.fd, sent.sender)
 	if err != nil {
 		return nil, Answer{}, fmt.Errorf("connect: %w", err)
 	}
@@ -41,9 +41,9 @@ func (d Doorbell) Connect(ctx context.Context) (net.Conn, Answer, error) {
 
 // Do sends a verb whose answer carries no descriptor.
 func (d Doorbell) Do(ctx context.Context, verb Verb) (Answer, error) {
-	answer, fd, err := d.ring(ctx, verb)
-	if fd >= 0 {
-		unix.Close(fd)
+	answer, sent, err := d.ring(ctx, verb)
+	if sent.fd >= 0 {
+		unix.Close(sent.fd)
 		if err == nil {
 			err = fmt.Errorf("%s: answer with a descriptor", verb)
 		}
@@ -51,27 +51,36 @@ func (d Doorbell) Do(ctx context.Context, verb Verb) (Answer, error) {
 	return answer, err
 }
 
-// ring makes one exchange. The descriptor is -1 where the answer carried none.
-func (d Doorbell) ring(ctx context.Context, verb Verb) (Answer, int, error) {
+// descriptor is one that came with an answer, and whose process sent it. fd is -1 where
+// none came.
+type descriptor struct {
+	fd     int
+	sender uint32 // uid
+}
+
+var none = descriptor{fd: -1}
+
+// ring makes one exchange.
+func (d Doorbell) ring(ctx context.Context, verb Verb) (Answer, descriptor, error) {
 	conn, err := d.dial(ctx)
 	if err != nil {
-		return Answer{}, -1, err
+		return Answer{}, none, err
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
-	answer, fd, err := exchange(conn, verb)
+	answer, sent, err := exchange(conn, verb)
 	if err != nil {
-		if fd >= 0 {
-			unix.Close(fd)
+		if sent.fd >= 0 {
+			unix.Close(sent.fd)
 		}
 		if ctx.Err() != nil {
-			return Answer{}, -1, fmt.Errorf("%s: %w", verb, context.Cause(ctx))
+			return Answer{}, none, fmt.Errorf("%s: %w", verb, context.Cause(ctx))
 		}
-		return Answer{}, -1, fmt.Errorf("%s: %w", verb, err)
+		return Answer{}, none, fmt.Errorf("%s: %w", verb, err)
 	}
-	return answer, fd, nil
+	return answer, sent, nil
 }
 
 // dial connects to the doorbell. A full backlog is waited out: for Unix sockets
@@ -102,41 +111,64 @@ func (d Doorbell) dial(ctx context.Context) (*net.UnixConn, error) {
 
 // exchange writes the verb and reads the answer. A descriptor that came is returned
 // also beside an error.
-func exchange(conn *net.UnixConn, verb Verb) (Answer, int, error) {
-	if _, err := conn.Write([]byte(string(verb) + "\n")); err != nil {
-		return Answer{}, -1, hungUp(err)
+func exchange(conn *net.UnixConn, verb Verb) (Answer, descriptor, error) {
+	if err := askSender(conn); err != nil {
+		return Answer{}, none, err
 	}
-	line, fd, err := readAnswer(conn)
+	if _, err := conn.Write([]byte(string(verb) + "\n")); err != nil {
+		return Answer{}, none, hungUp(err)
+	}
+	line, sent, err := readAnswer(conn)
 	if err != nil {
-		return Answer{}, fd, err
+		return Answer{}, sent, err
 	}
 	answer, err := decode(line)
-	return answer, fd, err
+	return answer, sent, err
+}
+
+// askSender has the kernel tell with each message who sent it (SO_PASSCRED, unix(7)).
+// The connection itself would say who listens: that is systemd.
+func askSender(conn *net.UnixConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("ask for the sender: %w", err)
+	}
+	var optErr error
+	if err := raw.Control(func(fd uintptr) {
+		optErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+	}); err != nil {
+		return fmt.Errorf("ask for the sender: %w", err)
+	}
+	if optErr != nil {
+		return fmt.Errorf("ask for the sender: %w", optErr)
+	}
+	return nil
 }
 
 // readAnswer reads one line and at most one descriptor; more than one is an error and
 // all of them are closed.
-func readAnswer(conn *net.UnixConn) (string, int, error) {
+func readAnswer(conn *net.UnixConn) (string, descriptor, error) {
 	var line []byte
 	fds := fdList{}
-	// Room for one descriptor; alignment gives two, the kernel drops the rest.
-	oob := make([]byte, unix.CmsgSpace(4))
+	// Room for the sender, which comes first, and one descriptor; alignment gives two,
+	// the kernel drops the rest.
+	oob := make([]byte, unix.CmsgSpace(unix.SizeofUcred)+unix.CmsgSpace(4))
 	buf := make([]byte, maxLine)
 	for {
 		n, oobn, flags, _, err := conn.ReadMsgUnix(buf, oob)
 		fds.take(oob[:oobn], flags)
 		if err != nil {
 			fds.close()
-			return "", -1, hungUp(err)
+			return "", none, hungUp(err)
 		}
 		line = append(line, buf[:n]...)
 		if end := bytes.IndexByte(line, '\n'); end >= 0 {
-			fd, err := fds.single()
-			return string(line[:end]), fd, err
+			sent, err := fds.single()
+			return string(line[:end]), sent, err
 		}
 		if len(line) >= maxLine {
 			fds.close()
-			return "", -1, errors.New("answer is too long")
+			return "", none, errors.New("answer is too long")
 		}
 	}
 }
@@ -151,8 +183,9 @@ func hungUp(err error) error {
 
 // fdList collects the descriptors of an answer.
 type fdList struct {
-	fds []int
-	err error
+	fds    []int
+	sender *unix.Ucred // of the descriptors
+	err    error
 }
 
 func (l *fdList) take(oob []byte, flags int) {
@@ -164,12 +197,18 @@ func (l *fdList) take(oob []byte, flags int) {
 		l.err = fmt.Errorf("parse control message: %w", err)
 		return
 	}
+	var sender *unix.Ucred
 	for _, m := range messages {
+		if cred, err := unix.ParseUnixCredentials(&m); err == nil {
+			sender = cred
+			continue
+		}
 		fds, err := unix.ParseUnixRights(&m)
 		if err != nil {
 			continue // another kind of control message carries no descriptor
 		}
 		l.fds = append(l.fds, fds...)
+		l.sender = sender
 	}
 }
 
@@ -180,17 +219,20 @@ func (l *fdList) close() {
 	l.fds = nil
 }
 
-// single gives the one descriptor, or -1 for none.
-func (l *fdList) single() (int, error) {
+// single gives the one descriptor, or none.
+func (l *fdList) single() (descriptor, error) {
 	if l.err == nil && len(l.fds) > 1 {
 		l.err = errors.New("answer with too many descriptors")
 	}
+	if l.err == nil && len(l.fds) == 1 && l.sender == nil {
+		l.err = errors.New("answer with a descriptor from nobody")
+	}
 	if l.err != nil {
 		l.close()
-		return -1, l.err
+		return none, l.err
 	}
 	if len(l.fds) == 0 {
-		return -1, nil
+		return none, nil
 	}
-	return l.fds[0], nil
+	return descriptor{l.fds[0], l.sender.Uid}, nil
 }

@@ -20,12 +20,15 @@ type Conn struct {
 	raw syscall.RawConn
 }
 
-// newConn takes over fd, which must be a connected stream socket, and closes it when
-// it is not.
-func newConn(fd int) (*Conn, error) {
+// newConn takes over fd, which must be a connected stream socket that the user sender
+// may have us write to, and closes it when it is not.
+func newConn(fd int, sender uint32) (*Conn, error) {
 	file := os.NewFile(uintptr(fd), "app")
 	defer file.Close()
 	if err := checkConnected(fd); err != nil {
+		return nil, err
+	}
+	if err := checkPeer(fd, sender); err != nil {
 		return nil, err
 	}
 	inner, err := net.FileConn(file)
@@ -77,7 +80,29 @@ func checkConnected(fd int) error {
 		return errors.New("socket is listening")
 	}
 	if _, err := unix.Getpeername(fd); err != nil {
-		return fmt.Errorf("socket is not connected: %w", err)
+		// Most likely the app has died since.
+		return fmt.Errorf("%w: socket is not connected: %w", ErrHungUp, err)
+	}
+	return nil
+}
+
+// checkPeer makes sure that a Unix socket is connected to the sender's own. Some
+// services go by the uid of whoever writes to them (SCM_CREDENTIALS, unix(7)): a tenant
+// could connect to one and have us speak there. Who is root needs no such help.
+func checkPeer(fd int, sender uint32) error {
+	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return fmt.Errorf("get socket family: %w", err)
+	}
+	if family != unix.AF_UNIX || sender == 0 {
+		return nil
+	}
+	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return fmt.Errorf("get socket's peer: %w", err)
+	}
+	if peer.Uid != sender {
+		return fmt.Errorf("socket of uid %d is connected to uid %d", sender, peer.Uid)
 	}
 	return nil
 }

@@ -430,6 +430,8 @@ func TestConnection(t *testing.T) {
 func TestReadCall(t *testing.T) {
 	for text, want := range map[string]Verb{
 		"connect\n": Connect, "ready\nrest": Ready, "\n": "", "nonsense\n": "nonsense",
+		"ready  \n": Ready, " ready\n": "", "connect trace=1 since=\x00\n": Connect,
+		"doze " + strings.Repeat("x", maxRequest-6) + "\n": Doze,
 	} {
 		a, b := pair(unix.SOCK_STREAM)
 		client, server := unixConn(t, a), unixConn(t, b)
@@ -441,10 +443,10 @@ func TestReadCall(t *testing.T) {
 			t.Errorf("%q: got %+v, %v, want %q", text, call, err, want)
 			continue
 		}
-		call.Drop()
+		call.conn.Close()
 		client.Close()
 	}
-	for _, text := range []string{"", "connect", strings.Repeat("x", 32), strings.Repeat("x", 4096)} {
+	for _, text := range []string{"", "connect", "connect ", strings.Repeat("x", maxRequest) + "\n", strings.Repeat("x", 4096)} {
 		a, b := pair(unix.SOCK_STREAM)
 		client, server := unixConn(t, a), unixConn(t, b)
 		_, _ = client.Write([]byte(text))

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxRequest bounds the line of a request, in bytes.
+const maxRequest = 256
+
 // verbTimeout bounds how long a connection to the doorbell may stay silent.
 const verbTimeout = 5 * time.Second
 
@@ -35,7 +38,7 @@ func readVerb(conn *net.UnixConn) (Verb, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(verbTimeout)); err != nil {
 		return "", fmt.Errorf("read verb: %w", err)
 	}
-	var buf [32]byte
+	var buf [maxRequest]byte
 	length := 0
 	for {
 		n, err := conn.Read(buf[length:])
@@ -44,7 +47,9 @@ func readVerb(conn *net.UnixConn) (Verb, error) {
 		}
 		length += n
 		if end := bytes.IndexByte(buf[:length], '\n'); end >= 0 {
-			return Verb(buf[:end]), nil
+			// What follows the verb is from a newer client.
+			verb, _, _ := bytes.Cut(buf[:end], []byte(" "))
+			return Verb(verb), nil
 		}
 		if length == len(buf) {
 			return "", errors.New("read verb: too long")
@@ -79,9 +84,6 @@ func (c *Call) Answer(a Answer, app net.Conn) error {
 func (c *Call) Refuse(r *Refusal) error {
 	return c.write([]byte(r.encode()), nil)
 }
-
-// Drop hangs up without an answer.
-func (c *Call) Drop() { c.conn.Close() }
 
 func (c *Call) write(line, oob []byte) error {
 	defer c.conn.Close()

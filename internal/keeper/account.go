@@ -15,7 +15,11 @@ import (
 
 // FirstUID to LastUID are for instances: the end of the range that systemd keeps for
 // containers (0x00080000 to 0x6fffffff, systemd's UIDS-GIDS.md), whose users do not
-// each get a journal file of their own, of 8 MB at least, as ordinary users do.
+// each get a journal file of their own, of 8 MB at least, as ordinary users do. It is
+// not ours alone: systemd-nspawn --private-users=pick takes 65536 uids anywhere in it
+// for a container. It looks up whether the first of them has an account, which is so
+// while an instance with that uid is loaded; a machine that runs such containers beside
+// Tenement could still have one whose uids are those of instances.
 const (
 	FirstUID = 0x6ff00000
 	LastUID  = 0x6ffefffe
@@ -162,7 +166,7 @@ func (a *accounts) withdraw(id tenant.ID) error {
 }
 
 // writeAtomically writes a file so that it has its old or its new content, whatever
-// happens.
+// happens, and the new one once it returns.
 func writeAtomically(path string, text []byte, mode fs.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -179,5 +183,12 @@ func writeAtomically(path string, text []byte, mode fs.FileMode) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

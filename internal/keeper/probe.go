@@ -57,28 +57,53 @@ func Probe(ctx context.Context, m Features, base units.Host) (units.Host, []Chec
 	if h.DelegateSubgroup, err = m.Supports(ctx, "Service", "DelegateSubgroup"); err != nil {
 		return base, nil, fmt.Errorf("ask systemd for its features: %w", err)
 	}
-	facts, host, errs := tryAll(ctx, m, h)
+	facts, host, errs, err := tryAll(ctx, m, h)
+	if err != nil {
+		return base, nil, err
+	}
 	checks := []Check{{Name: "systemd", OK: true, Detail: full}}
 	return host, append(checks, explain(host, version, facts, errs)...), nil
 }
 
 // tryAll probes with everything that the manager knows, and with less where that
-// fails to start.
-func tryAll(ctx context.Context, m Features, h units.Host) (probe.Facts, units.Host, error) {
+// fails to start; cannot says why. What it finds holds for as long as the daemon runs,
+// so a failure counts only if it comes again and the manager is there to answer.
+func tryAll(ctx context.Context, m Features, h units.Host) (facts probe.Facts, host units.Host, cannot, err error) {
 	all := h
 	all.PrivateNetwork = true
 	noNet := h
 	noPIDs := h
 	noPIDs.PrivatePIDs = false
 	var errs []error
-	for _, try := range []units.Host{all, noNet, noPIDs} {
-		facts, err := runProbe(ctx, m, try)
-		if err == nil {
-			return facts, compare(try, facts, probe.Read()), errors.Join(errs...)
+	for i, try := range []units.Host{all, noNet, noPIDs} {
+		facts, cannot, err := runProbe(ctx, m, try, 2*i)
+		if cannot != nil {
+			facts, cannot, err = runProbe(ctx, m, try, 2*i+1)
 		}
-		errs = append(errs, err)
+		if cannot != nil {
+			err = transient(ctx, m, cannot)
+		}
+		if err != nil {
+			return facts, h, nil, err
+		}
+		if cannot == nil {
+			return facts, compare(try, facts, probe.Read()), errors.Join(errs...), nil
+		}
+		errs = append(errs, cannot)
 	}
-	return probe.Facts{}, compare(noPIDs, probe.Facts{}, probe.Read()), errors.Join(errs...)
+	return probe.Facts{}, compare(noPIDs, probe.Facts{}, probe.Read()), errors.Join(errs...), nil
+}
+
+// transient gives the error of a probe that failed where it says nothing of what the
+// machine can do.
+func transient(ctx context.Context, m Features, cause error) error {
+	if errors.Is(cause, units.ErrExists) || ctx.Err() != nil {
+		return cause
+	}
+	if _, _, err := m.Version(ctx); err != nil {
+		return fmt.Errorf("%w; systemd does not answer: %w", cause, err)
+	}
+	return nil
 }
 
 // compare keeps of what was asked for what the facts prove; outside is this process.
@@ -95,40 +120,41 @@ func compare(asked units.Host, inside, outside probe.Facts) units.Host {
 	return h
 }
 
-// runProbe runs the probe unit and reads what it found.
-func runProbe(ctx context.Context, m Features, h units.Host) (probe.Facts, error) {
-	var facts probe.Facts
+// runProbe runs the n-th probe unit and reads what it found. cannot says that the unit
+// did not work, err that it could not be tried.
+func runProbe(ctx context.Context, m Features, h units.Host, n int) (facts probe.Facts, cannot, err error) {
 	dir := filepath.Join(h.RuntimeDir, "probe")
 	o := owner{os.Getuid(), os.Getgid()}
 	account := ""
 	if !h.User {
 		a := &accounts{userdb: userdbDir, uids: map[tenant.ID]int{probeID: probeUID}}
 		if err := a.publish(probeID, probeUID, dir); err != nil {
-			return facts, err
+			return facts, nil, err
 		}
 		defer func() { _ = a.withdraw(probeID) }()
 		account, o = accountName(probeUID), owner{probeUID, probeUID}
 	}
 	if err := makeWay(h.RuntimeDir, h.DataRoot); err != nil {
-		return facts, fmt.Errorf("probe: %w", err)
+		return facts, nil, fmt.Errorf("probe: %w", err)
 	}
 	if err := makeOwn(dir, o); err != nil {
-		return facts, fmt.Errorf("probe: %w", err)
+		return facts, nil, fmt.Errorf("probe: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	output := filepath.Join(h.RuntimeDir, "probe.json")
 	defer os.Remove(output)
-	if err := m.StartTransient(ctx, h.ProbeUnit(account, output)); err != nil {
-		return facts, fmt.Errorf("probe: %w", err)
+	unit := h.ProbeUnit(units.ProbeName(os.Getpid(), n), account, output)
+	if err := m.StartTransient(ctx, unit); err != nil {
+		return facts, fmt.Errorf("probe: %w", err), nil
 	}
 	text, err := os.ReadFile(output)
 	if err != nil {
-		return facts, fmt.Errorf("probe: %w", err)
+		return facts, fmt.Errorf("probe: %w", err), nil
 	}
 	if err := json.Unmarshal(text, &facts); err != nil {
-		return facts, fmt.Errorf("probe wrote %q: %w", text, err)
+		return facts, fmt.Errorf("probe wrote %q: %w", text, err), nil
 	}
-	return facts, nil
+	return facts, nil, nil
 }
 
 // explain puts what was found in words.

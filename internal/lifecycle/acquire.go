@@ -11,6 +11,10 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
+// maxInFlight bounds how many requests one instance may have in flight, so that it
+// cannot use up what all share.
+const maxInFlight = 2000
+
 // Acquire counts a request in and has the instance awake: it joins a wake or begins
 // one. release counts the request out and must be called exactly once, after the
 // response's body; it is nil beside an error. An unknown instance is a *tenant.Error
@@ -60,6 +64,14 @@ func (m *Manager) onDemand(ctx context.Context, id tenant.ID) (inst *instance, c
 // join counts the request in and waits until the instance is awake.
 func (m *Manager) join(ctx context.Context, inst *instance, service *config.Service) (*lease, error) {
 	inst.mu.Lock()
+	if inst.requests+inst.streams >= maxInFlight {
+		inst.mu.Unlock()
+		return nil, &tenant.Error{
+			Code: tenant.CodeUnavailable, Op: "acquire", ID: inst.id,
+			Msg:  fmt.Sprintf("%s has %d requests in flight already", inst.id, maxInFlight),
+			Hint: "is it stuck, or does it answer through its own host name?",
+		}
+	}
 	inst.requests++
 	inst.mu.Unlock()
 	woke, err := m.awaken(ctx, inst, false)
@@ -169,6 +181,13 @@ type lease struct {
 }
 
 func (l *lease) Dial(ctx context.Context) (net.Conn, error) {
+	l.mu.Lock()
+	released := l.released
+	l.mu.Unlock()
+	if released {
+		// Nobody is counted in any more, so the instance may rest.
+		return nil, fmt.Errorf("connect %s: the request has ended", l.inst.id)
+	}
 	return l.manager.dial(ctx, l.inst)
 }
 

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"tenement.dev/internal/ingress"
+	"tenement.dev/internal/tenant"
 )
 
+// errAnother says that the process which was woken is not there any more.
+var errAnother = errors.New("the process has changed")
+
 // dial connects to the app of an awake instance. Should the app have died a moment
-// ago, the doorbell has the next one started; should the doorbell be gone, the
-// instance is looked at again and woken properly.
+// ago, the instance is woken again, as any other that sleeps.
 func (m *Manager) dial(ctx context.Context, inst *instance) (net.Conn, error) {
 	inst.mu.Lock()
 	spare := inst.spare
@@ -26,13 +30,14 @@ func (m *Manager) dial(ctx context.Context, inst *instance) (net.Conn, error) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, service.StartupTimeout+slack)
 	defer cancel()
-	conn, err := m.connect(bounded, inst)
-	if errors.Is(err, ingress.ErrNoDoorbell) {
-		m.look(bounded, inst)
+	var conn net.Conn
+	for range maxRings {
+		if conn, err = m.connectSame(bounded, inst); !errors.Is(err, errAnother) {
+			break
+		}
 		if _, err := m.awaken(bounded, inst, false); err != nil {
 			return nil, err
 		}
-		conn, err = m.connect(bounded, inst)
 	}
 	var refusal *ingress.Refusal
 	switch {
@@ -45,6 +50,34 @@ func (m *Manager) dial(ctx context.Context, inst *instance) (net.Conn, error) {
 	default:
 		return nil, explainStart(inst.id, service, err)
 	}
+}
+
+// connectSame connects to the process that was woken. If it has gone, whether or not
+// the doorbell has started the next one meanwhile, a wake begins and the error is
+// errAnother.
+func (m *Manager) connectSame(ctx context.Context, inst *instance) (net.Conn, error) {
+	inst.mu.Lock()
+	generation, startedAt := inst.generation, inst.startedAt
+	inst.mu.Unlock()
+	conn, answer, err := m.doorbell(inst.id).Connect(ctx)
+	if err == nil && answer.InitAt == startedAt {
+		return conn, nil
+	}
+	if err == nil {
+		conn.Close()
+	} else if !ringAgain(err) && !errors.Is(err, ingress.ErrNoDoorbell) {
+		return nil, err
+	}
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if inst.generation == generation && inst.op == nil && inst.state == tenant.Awake && !inst.removed {
+		m.log.Warn("ended by itself, starting anew for a request", "instance", inst.id)
+		if err != nil {
+			inst.fingerprint = "" // clean units: that it has failed is to be news to the wake
+		}
+		m.beginWakeLocked(inst, time.Now())
+	}
+	return nil, errAnother
 }
 
 // connect asks the doorbell for a connection, again if the one who answered was on

@@ -32,6 +32,13 @@ type instance struct {
 	// that keep the instance awake by their traffic only.
 	requests, streams int
 	lastActive        time.Time
+	// startedAt tells one process from the next: ingress.Answer.InitAt of the one that
+	// was woken or adopted.
+	startedAt int64
+	// unasked counts starts of a sleeper that nobody here has asked for, since its
+	// last wake; lastHint is what tells one such start from the next.
+	unasked  int
+	lastHint string
 	// spare is a connection to the app that proved it ready, for the first request: an
 	// app that takes one at a time shall not be kept busy by one that nobody uses.
 	spare net.Conn

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -43,9 +44,22 @@ func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) 
 	inst.fingerprint = fingerprint
 	inst.mu.Unlock()
 	if err != nil {
-		return fmt.Errorf("load %s: %w", inst.id, err)
+		return loadError(inst.id, err)
 	}
 	return nil
+}
+
+// loadError leaves errors for people as they are, which say all this themselves.
+func loadError(id tenant.ID, err error) error {
+	var known *tenant.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return &tenant.Error{
+		Code: tenant.CodeUnavailable, Op: "load", ID: id, Err: err,
+		Msg:  "systemd did not take its units",
+		Hint: "the daemon's log says why; is systemd busy? `systemctl list-jobs` shows that",
+	}
 }
 
 // unload makes the service manager forget the instance, and gives its port back.
@@ -57,19 +71,22 @@ func (m *Manager) unload(ctx context.Context, inst *instance) error {
 	inst.mu.Lock()
 	inst.loaded, inst.fingerprint = false, ""
 	port := inst.port
-	inst.port = 0
 	inst.mu.Unlock()
-	m.mu.Lock()
-	m.sleepers.remove(inst)
-	if m.ports[port] == inst.id {
-		delete(m.ports, port)
-	}
-	m.mu.Unlock()
+	m.awakeAgain(inst)
 	if port == 0 {
 		return nil
 	}
+	// The registry first: once the port is free here somebody else may register it.
 	if err := m.store.SetPort(ctx, inst.id, 0); err != nil {
 		return fmt.Errorf("give back port of %s: %w", inst.id, err)
+	}
+	inst.mu.Lock()
+	inst.port = 0
+	inst.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ports[port] == inst.id {
+		delete(m.ports, port)
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func New(o Options) *Manager {
 // saveInterval is how often activity is written to the registry, and
 // reconcileInterval how often everything is compared with the service manager.
 const (
-	saveInterval      = 30 * time.Second
+	saveInterval      = 5 * time.Second
 	reconcileInterval = 30 * time.Second
 )
 
@@ -106,7 +106,9 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			m.tasks.close()
 			// The context is over, but what was counted shall not be lost.
-			m.save(context.WithoutCancel(ctx))
+			saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), slack)
+			defer cancel()
+			m.save(saving)
 			return nil
 		case hint := <-m.controller.Events():
 			if hint.ID.IsZero() {

@@ -101,11 +101,23 @@ func (m *Manager) hint(status units.Status) {
 	}
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	if inst.op != nil {
+	again := status.Active == inst.lastHint
+	inst.lastHint = status.Active
+	switch {
+	case inst.op != nil:
 		inst.hinted = status.Active
-		return
+	case status.Active == "activating" && !again && !believedRunning(inst):
+		// A call that was never answered waits at the doorbell, and starts the unit again
+		// and again.
+		if inst.unasked++; inst.unasked >= maxFailures {
+			m.log.Warn("starts again and again by itself, unloaded", "instance", inst.id)
+			m.tasks.do(func() { m.unloadSleeper(inst) })
+			return
+		}
+		fallthrough
+	default:
+		m.followLocked(inst, status.Active)
 	}
-	m.followLocked(inst, status.Active)
 }
 
 // followLocked looks at an instance whose last hint contradicts what is believed.
@@ -216,7 +228,7 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 	case !running(status) && believedRunning(inst):
 		reason := ""
 		if status.Active == "failed" {
-			reason = "it ended with " + describeExit(status.Exit)
+			reason = "the app ended: " + describeExit(status.Exit)
 			inst.fingerprint = "" // the next start is from clean units
 		}
 		inst.loaded = status.Doorbell
@@ -246,8 +258,9 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 	ctx, cancel := context.WithTimeout(m.ctx, statusTimeout)
 	defer cancel()
 	answer, err := m.doorbell(inst.id).Do(ctx, ingress.Status)
-	if err == nil && answer.ReadyAt == 0 {
-		// Still starting: that is a wake as any other.
+	if err != nil || answer.ReadyAt == 0 {
+		// Still starting, or it only seems to run: that is a wake as any other, and one
+		// that is not answered ends with the units unloaded.
 		asked := time.Now()
 		w := &tenant.Wake{Kind: tenant.WakeCold, At: asked}
 		var spare net.Conn
@@ -270,14 +283,12 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 		state = tenant.Dozing
 	}
 	inst.brake = brake{}
+	inst.unasked = 0
+	inst.startedAt = answer.InitAt
 	inst.setLocked(state, now, "")
 	inst.activeLocked(now)
 	m.watchIdleLocked(inst)
-	if err != nil {
-		m.log.Warn("adopted without an answer from its doorbell", "instance", inst.id, "err", err)
-	} else {
-		m.log.Info("adopted", "instance", inst.id, "state", state.String())
-	}
+	m.log.Info("adopted", "instance", inst.id, "state", state.String())
 	// Requests that have joined want it awake: they look again.
 	op.wake = false
 	m.endLocked(inst, op, nil)

@@ -64,6 +64,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		op.woke = w
 		inst.lastWake = w
 		inst.brake = brake{}
+		inst.unasked = 0
 		if w.Kind == tenant.WakeDoze {
 			inst.thaws++
 		} else {
@@ -109,8 +110,13 @@ func (m *Manager) thaw(inst *instance, w *tenant.Wake) error {
 	ctx, cancel := context.WithTimeout(m.ctx, slack)
 	defer cancel()
 	begun := time.Now()
-	_, err := m.doorbell(inst.id).Do(ctx, ingress.Ready)
+	answer, err := m.doorbell(inst.id).Do(ctx, ingress.Ready)
 	w.AppReady = time.Since(begun)
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if err == nil && answer.InitAt != inst.startedAt {
+		return errAnother // the doorbell has started another one: that is a cold start
+	}
 	return err
 }
 
@@ -122,7 +128,8 @@ func (m *Manager) start(inst *instance, w *tenant.Wake) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(m.ctx, service.StartupTimeout+slack)
+	// A stop that is still going on comes out of the same time.
+	ctx, cancel := context.WithTimeout(m.ctx, service.StartupTimeout+service.StopGrace+slack)
 	defer cancel()
 	var conn net.Conn
 	for range maxLoads {
@@ -172,6 +179,9 @@ func (m *Manager) ring(ctx context.Context, inst *instance, w *tenant.Wake) (net
 		conn, answer, err = m.doorbell(inst.id).Connect(ctx)
 		if err == nil {
 			w.UnitStart, w.AppReady = phases(rung, answer, time.Since(at))
+			inst.mu.Lock()
+			inst.startedAt = answer.InitAt
+			inst.mu.Unlock()
 			return conn, nil
 		}
 		if !ringAgain(err) {
@@ -209,7 +219,7 @@ func (m *Manager) startError(inst *instance, service *config.Service, cause erro
 	if !isRefusal(cause) && m.ctx.Err() == nil {
 		// With an answer the call has been taken from the doorbell; this one still
 		// waits there and would start the unit again and again.
-		ctx, cancel := context.WithTimeout(m.ctx, slack)
+		ctx, cancel := context.WithTimeout(m.ctx, service.StopGrace+slack)
 		defer cancel()
 		if err := m.unload(ctx, inst); err != nil {
 			m.log.Error("unit not unloaded", "instance", inst.id, "err", err)
@@ -254,6 +264,7 @@ func explainStart(id tenant.ID, service *config.Service, cause error) error {
 
 func explainRefusal(e *tenant.Error, service *config.Service, refusal *ingress.Refusal) {
 	e.Msg = refusal.Text
+	e.Err = nil // it is all said
 	switch refusal.Class {
 	case ingress.ClassExec:
 		e.Msg = "the app could not be executed: " + refusal.Text

@@ -350,7 +350,7 @@ func TestWakeInFailedLoadIsTriedAgain(t *testing.T) {
 		}
 		w.systemd.Fail("load", errors.New("bus is busy"))
 		_, err := w.request(alice)
-		code(t, err, tenant.CodeInternal)
+		code(t, err, tenant.CodeUnavailable)
 		w.served(alice, 3)
 		synctest.Wait()
 	})

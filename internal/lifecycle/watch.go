@@ -7,7 +7,7 @@ import (
 	"tenement.dev/units"
 )
 
-// maxFailures is how many hints of a failed unit end a wake although no look finds it
+// maxFailures is how many failures in hints end a wake although no look finds the unit
 // failed: while a call waits at its doorbell the manager starts a unit again at once.
 // One or two may be late and of an earlier run.
 const maxFailures = 3
@@ -15,12 +15,17 @@ const maxFailures = 3
 // hints tells a wake of the hints of its unit.
 type hints struct {
 	more   chan struct{}
-	failed atomic.Int32 // those that said "failed"
+	failed atomic.Int32 // how often it failed
+	last   string       // for tell only
 }
 
+// tell is for the Manager's loop. One failure may come in several hints.
 func (h *hints) tell(active string) {
-	if active == "failed" {
+	if active == "failed" && h.last != "failed" {
 		h.failed.Add(1)
+	}
+	if active != "" {
+		h.last = active
 	}
 	select {
 	case h.more <- struct{}{}:

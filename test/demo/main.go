@@ -31,6 +31,9 @@ func main() {
 	ctx, stop := machine.UntilSignal()
 	defer stop()
 	code, err := run(ctx, *inside, *stay, *port)
+	if *stay && ctx.Err() != nil {
+		os.Exit(0) // ended by Ctrl-C, as it says
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		code = max(code, 1)
@@ -77,8 +80,8 @@ func usable() bool {
 // runInMachine tells the story in a throwaway machine and makes its port reachable
 // from here.
 func runInMachine(ctx context.Context, repo string, stay bool, port int) (code int, err error) {
-	fmt.Println("systemd is not running here: booting a throwaway Debian machine that has it")
-	fmt.Println("(the first time, its root is made from packages; that takes a minute)")
+	fmt.Println("systemd is not running here, so this boots a throwaway Debian machine that has it.")
+	fmt.Println("(Its root is made from packages once, which takes a minute, and kept below /var/cache/tenement-test.)")
 	self, err := os.Executable()
 	if err != nil {
 		return 1, err

@@ -62,8 +62,10 @@ func (s *story) tell(ctx context.Context) (err error) {
 		{"The next request wakes alice. It waits, and is answered", s.wake},
 	}
 	for i, step := range steps {
-		fmt.Fprintf(s.out, "\n\033[1m%d. %s\033[0m\n", i+1, step.title)
-		if err := step.run(ctx); err != nil {
+		fmt.Fprintln(s.out, "\n"+s.bold(fmt.Sprintf("%d. %s", i+1, step.title)))
+		if err := step.run(ctx); err != nil && ctx.Err() != nil {
+			return context.Cause(ctx)
+		} else if err != nil {
 			fmt.Fprintf(s.out, "✗ %v\n", err)
 			return fmt.Errorf("step %d (%s): %w\nthe daemon said:\n%s", i+1, step.title, err, s.log)
 		}
@@ -73,6 +75,14 @@ func (s *story) tell(ctx context.Context) (err error) {
 		s.linger(ctx)
 	}
 	return nil
+}
+
+// bold is for headings, where somebody looks on.
+func (s *story) bold(text string) string {
+	if !s.stay {
+		return text
+	}
+	return "\033[1m" + text + "\033[0m"
 }
 
 // prepare copies the example, with shorter timeouts, to a directory of our own.

@@ -183,6 +183,35 @@ func TestDoorbellsAreFew(t *testing.T) {
 	}
 }
 
+func TestReload(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	pid := appPID(t, s, "app:alice")
+	hangUp := func(word string) {
+		t.Helper()
+		said := s.Log.Watch(word)
+		if err := syscall.Kill(s.PID(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-said:
+		case <-time.After(harness.Timeout):
+			t.Fatalf("the daemon did not say %q", word)
+		}
+	}
+	s.WriteFile("tenement.toml", app+"idel_timeout = 3\n")
+	hangUp("configuration not reloaded")
+	if !strings.Contains(s.Log.String(), "tenement.toml:4") {
+		t.Errorf("the daemon named no line:\n%s", s.Log)
+	}
+	s.WriteFile("tenement.toml", app+"\n[service.other]\ncommand = \"{bin}/testapp\"\n")
+	hangUp("configuration reloaded")
+	s.Spawn("other:bob")
+	if got := appPID(t, s, "app:alice"); got != pid {
+		t.Errorf("process of app:alice: got %d, want still %d", got, pid)
+	}
+}
+
 func TestConfiguredInstancesComeUp(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: `
 [service.app]

@@ -136,14 +136,22 @@ func TestStoppedInstanceIsWokenByItsNextRequest(t *testing.T) {
 			s.Ten("stop", "app:alice")
 		}
 	}()
+	served := 0
 	for {
 		// A stop by hand may cut off what is in flight, and says so; never more.
 		resp := s.Fetch("app:alice", "/count")
-		if resp.Status != 200 && resp.Status != 502 {
+		switch resp.Status {
+		case 200:
+			served++
+		case 502:
+		default:
 			t.Errorf("got %d %s", resp.Status, resp.Body)
 		}
 		select {
 		case <-done:
+			if served < 5 {
+				t.Errorf("%d requests were served between 5 stops, want one at least after each", served)
+			}
 			if got := s.Fetch("app:alice", "/count").Status; got != 200 {
 				t.Errorf("after the last stop: got %d, want 200", got)
 			}

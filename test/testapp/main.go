@@ -123,7 +123,7 @@ func routes() http.Handler {
 		_ = json.NewEncoder(w).Encode(Seen{r.Method, r.Host, r.RequestURI, r.Header, string(body), os.Getpid(), os.Environ()})
 	})
 	mux.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "fine") })
-	// /health-after=N answers 503 the first N times.
+	// The first three times it is not healthy yet.
 	mux.HandleFunc("/health-late", func(w http.ResponseWriter, _ *http.Request) {
 		if started.Add(1) < 4 {
 			http.Error(w, "200 not yet", http.StatusServiceUnavailable)

@@ -1,0 +1,338 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tenement.dev/internal/tenant"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// backend is a Waker over a real server; it counts requests in and out.
+type backend struct {
+	address  string
+	err      error
+	held     atomic.Int64
+	acquired atomic.Int64
+	dials    atomic.Int64
+	touched  atomic.Int64
+}
+
+func (b *backend) Acquire(context.Context, tenant.ID) (tenant.Endpoint, func(), error) {
+	if b.err != nil {
+		return nil, nil, b.err
+	}
+	b.held.Add(1)
+	b.acquired.Add(1)
+	return b, sync.OnceFunc(func() { b.held.Add(-1) }), nil
+}
+
+func (b *backend) Dial(ctx context.Context) (net.Conn, error) {
+	b.dials.Add(1)
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", b.address)
+}
+
+func (b *backend) Generation() uint64            { return 1 }
+func (b *backend) Woke() *tenant.Wake            { return nil }
+func (b *backend) RequestTimeout() time.Duration { return 10 * time.Second }
+func (b *backend) KeepAlive() bool               { return true }
+func (b *backend) Stream() func(context.Context) error {
+	return func(context.Context) error { b.touched.Add(1); return nil }
+}
+
+// serve runs a proxy before an app until the test ends, and gives its address.
+func serve(t *testing.T, b *backend, app http.Handler) (string, *Server) {
+	t.Helper()
+	if app != nil {
+		origin := httptest.NewServer(app)
+		t.Cleanup(origin.Close)
+		b.address = origin.Listener.Addr().String()
+	}
+	log := slog.New(slog.DiscardHandler)
+	p := New(Options{Domain: "test", Waker: b, Log: log})
+	server := NewServer(p, log)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Close()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+		p.Rest(tenant.ID{Service: "app", Name: "a"})
+		// An upgraded connection ends on its own time.
+		for deadline := time.Now().Add(5 * time.Second); b.held.Load() != 0 && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		if got := b.held.Load(); got != 0 {
+			t.Errorf("%d requests are still counted in", got)
+		}
+	})
+	return l.Addr().String(), server
+}
+
+// get makes a request of its own connection.
+func get(t *testing.T, address string, method string, header ...string) (*http.Response, string, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "a.app.test"
+	req.Close = true
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp, string(body), err
+}
+
+func TestErrorsAsStatuses(t *testing.T) {
+	for code, want := range map[tenant.Code]int{
+		tenant.CodeNotFound: 404, tenant.CodeLimit: 429, tenant.CodeStartFailed: 503, tenant.CodeStartTimeout: 503,
+		tenant.CodeFailed: 503, tenant.CodeUnavailable: 503, tenant.CodeInternal: 500,
+	} {
+		address, _ := serve(t, &backend{err: &tenant.Error{Code: code, Msg: "secret", Hint: "do that", RetryAfter: 1500 * time.Millisecond}}, nil)
+		resp, body, err := get(t, address, http.MethodGet)
+		if err != nil || resp.StatusCode != want || resp.Header.Get("Tenement-Error") != string(code) {
+			t.Errorf("%s: got %v %v, want %d", code, resp, err, want)
+		}
+		if want == 503 && resp.Header.Get("Retry-After") != "2" {
+			t.Errorf("%s: Retry-After: got %q, want 2", code, resp.Header.Get("Retry-After"))
+		}
+		if !strings.Contains(body, "secret") {
+			t.Errorf("%s: a client on this machine is not told: %q", code, body)
+		}
+		if _, body, _ = get(t, address, http.MethodGet, "X-Forwarded-For", "9.9.9.9"); strings.Contains(body, "secret") {
+			t.Errorf("%s: a client behind a proxy is told %q", code, body)
+		}
+	}
+}
+
+// TestRepeats drops the first connections without an answer, as netcat does.
+func TestRepeats(t *testing.T) {
+	for _, test := range []struct {
+		method string
+		drops  int64
+		want   int
+	}{
+		{http.MethodGet, 2, 200}, {http.MethodGet, 3, 502}, {http.MethodHead, 1, 200}, {http.MethodPost, 1, 502}, {http.MethodDelete, 1, 502},
+	} {
+		var seen atomic.Int64
+		b := &backend{}
+		address, _ := serve(t, b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if seen.Add(1) <= test.drops {
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err == nil {
+					conn.Close()
+				}
+			}
+		}))
+		resp, _, err := get(t, address, test.method)
+		if err != nil || resp.StatusCode != test.want {
+			t.Errorf("%s with %d drops: got %v %v, want %d", test.method, test.drops, resp, err, test.want)
+		}
+		if got := seen.Load(); test.want == 502 && test.method != http.MethodGet && got != 1 {
+			t.Errorf("%s was made %d times, want once", test.method, got)
+		}
+	}
+}
+
+// TestLoop hands out connections that lead back to the proxy.
+func TestLoop(t *testing.T) {
+	b := &backend{}
+	address, _ := serve(t, b, nil)
+	b.address = address
+	resp, _, err := get(t, address, http.MethodGet)
+	if err != nil || resp.StatusCode != http.StatusLoopDetected {
+		t.Errorf("got %v %v, want 508", resp, err)
+	}
+	if got := b.acquired.Load(); got != 1 {
+		t.Errorf("the request went round %d times, want once", got)
+	}
+}
+
+// TestOneConnectionAtATime: an app that waits on an unused connection of ours is not
+// blocked for long.
+func TestOneConnectionAtATime(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var app sync.WaitGroup
+	app.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			answerAll(conn) // to its end, before the next
+		}
+	})
+	t.Cleanup(app.Wait) // last of all: when the proxy has closed its connections
+	b := &backend{address: l.Addr().String()}
+	address, _ := serve(t, b, nil)
+	begun := time.Now()
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			if resp, _, err := get(t, address, http.MethodGet); err != nil || resp.StatusCode != 200 {
+				t.Errorf("got %v %v", resp, err)
+			}
+		})
+	}
+	clients.Wait()
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("four requests took %v: each waited for the one before to give up its connection", took)
+	}
+	l.Close()
+}
+
+// answerAll answers the requests on a connection, keeping it open.
+func answerAll(conn net.Conn) {
+	defer conn.Close()
+	buf := make([]byte, 4096)
+	for {
+		if _, err := conn.Read(buf); err != nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // so that the others connect meanwhile
+		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	}
+}
+
+// TestDrain replaces a server under load, as a restart behind a socket of systemd's
+// does: no request is dropped.
+func TestDrain(t *testing.T) {
+	b := &backend{}
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(2 * time.Millisecond)
+		fmt.Fprint(w, "ok")
+	}))
+	defer origin.Close()
+	b.address = origin.Listener.Addr().String()
+	first, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, ok := first.(*net.TCPListener)
+	if !ok {
+		t.Fatalf("listener of type %T", first)
+	}
+	held, err := tcp.File() // as systemd holds it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	first.Close()
+
+	var stop atomic.Bool
+	var served atomic.Int64
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for !stop.Load() && !t.Failed() {
+				resp, body, err := get(t, first.Addr().String(), http.MethodGet)
+				if stop.Load() {
+					return
+				}
+				if err != nil || resp.StatusCode != 200 || body != "ok" {
+					t.Errorf("after %d requests: got %v %v %q", served.Load(), err, resp, body)
+				}
+				served.Add(1)
+			}
+		})
+	}
+	log := slog.New(slog.DiscardHandler)
+	for range 10 {
+		p := New(Options{Domain: "test", Waker: b, Log: log})
+		server := NewServer(p, log)
+		l, err := net.FileListener(held)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- server.Serve(l) }()
+		for before := served.Load(); served.Load() < before+50 && !t.Failed(); {
+			time.Sleep(time.Millisecond)
+		}
+		if t.Failed() {
+			stop.Store(true)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		if err := errors.Join(server.Drain(ctx), server.Close(), <-done); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		p.Rest(tenant.ID{Service: "app", Name: "a"})
+		if stop.Load() {
+			break
+		}
+	}
+	stop.Store(true)
+	held.Close() // those still waiting are refused
+	clients.Wait()
+}
+
+func TestUpgradeCountsDataOnly(t *testing.T) {
+	b := &backend{}
+	address, _ := serve(t, b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_ = rw.Flush()
+		_, _ = io.Copy(conn, rw)
+	}))
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a.app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	head := make([]byte, 4096)
+	if n, err := conn.Read(head); err != nil || !strings.Contains(string(head[:n]), "101") {
+		t.Fatalf("got %q %v", head[:n], err)
+	}
+	for _, test := range []struct {
+		frame []byte
+		want  int64 // touches: one for each direction of the echo
+	}{{frame(9, 4, true), 0}, {frame(1, 4, true), 2}} {
+		before := b.touched.Load()
+		if _, err := conn.Write(test.frame); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, make([]byte, len(test.frame))); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.touched.Load() - before; got != test.want {
+			t.Errorf("frame of kind %d: got %d touches, want %d", test.frame[0]&0xf, got, test.want)
+		}
+	}
+}

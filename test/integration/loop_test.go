@@ -1,0 +1,123 @@
+package integration
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/test/harness"
+)
+
+// starts counts how often systemd has begun to start an instance.
+func starts(s *harness.Server, unit string) int {
+	out, _ := s.Command("/usr/bin/journalctl", "--no-pager", "-o", "cat", "-u", unit).CombinedOutput()
+	return strings.Count(string(out), "Starting ")
+}
+
+// TestUnitThatCannotStartIsNotStartedForEver: a call that nobody takes from the
+// doorbell makes systemd start the unit again and again, with limits off.
+func TestUnitThatCannotStartIsNotStartedForEver(t *testing.T) {
+	s := harness.New(t, harness.Options{Config: app + "workdir = \"w-{id}\"\n"})
+	if err := os.Mkdir(filepath.Join(s.Dir, "w-alice"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.Run()
+	s.Spawn("app:alice")
+	if err := os.Rename(filepath.Join(s.Dir, "w-alice"), filepath.Join(s.Dir, "gone")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(appPID(t, s, "app:alice"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 { // of clients that do not wait
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, _ = s.Do(ctx, http.MethodGet, "app:alice", "/", "")
+		cancel()
+	}
+	const unit = "tenement-app@alice.service"
+	eventually(t, "it is not awake", func() bool {
+		state := s.Get("app:alice").State
+		return state == tenant.Asleep || state == tenant.Failed
+	})
+	before := starts(s, unit)
+	time.Sleep(3 * time.Second) // the time in which nothing may happen
+	if after := starts(s, unit); after > before+1 {
+		t.Errorf("%d starts in 3 s without a request", after-before)
+	}
+	if err := os.Rename(filepath.Join(s.Dir, "gone"), filepath.Join(s.Dir, "w-alice")); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.Ten("restart", "app:alice"); r.Code != 0 {
+		t.Error(r)
+	}
+	if got := s.Text("app:alice", "/count"); got != "1" {
+		t.Errorf("after the fix: got count %s, want 1", got)
+	}
+}
+
+// TestDaemonKilledDuringAWake leaves a call at the doorbell that nobody waits for.
+func TestDaemonKilledDuringAWake(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		name := "slow start"
+		if broken {
+			name = "impossible start"
+		}
+		t.Run(name, func(t *testing.T) {
+			s := harness.New(t, harness.Options{Config: strings.Replace(app, `testapp"`, `testapp delay=1s"`, 1) + "workdir = \"w-{id}\"\n"})
+			if err := os.Mkdir(filepath.Join(s.Dir, "w-alice"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			s.Run()
+			s.Spawn("app:alice")
+			s.Ten("stop", "app:alice")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = s.Do(ctx, http.MethodGet, "app:alice", "/", "")
+			}()
+			eventually(t, "it is waking", func() bool { return s.Get("app:alice").State == tenant.Waking })
+			if broken {
+				if err := os.Rename(filepath.Join(s.Dir, "w-alice"), filepath.Join(s.Dir, "gone")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.Signal(syscall.SIGKILL)
+			cancel()
+			<-done
+			if broken {
+				// It started before its directory went: end it, with a call at its door.
+				out, err := s.Command("python3", "-c", "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/tenement/ingress/app@alice.sock')").CombinedOutput()
+				s.Systemctl("kill", "--signal=KILL", "tenement-app@alice.service")
+				if err != nil {
+					t.Fatalf("%v %s", err, out)
+				}
+			}
+			s.Run()
+			if broken {
+				s.AwaitFor("app:alice", tenant.Asleep, harness.Timeout)
+				before := starts(s, "tenement-app@alice.service")
+				time.Sleep(2 * time.Second) // the time in which nothing may happen
+				if after := starts(s, "tenement-app@alice.service"); after > before+1 {
+					t.Errorf("%d starts in 2 s without a request", after-before)
+				}
+				if err := os.Rename(filepath.Join(s.Dir, "gone"), filepath.Join(s.Dir, "w-alice")); err != nil {
+					t.Fatal(err)
+				}
+				if r := s.Ten("restart", "app:alice"); r.Code != 0 {
+					t.Error(r)
+				}
+			}
+			if got := s.Text("app:alice", "/count"); got != "1" {
+				t.Errorf("got count %s, want 1", got)
+			}
+		})
+	}
+}
