@@ -223,12 +223,14 @@ func TestSlowAndDeadApps(t *testing.T) {
 }
 
 func TestAppThatStopsListening(t *testing.T) {
-	// It accepts one connection, the probe's, and closes its socket for good.
+	// It accepts two connections, that which finds it ready and that of the wake, and
+	// closes its socket for good.
 	s := harness.Start(t, harness.Options{
 		Config: "[service.app]\ncommand = \"python3 once.py\"\n",
 		Files: map[string]string{"once.py": `
 import os, socket, time
 l = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+l.accept()
 l.accept()
 l.close()
 time.sleep(1000)
