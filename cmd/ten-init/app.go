@@ -36,16 +36,10 @@ func startApp(argv []string, cg *cgroup, socket *os.File) (*app, error) {
 	if err != nil {
 		return nil, fmt.Errorf("execute %s: %w", path, err)
 	}
-	a := &app{pid: pid, cg: cg}
 	if cg != nil {
-		if err := cg.leave(); err != nil {
-			// Killing the cgroup would kill ten-init too: only the process is ours.
-			a.cg = nil
-			a.kill()
-			return nil, err
-		}
+		cg.leave()
 	}
-	return a, nil
+	return &app{pid: pid, cg: cg}, nil
 }
 
 // terminate asks the app to end, with its process group: wrappers that do not pass

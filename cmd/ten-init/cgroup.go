@@ -33,6 +33,9 @@ const reclaimStep = 8 << 20
 type cgroup struct {
 	unit, dir string
 	thawed    atomic.Bool // false while frozen or being frozen
+
+	left     chan struct{} // closed when ten-init has moved out, or cannot
+	leaveErr error         // may be read then
 }
 
 // enterCgroup makes sure that ten-init is in app/: systemd has started it there
@@ -42,7 +45,7 @@ func enterCgroup() (*cgroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cgroup{unit: filepath.Dir(own), dir: own}
+	c := &cgroup{unit: filepath.Dir(own), dir: own, left: make(chan struct{})}
 	c.thawed.Store(true)
 	if filepath.Base(own) != "app" {
 		if own == "/sys/fs/cgroup" || own == "/sys/fs/cgroup/unified" {
@@ -58,9 +61,21 @@ func enterCgroup() (*cgroup, error) {
 	return c, nil
 }
 
-// leave moves ten-init to init/, after which app/ is the app's alone and can be
-// frozen and killed.
-func (c *cgroup) leave() error { return moveTo(filepath.Join(c.unit, "init")) }
+// leave begins to move ten-init to init/, after which app/ is the app's alone and can
+// be frozen and killed. The kernel lets a move wait for 10 ms and more, for which the
+// app's first connection shall not wait.
+func (c *cgroup) leave() {
+	go func() {
+		c.leaveErr = moveTo(filepath.Join(c.unit, "init"))
+		close(c.left)
+	}()
+}
+
+// alone waits until app/ is the app's alone; on an error it never will be.
+func (c *cgroup) alone() error {
+	<-c.left
+	return c.leaveErr
+}
 
 // moveTo moves ten-init to the cgroup dir and makes it where it is missing.
 func moveTo(dir string) error {
@@ -93,6 +108,9 @@ func ownCgroup() (string, error) {
 
 // freeze stops every process of the app and returns when all have stopped.
 func (c *cgroup) freeze() error {
+	if err := c.alone(); err != nil {
+		return err
+	}
 	c.thawed.Store(false)
 	if err := write(filepath.Join(c.dir, "cgroup.freeze"), "1"); err != nil {
 		c.thawed.Store(true)
@@ -143,6 +161,9 @@ func (c *cgroup) reclaim() {
 
 // kill ends every process of the app at once, frozen or not.
 func (c *cgroup) kill() error {
+	if err := c.alone(); err != nil {
+		return err
+	}
 	return write(filepath.Join(c.dir, "cgroup.kill"), "1")
 }
 

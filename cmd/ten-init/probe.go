@@ -29,9 +29,7 @@ func probeCgroup(facts *probe.Facts) error {
 	if err != nil {
 		return err
 	}
-	if err := cg.leave(); err != nil {
-		return err
-	}
+	cg.leave()
 	if err := cg.freeze(); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (m *Manager) wake(inst *instance, op *operation, from tenant.State, asked t
 	var err error
 	if from == tenant.Dozing {
 		w.Kind = tenant.WakeDoze
-		err = m.thaw(inst, w)
+		spare, err = m.thaw(inst, w)
 		if err != nil && m.ctx.Err() == nil {
 			// It died in its sleep, which the request need not notice.
 			m.log.Warn("thaw failed, starting anew", "instance", inst.id, "err", err)
@@ -106,18 +106,23 @@ func reasonOf(err error) string {
 }
 
 // thaw wakes a dozing instance.
-func (m *Manager) thaw(inst *instance, w *tenant.Wake) error {
+// The connection is for the request that wakes it.
+func (m *Manager) thaw(inst *instance, w *tenant.Wake) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(m.ctx, slack)
 	defer cancel()
 	begun := time.Now()
-	answer, err := m.doorbell(inst.id).Do(ctx, ingress.Ready)
+	conn, answer, err := m.doorbell(inst.id).Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
 	w.AppReady = time.Since(begun)
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	if err == nil && answer.InitAt != inst.startedAt {
-		return errAnother // the doorbell has started another one: that is a cold start
+	if answer.InitAt != inst.startedAt {
+		conn.Close()
+		return nil, errAnother // the doorbell has started another one: that is a cold start
 	}
-	return err
+	return conn, nil
 }
 
 // start loads the units where they are not, rings, and waits for the app to be
