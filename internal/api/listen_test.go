@@ -109,7 +109,7 @@ func TestListenWhereSomethingIs(t *testing.T) {
 // mode is.
 func TestOtherUser(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("needs root to become another user")
+		t.Fatal("needs root to become another user: run the tests as root")
 	}
 	d := start(t)
 	dir := filepath.Dir(d.Path)
