@@ -25,7 +25,8 @@ programs: build # what the tests run
 
 .PHONY: demo
 demo: build ## show the main job for real: two tenants, sleep and wake
-	$(GO) run ./test/demo
+	@$(GO) build -o bin/demo ./test/demo
+	@bin/demo
 
 .PHONY: test
 test: tools programs ## run all tests, those on a real systemd machine included (needs root)

@@ -30,8 +30,8 @@ const devUID = 1000
 
 // Options is how to run a server.
 type Options struct {
-	// Config is the text of tenement.toml; {bin} in it is the directory of the
-	// repository's programs.
+	// Config is the text of tenement.toml; {bin} in it is a directory with the test app
+	// that no sandbox hides, wherever the repository is.
 	Config string
 	// Files are put beside it, by name.
 	Files map[string]string
@@ -80,6 +80,9 @@ func New(tb testing.TB, o Options) *Server {
 	if s.Dir == "" {
 		s.Dir = s.newDir()
 	}
+	if err := installApp(filepath.Join(s.bin, "testapp")); err != nil {
+		tb.Fatal(err)
+	}
 	s.WriteFile("tenement.toml", o.Config)
 	for name, text := range o.Files {
 		s.WriteFile(name, text)
@@ -110,6 +113,24 @@ func New(tb testing.TB, o Options) *Server {
 	return s
 }
 
+// appDir is where the machine has the test app.
+const appDir = "/opt/tenement-test"
+
+// installApp puts the test app there, once. By cp: a program that a process with many
+// threads has written itself cannot always be run at once (go.dev/issue/22315).
+func installApp(testapp string) error {
+	if exists(filepath.Join(appDir, "testapp")) {
+		return nil
+	}
+	if err := os.MkdirAll(appDir, 0o755); err != nil {
+		return err
+	}
+	if out, err := exec.Command("cp", testapp, appDir).CombinedOutput(); err != nil {
+		return fmt.Errorf("install testapp: %w: %s", err, out)
+	}
+	return nil
+}
+
 // newDir makes a directory that instances' users can pass through.
 func (s *Server) newDir() string {
 	base := "/srv"
@@ -138,7 +159,7 @@ func (s *Server) WriteFile(name, text string) {
 	if strings.HasPrefix(text, "#!") {
 		mode = 0o755
 	}
-	if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "{bin}", s.bin)), mode); err != nil {
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "{bin}", appDir)), mode); err != nil {
 		s.tb.Fatal(err)
 	}
 	if s.rootless {

@@ -64,16 +64,20 @@ func TestRestartUnderLoad(t *testing.T) {
 			t.Fatalf("systemctl %s %v: %v\n%s", verb, args, err, out)
 		}
 	}
+	ten, err := harness.Bin("ten")
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.WriteFile("tenement-test.socket", fmt.Sprintf("[Socket]\nListenStream=127.0.0.1:%d\n", s.Port))
 	s.WriteFile("tenement-test.service", fmt.Sprintf(`[Unit]
 StartLimitIntervalSec=0
 [Service]
 Type=notify
 WorkingDirectory=%s
-ExecStart={bin}/ten serve --domain localhost
+ExecStart=%s serve --domain localhost
 Restart=always
 RestartSec=50ms
-`, s.Dir))
+`, s.Dir, ten))
 	unit("link", "--runtime", s.Dir+"/tenement-test.socket", s.Dir+"/tenement-test.service")
 	unit("start", "tenement-test.socket", "tenement-test.service")
 	defer func() {

@@ -21,7 +21,7 @@ var helloPy []byte
 const (
 	tenPath  = "bin/ten"
 	initPath = "bin/ten-init"
-	webPath  = "examples/go-http/web"
+	webPath  = "bin/web"
 )
 
 // bareInterval is how often a bare start's port is tried.
