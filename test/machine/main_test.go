@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -152,6 +153,7 @@ func TestMainFailsWithoutMachine(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), copyExecutable(t), "-test.run=^TestInside$")
+			cmd.Dir = filepath.Dir(cmd.Path)
 			cmd.Env = append(os.Environ(), test.env...)
 			cmd.SysProcAttr = test.attr
 			if code, out := integration(t, cmd); code != 1 || !strings.Contains(out, test.want) {
@@ -183,6 +185,10 @@ func copyExecutable(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// A repository of its own, since not everybody may enter the one that this is in.
+	if err := os.WriteFile(dir+"/go.mod", []byte("module test\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(dir+"/test", b, 0o755); err != nil {
