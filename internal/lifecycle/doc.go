@@ -18,5 +18,5 @@
 //     is followed by a look at the truth, and the answer counts only if the instance
 //     did not change in between (its generation).
 //
-// Lock order: instance.mu before Manager.mu; neither is held over I/O.
+// Lock order: instance.mu before Manager.mu; neither is held over I/O, log lines apart.
 package lifecycle
