@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -51,12 +52,7 @@ func reload(old *config.Config) (*config.Config, error) {
 // warnOfServices tells early of services whose instances this machine cannot run as
 // they are configured: to spawn one is an error.
 func warnOfServices(cfg *config.Config, host units.Host, log *slog.Logger) {
-	names := make([]string, 0, len(cfg.Services))
-	for name := range cfg.Services {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		id := tenant.ID{Service: name, Name: "any"}
 		spec, err := cfg.Spec(id, config.Placement{Port: cfg.Settings.PortMin, SocketDir: host.SocketDir(id)})
 		if err == nil {

@@ -25,10 +25,7 @@ type Conn struct {
 func newConn(fd int, sender uint32) (*Conn, error) {
 	file := os.NewFile(uintptr(fd), "app")
 	defer file.Close()
-	if err := checkConnected(fd); err != nil {
-		return nil, err
-	}
-	if err := checkPeer(fd, sender); err != nil {
+	if err := checkConnected(fd, sender); err != nil {
 		return nil, err
 	}
 	inner, err := net.FileConn(file)
@@ -49,8 +46,8 @@ func newConn(fd int, sender uint32) (*Conn, error) {
 }
 
 // checkConnected makes sure that fd is a connected stream socket of a family that
-// apps listen on.
-func checkConnected(fd int) error {
+// apps listen on, and a Unix socket the sender's own.
+func checkConnected(fd int, sender uint32) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("fstat: %w", err)
@@ -83,6 +80,9 @@ func checkConnected(fd int) error {
 		// Most likely the app has died since.
 		return fmt.Errorf("%w: socket is not connected: %w", ErrHungUp, err)
 	}
+	if family == unix.AF_UNIX {
+		return checkPeer(fd, sender)
+	}
 	return nil
 }
 
@@ -90,11 +90,7 @@ func checkConnected(fd int) error {
 // services go by the uid of whoever writes to them (SCM_CREDENTIALS, unix(7)): a tenant
 // could connect to one and have us speak there. Who is root needs no such help.
 func checkPeer(fd int, sender uint32) error {
-	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err != nil {
-		return fmt.Errorf("get socket family: %w", err)
-	}
-	if family != unix.AF_UNIX || sender == 0 {
+	if sender == 0 {
 		return nil
 	}
 	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -151,11 +152,7 @@ func (m *Manager) service(op string, id tenant.ID) (*config.Service, error) {
 	if s, ok := cfg.Services[id.Service]; ok {
 		return s, nil
 	}
-	names := make([]string, 0, len(cfg.Services))
-	for name := range cfg.Services {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(cfg.Services))
 	return nil, &tenant.Error{
 		Code: tenant.CodeNotFound, Op: op, ID: id,
 		Msg:  fmt.Sprintf("there is no service %q", id.Service),
