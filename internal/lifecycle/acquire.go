@@ -212,7 +212,7 @@ func (l *lease) Stream() (touch func(context.Context) error) {
 		l.inst.mu.Lock()
 		l.inst.requests--
 		l.inst.streams++
-		l.inst.activeLocked(time.Now())
+		l.inst.trafficLocked(time.Now())
 		l.inst.mu.Unlock()
 	}
 	return l.touch
@@ -223,7 +223,7 @@ func (l *lease) Stream() (touch func(context.Context) error) {
 func (l *lease) touch(ctx context.Context) error {
 	inst := l.inst
 	inst.mu.Lock()
-	inst.activeLocked(time.Now())
+	inst.trafficLocked(time.Now())
 	dozing := inst.state == tenant.Dozing
 	inst.mu.Unlock()
 	if !dozing {

@@ -22,19 +22,15 @@ func (m *Manager) watchIdleLocked(inst *instance) {
 		inst.timer.Stop()
 		inst.timer = nil
 	}
-	doze, stop := m.idleTimeoutsLocked(inst)
-	next := time.Duration(-1)
-	for _, timeout := range []time.Duration{doze, stop} {
-		if timeout > 0 && (next < 0 || timeout < next) {
-			next = timeout
-		}
+	now := time.Now()
+	next, stop := m.restLocked(inst, now)
+	if next.IsZero() || !stop.IsZero() && stop.Before(next) {
+		next = stop
 	}
-	if next < 0 {
+	if next.IsZero() {
 		return
 	}
-	now := time.Now()
-	wait := max(next-inst.idleLocked(now), inst.patience.Sub(now))
-	inst.timer = time.AfterFunc(max(wait, 0), func() { m.tasks.do(func() { m.checkIdle(inst) }) })
+	inst.timer = time.AfterFunc(max(next.Sub(now), 0), func() { m.tasks.do(func() { m.checkIdle(inst) }) })
 }
 
 // idleTimeoutsLocked gives the idle times after which the instance dozes and stops
@@ -50,14 +46,6 @@ func (m *Manager) idleTimeoutsLocked(inst *instance) (doze, stop time.Duration) 
 	return doze, service.IdleTimeout
 }
 
-// idleLocked is for how long there has been nothing to do.
-func (i *instance) idleLocked(now time.Time) time.Duration {
-	if i.requests > 0 {
-		return 0
-	}
-	return max(now.Sub(i.lastActive), 0)
-}
-
 // checkIdle dozes or stops the instance if it is idle, under the lock that admits
 // requests, or looks again later.
 func (m *Manager) checkIdle(inst *instance) {
@@ -66,15 +54,12 @@ func (m *Manager) checkIdle(inst *instance) {
 	if m.ctx.Err() != nil || inst.op != nil || (inst.state != tenant.Awake && inst.state != tenant.Dozing) {
 		return
 	}
-	doze, stop := m.idleTimeoutsLocked(inst)
 	now := time.Now()
-	idle := inst.idleLocked(now)
+	doze, stop := m.restLocked(inst, now)
 	switch {
-	case now.Before(inst.patience):
-		m.watchIdleLocked(inst)
-	case stop > 0 && idle >= stop:
+	case due(stop, now):
 		m.beginStopLocked(inst, "idle")
-	case doze > 0 && idle >= doze:
+	case due(doze, now):
 		m.beginDozeLocked(inst)
 	default:
 		m.watchIdleLocked(inst)

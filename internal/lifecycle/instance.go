@@ -32,6 +32,8 @@ type instance struct {
 	// that keep the instance awake by their traffic only.
 	requests, streams int
 	lastActive        time.Time
+	// lastTraffic is when data last went over a stream.
+	lastTraffic time.Time
 	// startedAt tells one process from the next: ingress.Answer.InitAt of the one that
 	// was woken or adopted.
 	startedAt int64
@@ -127,6 +129,12 @@ func (i *instance) activeLocked(now time.Time) {
 		i.lastActive = now
 		i.dirty = true
 	}
+}
+
+// trafficLocked notes data on a stream at now.
+func (i *instance) trafficLocked(now time.Time) {
+	i.lastTraffic = now
+	i.activeLocked(now)
 }
 
 // snapshot copies what people may know.
