@@ -54,7 +54,7 @@ func (m *Manager) onDemand(ctx context.Context, id tenant.ID) (inst *instance, c
 	if !ok || !service.OnDemand {
 		return nil, false, notRegistered("wake", id)
 	}
-	inst, created, err = m.register(ctx, id, service.MaxInstances)
+	inst, created, err = m.register(ctx, id, service.MaxInstances, tenant.Weight{})
 	if created {
 		m.log.Info("created on demand", "instance", id)
 	}

@@ -44,5 +44,7 @@ type Store interface {
 	Add(ctx context.Context, i registry.Instance) (added bool, err error)
 	Remove(ctx context.Context, id tenant.ID) error
 	SetPort(ctx context.Context, id tenant.ID, port int) error
+	Weights(ctx context.Context) (map[tenant.ID]tenant.Weight, error)
+	SetWeights(ctx context.Context, weights map[tenant.ID]tenant.Weight) error
 	SaveActivity(ctx context.Context, list []registry.Instance) error
 }

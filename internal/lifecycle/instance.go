@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tenement.dev/internal/config"
@@ -14,6 +15,12 @@ import (
 // instance is what the Manager knows of one instance.
 type instance struct {
 	id tenant.ID
+	// weight is guarded by Manager.mu, so that two weights can be exchanged at once.
+	weight tenant.Weight
+	// seen is the state, for those who do not hold mu and may be a moment late.
+	seen atomic.Uint32
+	// active is lastActive, in microseconds since 1970, for the same ones.
+	active atomic.Int64
 
 	// mu guards everything below.
 	mu    sync.Mutex
@@ -77,7 +84,7 @@ type operation struct {
 }
 
 func newInstance(row registry.Instance, now time.Time) *instance {
-	return &instance{
+	inst := &instance{
 		id:         row.ID,
 		state:      tenant.Asleep,
 		since:      now,
@@ -87,6 +94,8 @@ func newInstance(row registry.Instance, now time.Time) *instance {
 		wakes:      row.Wakes,
 		thaws:      row.Thaws,
 	}
+	inst.active.Store(row.LastActive.UnixMicro())
+	return inst
 }
 
 // beginLocked registers an operation; there must be none.
@@ -107,6 +116,7 @@ func (i *instance) endLocked(op *operation, err error) {
 // say than the state itself.
 func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 	i.state, i.since, i.reason = state, now, reason
+	i.seen.Store(uint32(state))
 	i.generation++
 	i.dropSpareLocked()
 	if state != tenant.Awake && state != tenant.Dozing && i.timer != nil {
@@ -127,6 +137,7 @@ func (i *instance) dropSpareLocked() {
 func (i *instance) activeLocked(now time.Time) {
 	if now.After(i.lastActive) {
 		i.lastActive = now
+		i.active.Store(now.UnixMicro())
 		i.dirty = true
 	}
 }

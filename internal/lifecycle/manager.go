@@ -47,10 +47,13 @@ type Manager struct {
 	ready chan struct{}
 	tasks taskGroup
 
+	// weighing is held while weights are changed, over the registry's write.
+	weighing sync.Mutex
+
 	// mu guards what follows.
 	mu        sync.RWMutex
 	instances map[tenant.ID]*instance
-	counts    map[string]int // instances by service
+	services  map[string][]*instance // the instances of each
 	ports     map[int]tenant.ID
 	nextPort  int
 	sleepers  sleepers
@@ -69,7 +72,7 @@ func New(o Options) *Manager {
 		log:        o.Log,
 		ready:      make(chan struct{}),
 		instances:  map[tenant.ID]*instance{},
-		counts:     map[string]int{},
+		services:   map[string][]*instance{},
 		ports:      map[int]tenant.ID{},
 		sleepers:   newSleepers(),
 		waking:     map[tenant.ID]*hints{},
@@ -191,7 +194,7 @@ func (m *Manager) List() []tenant.Snapshot {
 	all := m.all()
 	list := make([]tenant.Snapshot, len(all))
 	for i, inst := range all {
-		list[i] = inst.snapshot(now)
+		list[i] = m.snapshot(inst, now)
 	}
 	return list
 }
@@ -202,7 +205,15 @@ func (m *Manager) Get(id tenant.ID) (tenant.Snapshot, error) {
 	if !ok {
 		return tenant.Snapshot{}, notRegistered("get", id)
 	}
-	return inst.snapshot(time.Now()), nil
+	return m.snapshot(inst, time.Now()), nil
+}
+
+func (m *Manager) snapshot(inst *instance, now time.Time) tenant.Snapshot {
+	s := inst.snapshot(now)
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s.Weight = inst.weight
+	return s
 }
 
 func notRegistered(op string, id tenant.ID) error {
@@ -214,14 +225,14 @@ func notRegistered(op string, id tenant.ID) error {
 }
 
 // register makes an instance known, in the registry and here. limit bounds the
-// number of instances of its service, 0 for none.
-func (m *Manager) register(ctx context.Context, id tenant.ID, limit int) (inst *instance, added bool, err error) {
+// number of instances of its service, 0 for none. weight is what it begins with.
+func (m *Manager) register(ctx context.Context, id tenant.ID, limit int, weight tenant.Weight) (inst *instance, added bool, err error) {
 	m.mu.Lock()
 	if inst, ok := m.instances[id]; ok {
 		m.mu.Unlock()
 		return inst, false, nil
 	}
-	if limit > 0 && m.counts[id.Service] >= limit {
+	if limit > 0 && len(m.services[id.Service]) >= limit {
 		m.mu.Unlock()
 		return nil, false, &tenant.Error{
 			Code: tenant.CodeLimit, Op: "create", ID: id,
@@ -233,12 +244,17 @@ func (m *Manager) register(ctx context.Context, id tenant.ID, limit int) (inst *
 	now := time.Now()
 	row := registry.Instance{ID: id, Created: now}
 	inst = newInstance(row, now)
+	inst.weight = weight
 	op := inst.beginLocked(false) // not shared yet: no lock needed
-	m.instances[id] = inst
-	m.counts[id.Service]++
+	m.addLocked(inst)
 	m.mu.Unlock()
 
-	_, err = m.store.Add(ctx, row)
+	if weight.Set {
+		err = m.store.SetWeights(ctx, map[tenant.ID]tenant.Weight{id: weight})
+	}
+	if err == nil {
+		_, err = m.store.Add(ctx, row)
+	}
 	if err != nil {
 		m.forget(inst)
 		err = fmt.Errorf("register %s: %w", id, err)
@@ -250,6 +266,12 @@ func (m *Manager) register(ctx context.Context, id tenant.ID, limit int) (inst *
 	return inst, err == nil, err
 }
 
+// addLocked makes an instance known here.
+func (m *Manager) addLocked(inst *instance) {
+	m.instances[inst.id] = inst
+	m.services[inst.id.Service] = append(m.services[inst.id.Service], inst)
+}
+
 // forget drops an instance from memory.
 func (m *Manager) forget(inst *instance) {
 	m.mu.Lock()
@@ -258,7 +280,7 @@ func (m *Manager) forget(inst *instance) {
 		return
 	}
 	delete(m.instances, inst.id)
-	m.counts[inst.id.Service]--
+	m.services[inst.id.Service] = slices.DeleteFunc(m.services[inst.id.Service], func(i *instance) bool { return i == inst })
 	m.sleepers.remove(inst)
 }
 

@@ -27,7 +27,7 @@ func (m *Manager) Spawn(ctx context.Context, id tenant.ID) (s tenant.Snapshot, c
 	if err != nil {
 		return tenant.Snapshot{}, false, err
 	}
-	inst, added, err := m.register(ctx, id, service.MaxInstances)
+	inst, added, err := m.register(ctx, id, service.MaxInstances, tenant.Weight{})
 	if err != nil {
 		return tenant.Snapshot{}, false, err
 	}

@@ -25,6 +25,10 @@ func (m *Manager) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read registry: %w", err)
 	}
+	weights, err := m.store.Weights(ctx)
+	if err != nil {
+		return fmt.Errorf("read weights: %w", err)
+	}
 	list, err := m.controller.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list units: %w", err)
@@ -32,8 +36,9 @@ func (m *Manager) recover(ctx context.Context) error {
 	now := time.Now()
 	m.mu.Lock()
 	for _, row := range rows {
-		m.instances[row.ID] = newInstance(row, now)
-		m.counts[row.ID.Service]++
+		inst := newInstance(row, now)
+		inst.weight = weights[row.ID]
+		m.addLocked(inst)
 		if row.Port != 0 {
 			m.ports[row.Port] = row.ID
 		}

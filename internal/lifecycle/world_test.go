@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -233,14 +234,15 @@ func since(t *testing.T, begun time.Time, want time.Duration) {
 
 // store is the registry in memory, with the promises of package registry.
 type store struct {
-	mu    sync.Mutex
-	rows  map[tenant.ID]registry.Instance
-	fault map[string]error // by operation, for its next call
-	saves int
+	mu      sync.Mutex
+	rows    map[tenant.ID]registry.Instance
+	weights map[tenant.ID]tenant.Weight
+	fault   map[string]error // by operation, for its next call
+	saves   int
 }
 
 func newStore() *store {
-	return &store{rows: map[tenant.ID]registry.Instance{}, fault: map[string]error{}}
+	return &store{rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, fault: map[string]error{}}
 }
 
 func (s *store) fail(op string, err error) {
@@ -286,6 +288,23 @@ func (s *store) Remove(ctx context.Context, id tenant.ID) error {
 		return err
 	}
 	delete(s.rows, id)
+	delete(s.weights, id)
+	return nil
+}
+
+func (s *store) Weights(ctx context.Context) (map[tenant.ID]tenant.Weight, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.weights), s.faultLocked(ctx, "weights")
+}
+
+func (s *store) SetWeights(ctx context.Context, weights map[tenant.ID]tenant.Weight) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "setweights"); err != nil {
+		return err
+	}
+	maps.Copy(s.weights, weights)
 	return nil
 }
 

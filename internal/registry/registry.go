@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -112,8 +113,28 @@ func (r *Registry) Add(ctx context.Context, in Instance) (added bool, err error)
 
 // Remove forgets an instance and frees its port; an unknown one is no error.
 func (r *Registry) Remove(ctx context.Context, id tenant.ID) error {
-	_, err := r.db.ExecContext(ctx, sqlRemove, id.Service, id.Name)
-	return r.file.explain("remove", id, err)
+	return r.transact(ctx, "remove", id, func(tx *sql.Tx) error {
+		for _, statement := range []string{sqlRemove, sqlRemoveWeight} {
+			if _, err := tx.ExecContext(ctx, statement, id.Service, id.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// transact does all that f does, or nothing of it.
+func (r *Registry) transact(ctx context.Context, op string, id tenant.ID, f func(tx *sql.Tx) error) error {
+	tx, err := r.db.BeginTx(ctx, nil)
+	if err != nil {
+		return r.file.explain(op, id, err)
+	}
+	if err = f(tx); err == nil {
+		err = tx.Commit()
+	} else {
+		err = errors.Join(err, tx.Rollback())
+	}
+	return r.file.explain(op, id, err)
 }
 
 // SetPort sets an instance's TCP port aside for it, or frees it with 0. A port that

@@ -19,6 +19,12 @@ var migrations = []string{
 		thaws       INTEGER NOT NULL DEFAULT 0 CHECK (thaws >= 0),
 		PRIMARY KEY (service, name)
 	) STRICT, WITHOUT ROWID`,
+	`CREATE TABLE weights (
+		service TEXT    NOT NULL,
+		name    TEXT    NOT NULL,
+		weight  INTEGER NOT NULL CHECK (weight BETWEEN 0 AND 10000),
+		PRIMARY KEY (service, name)
+	) STRICT, WITHOUT ROWID`,
 }
 
 // Opening and migrating.
@@ -44,6 +50,10 @@ const (
 	sqlRemove = `DELETE FROM instances WHERE service = ?1 AND name = ?2`
 
 	sqlSetPort = `UPDATE instances SET port = nullif(?3, 0) WHERE service = ?1 AND name = ?2`
+
+	sqlWeights      = `SELECT service, name, weight FROM weights`
+	sqlSetWeight    = `INSERT OR REPLACE INTO weights (service, name, weight) VALUES (?1, ?2, ?3)`
+	sqlRemoveWeight = `DELETE FROM weights WHERE service = ?1 AND name = ?2`
 
 	// ?1 is a JSON array of [service, name, last_active, wakes, thaws].
 	sqlSaveActivity = `UPDATE instances SET

@@ -15,6 +15,8 @@ type Snapshot struct {
 	Port int `json:"port,omitempty"`
 	// InFlight counts requests that wait or are being answered, streams included.
 	InFlight int `json:"in_flight"`
+	// Weight is the one that it was given, if any.
+	Weight Weight `json:"-"`
 	// Created is when the instance was registered.
 	Created time.Time `json:"created"`
 	// LastActive is when the last request ended, or now while one is in flight.

@@ -1,0 +1,60 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+// Deploy has an instance awake and healthy, and only then gives it its weight; a new
+// one gets no request for its service's own host name before. timeout bounds the
+// wait, 0 leaves it to the service's startup_timeout. If it fails, an instance that
+// did not run before is stopped and the weights stay as they were.
+func (m *Manager) Deploy(ctx context.Context, id tenant.ID, w tenant.Weight, timeout time.Duration) (s tenant.Snapshot, created bool, err error) {
+	if err := m.awaitReady(ctx, "deploy", id); err != nil {
+		return tenant.Snapshot{}, false, err
+	}
+	service, err := m.service("deploy", id)
+	if err != nil {
+		return tenant.Snapshot{}, false, err
+	}
+	inst, created, err := m.register(ctx, id, service.MaxInstances, tenant.Weight{Set: true})
+	if err != nil {
+		return tenant.Snapshot{}, false, err
+	}
+	ran := inst.up()
+	if err := m.wakeWithin(ctx, inst, timeout); err != nil {
+		if created && m.undo(ctx, inst, err) {
+			return tenant.Snapshot{}, false, err
+		}
+		if !ran {
+			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), service.StartupTimeout+service.StopGrace+slack)
+			defer cancel()
+			err = errors.Join(err, m.putToSleep(stopping, inst, "its deployment failed"))
+		}
+		return tenant.Snapshot{}, false, err
+	}
+	s, err = m.SetWeight(ctx, id, w)
+	return s, created, err
+}
+
+// wakeWithin is wakeByHand with a bound of its own, 0 for none.
+func (m *Manager) wakeWithin(ctx context.Context, inst *instance, timeout time.Duration) error {
+	if timeout <= 0 {
+		return m.wakeByHand(ctx, inst)
+	}
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := m.wakeByHand(bounded, inst)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return &tenant.Error{
+			Code: tenant.CodeStartTimeout, Op: "deploy", ID: inst.id, Err: err,
+			Msg:  fmt.Sprintf("%s was not ready within %v", inst.id, timeout),
+			Hint: fmt.Sprintf("`ten logs %s` shows what it said", inst.id),
+		}
+	}
+	return err
+}
