@@ -23,11 +23,19 @@ type Waker interface {
 	Acquire(ctx context.Context, id tenant.ID) (e tenant.Endpoint, release func(), err error)
 }
 
+// Router chooses instances for requests to a service's own host name.
+type Router interface {
+	// Route gives the instance for the next request: prefer, the name of one, if the
+	// service is sticky and it may be chosen, and none of tried. Errors are *tenant.Error.
+	Route(service, prefer string, tried []tenant.ID) (id tenant.ID, sticky bool, err error)
+}
+
 // Options is what a Proxy needs.
 type Options struct {
 	// Domain is the base domain, such as "example.com".
 	Domain string
 	Waker  Waker
+	Router Router
 	Log    *slog.Logger
 }
 
@@ -35,6 +43,7 @@ type Options struct {
 type Proxy struct {
 	domain  string
 	waker   Waker
+	router  Router
 	log     *slog.Logger
 	hop     string // marks requests that have been through this proxy
 	pools   *pools
@@ -46,6 +55,7 @@ func New(o Options) *Proxy {
 	p := &Proxy{
 		domain: strings.TrimSuffix(strings.ToLower(o.Domain), "."),
 		waker:  o.Waker,
+		router: o.Router,
 		log:    o.Log,
 		hop:    rand.Text(),
 		pools:  newPools(),
@@ -87,11 +97,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Instance:
 		p.serveInstance(w, r, id)
 	case Service:
-		p.fail(w, r, &tenant.Error{
-			Code: tenant.CodeNotFound, Op: "route",
-			Msg:  fmt.Sprintf("%s names a service, not an instance", r.Host),
-			Hint: fmt.Sprintf("put the instance before it: NAME.%s.%s", id.Service, p.domain),
-		})
+		p.serveService(w, r, id.Service)
 	case Root:
 		p.fail(w, r, &tenant.Error{
 			Code: tenant.CodeNotFound, Op: "route",
@@ -135,6 +141,11 @@ func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.
 		p.fail(w, r, err)
 		return
 	}
+	p.forward(w, r, id, endpoint, release)
+}
+
+// forward passes a request on to the instance that it was acquired from.
+func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id tenant.ID, endpoint tenant.Endpoint, release func()) {
 	defer release()
 	// An app may answer before it has read the body, and go on reading it.
 	_ = http.NewResponseController(w).EnableFullDuplex()

@@ -64,22 +64,30 @@ func (p *program) ps(ctx context.Context, service string, asJSON bool) error {
 	})
 }
 
-// printTable prints instances, with a column for reasons where there is one to tell.
+// printTable prints instances, with columns for weights and reasons where there are any.
 func printTable(w io.Writer, list []wire.Instance, now time.Time) error {
-	rows := [][]string{{"INSTANCE", "STATE", "SINCE", "LAST-ACTIVE", "BUSY", "WAKES", "PORT", "UNIT", "REASON"}}
+	rows := [][]string{{"INSTANCE", "STATE", "SINCE", "LAST-ACTIVE", "BUSY", "WAKES", "PORT", "UNIT", "WEIGHT", "REASON"}}
 	for _, inst := range list {
 		rows = append(rows, []string{
 			inst.ID.String(), inst.State.String(), ago(now, inst.Since, "-"), lastActive(now, inst),
-			strconv.Itoa(inst.InFlight), strconv.FormatInt(inst.Wakes, 10), port(inst.Port), inst.Unit, inst.Reason,
+			strconv.Itoa(inst.InFlight), strconv.FormatInt(inst.Wakes, 10), port(inst.Port), inst.Unit, weight(inst.Weight), inst.Reason,
 		})
 	}
-	last := len(rows[0]) - 1
-	if !slices.ContainsFunc(rows[1:], func(row []string) bool { return row[last] != "" }) {
-		for i := range rows {
-			rows[i] = rows[i][:last]
+	for column := len(rows[0]) - 1; column > 0; column-- {
+		if !slices.ContainsFunc(rows[1:], func(row []string) bool { return row[column] != "" }) {
+			for i := range rows {
+				rows[i] = slices.Delete(rows[i], column, column+1)
+			}
 		}
 	}
 	return printRows(w, rows)
+}
+
+func weight(w *int) string {
+	if w == nil {
+		return ""
+	}
+	return strconv.Itoa(*w)
 }
 
 func lastActive(now time.Time, inst wire.Instance) string {

@@ -41,6 +41,9 @@ func commands(p *program) []*cobra.Command {
 		newStopCommand(p),
 		newRestartCommand(p),
 		newDestroyCommand(p),
+		newDeployCommand(p),
+		newWeightCommand(p),
+		newRouteCommand(p),
 		newDoctorCommand(p),
 		newVersionCommand(p),
 	}

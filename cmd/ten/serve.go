@@ -147,10 +147,11 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Resting:    func(id tenant.ID) { front.Rest(id) },
 		Log:        log,
 	})
-	front = proxy.New(proxy.Options{Domain: o.domain, Waker: manager, Log: log})
+	front = proxy.New(proxy.Options{Domain: o.domain, Waker: manager, Router: manager, Log: log})
 	manage := api.New(api.Options{
 		Instances: manager,
 		Operator:  manager,
+		Router:    manager,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor:    func(context.Context) ([]wire.Check, error) { return wireChecks(checks), nil },
 		URL:       func(id tenant.ID) string { return instanceURL(id, o, listeners) },

@@ -29,6 +29,16 @@ type Operator interface {
 	Destroy(ctx context.Context, id tenant.ID) error
 }
 
+// Router says which instances get the requests for a service's own host name;
+// *lifecycle.Manager has it. Errors for people are *tenant.Error.
+type Router interface {
+	SetWeight(ctx context.Context, id tenant.ID, w tenant.Weight) (tenant.Snapshot, error)
+	// Swap moves the requests from one instance to another, at once.
+	Swap(ctx context.Context, from, to tenant.ID) (tenant.Snapshot, error)
+	// Deploy has an instance ready before it gets its weight.
+	Deploy(ctx context.Context, id tenant.ID, w tenant.Weight, timeout time.Duration) (s tenant.Snapshot, created bool, err error)
+}
+
 // Logs reads what instances print.
 type Logs interface {
 	// Read gives the entries that q asks for, oldest first. An error comes at the end,
@@ -53,6 +63,7 @@ type LogQuery struct {
 type Options struct {
 	Instances Instances
 	Operator  Operator
+	Router    Router
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
 	Doctor func(ctx context.Context) ([]wire.Check, error)
@@ -67,6 +78,7 @@ type Options struct {
 type API struct {
 	instances Instances
 	operator  Operator
+	router    Router
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
 	url       func(tenant.ID) string
@@ -85,6 +97,7 @@ func New(o Options) *API {
 	a := &API{
 		instances: o.Instances,
 		operator:  o.Operator,
+		router:    o.Router,
 		logs:      o.Logs,
 		doctor:    o.Doctor,
 		url:       o.URL,

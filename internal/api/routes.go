@@ -31,6 +31,9 @@ func (a *API) routes() []route {
 		{"POST", "/instances/{id}/wake", accessLocal, nil, a.wakeInstance},
 		{"POST", "/instances/{id}/stop", accessLocal, nil, a.stopInstance},
 		{"POST", "/instances/{id}/restart", accessLocal, nil, a.restartInstance},
+		{"POST", "/instances/{id}/weight", accessLocal, nil, a.weighInstance},
+		{"POST", "/instances/{id}/deploy", accessLocal, nil, a.deployInstance},
+		{"POST", "/services/{service}/route", accessLocal, nil, a.routeService},
 		{"GET", "/instances/{id}/logs", accessLocal, []string{"lines", "since", "follow"}, a.getLogs},
 	}
 }

@@ -65,8 +65,13 @@ func (a *API) withLog(ctx context.Context, id tenant.ID, since time.Time, err er
 
 // instance puts a snapshot on the wire.
 func (a *API) instance(s tenant.Snapshot) wire.Instance {
+	var weight *int
+	if s.Weight.Set {
+		weight = &s.Weight.N
+	}
 	return wire.Instance{
-		ID: s.ID, State: s.State, Reason: s.Reason, URL: a.url(s.ID), Unit: s.Unit, Port: s.Port,
+		Weight: weight,
+		ID:     s.ID, State: s.State, Reason: s.Reason, URL: a.url(s.ID), Unit: s.Unit, Port: s.Port,
 		InFlight: s.InFlight, Created: s.Created, LastActive: s.LastActive, Since: s.Since,
 		Wakes: s.Wakes, Thaws: s.Thaws, LastWake: wake(s.LastWake),
 	}

@@ -90,6 +90,9 @@ type Service struct {
 	OnDemand bool
 	// KeepAlive is false where the app must get a new connection for each request.
 	KeepAlive bool
+	// Sticky keeps a client of the service's own host name at the instance that it was
+	// given first, by a cookie.
+	Sticky bool
 	// StoragePersist is false where stopping an instance removes its data.
 	StoragePersist bool
 }

@@ -34,7 +34,7 @@ func TestFaults(t *testing.T) {
 2: health: unknown key; it belongs in [service.NAME]`},
 		{"near table", "[services.notes]\ncommand = \"app\"\n", `1: services: unknown table; did you mean "service"?`},
 		{"bare service", "[notes]\ncommand = \"app\"\n", `1: notes: unknown table; write [service.notes] for a service`},
-		{"subtable", S + "[service.notes.limits]\nx = 1\n", "3: service.notes.limits: unknown table; known: command, args, env, workdir, health, isolation, network, listen, socket, user, bind_read_only_paths, idle_timeout, doze_timeout, startup_timeout, request_timeout, stop_grace, memory_limit_mb, cpu_shares, tasks_max, max_instances, on_demand, keepalive, storage_persist, restart, storage_quota_mb"},
+		{"subtable", S + "[service.notes.limits]\nx = 1\n", "3: service.notes.limits: unknown table; known: command, args, env, workdir, health, isolation, network, listen, socket, user, bind_read_only_paths, idle_timeout, doze_timeout, startup_timeout, request_timeout, stop_grace, memory_limit_mb, cpu_shares, tasks_max, max_instances, on_demand, keepalive, sticky, storage_persist, restart, storage_quota_mb"},
 		{"nameless service", "[service]\ncommand = \"app\"\n", "2: service.command: expected the name of a service; write [service.NAME] above it"},
 		{"double brackets", "[[service.notes]]\ncommand = \"app\"\n", "1: service.notes: expected a table, found an array of tables; write [service.notes], with single brackets"},
 		{"quoted key", S + "\"a b\" = 1\n", `3: service.notes."a b": unknown key; known: ` + strings.Join(names(serviceKeys), ", ")},

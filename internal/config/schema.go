@@ -59,6 +59,7 @@ var serviceKeys = []key[draft]{
 	{"max_instances", nil, func(d *draft) reader { return number(&d.MaxInstances, 1, 1_000_000) }},
 	{"on_demand", false, func(d *draft) reader { return flag(&d.OnDemand) }},
 	{"keepalive", true, func(d *draft) reader { return flag(&d.KeepAlive) }},
+	{"sticky", false, func(d *draft) reader { return flag(&d.Sticky) }},
 	{"storage_persist", true, func(d *draft) reader { return flag(&d.StoragePersist) }},
 	{"restart", nil, nil},
 	{"storage_quota_mb", nil, nil},

@@ -14,8 +14,20 @@ import (
 // awake or not. Where none was, the awake ones share alike, and if all sleep the one
 // that was active last is to be woken: a service's host name must not start one
 // process per visitor. An instance of weight 0, one that has failed and those in
-// tried are never chosen; prefer, the name of an instance, is chosen if it may be.
-func (m *Manager) Route(service, prefer string, tried []tenant.ID) (tenant.ID, error) {
+// tried are never chosen; prefer, the name of an instance, is chosen if it may be and
+// the service is sticky.
+func (m *Manager) Route(service, prefer string, tried []tenant.ID) (id tenant.ID, sticky bool, err error) {
+	if s, ok := m.config.Load().Services[service]; ok {
+		sticky = s.Sticky
+	}
+	if !sticky {
+		prefer = ""
+	}
+	id, err = m.choose(service, prefer, tried)
+	return id, sticky, err
+}
+
+func (m *Manager) choose(service, prefer string, tried []tenant.ID) (tenant.ID, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	members := m.services[service]

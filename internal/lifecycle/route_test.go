@@ -25,7 +25,7 @@ func (w *world) shares(n int) map[tenant.ID]float64 {
 	w.t.Helper()
 	counts := map[tenant.ID]int{}
 	for range n {
-		id, err := w.manager.Route("notes", "", nil)
+		id, _, err := w.manager.Route("notes", "", nil)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -84,16 +84,16 @@ func TestRouteByWeight(t *testing.T) {
 
 func TestRouteToNobody(t *testing.T) {
 	bubble(t, notes(""), func(t *testing.T, w *world) {
-		_, err := w.manager.Route("notes", "", nil)
+		_, _, err := w.manager.Route("notes", "", nil)
 		code(t, err, tenant.CodeNotFound)
-		_, err = w.manager.Route("nosuch", "", nil)
+		_, _, err = w.manager.Route("nosuch", "", nil)
 		code(t, err, tenant.CodeNotFound)
 		w.spawn(v1)
 		w.weigh(v1, 0) // not even as the last one
-		_, err = w.manager.Route("notes", "", nil)
+		_, _, err = w.manager.Route("notes", "", nil)
 		code(t, err, tenant.CodeUnavailable)
 		w.weigh(v1, 1)
-		_, err = w.manager.Route("notes", "", []tenant.ID{v1})
+		_, _, err = w.manager.Route("notes", "", []tenant.ID{v1})
 		code(t, err, tenant.CodeUnavailable)
 	})
 }
@@ -118,14 +118,14 @@ func TestRouteWithoutWeights(t *testing.T) {
 }
 
 func TestRoutePrefers(t *testing.T) {
-	bubble(t, notes(""), func(t *testing.T, w *world) {
+	bubble(t, notes("sticky = true"), func(t *testing.T, w *world) {
 		w.spawn(v1, v2)
 		w.weigh(v1, 0)
 		for range 50 {
-			if got, err := w.manager.Route("notes", "v2", nil); err != nil || got != v2 {
+			if got, _, err := w.manager.Route("notes", "v2", nil); err != nil || got != v2 {
 				t.Fatalf("got %v, %v, want the preferred", got, err)
 			}
-			if got, err := w.manager.Route("notes", "v1", nil); err != nil || got != v2 {
+			if got, _, err := w.manager.Route("notes", "v1", nil); err != nil || got != v2 {
 				t.Fatalf("got %v, %v, want none with weight 0", got, err)
 			}
 		}

@@ -15,9 +15,12 @@ type Instance struct {
 	// URL is where the instance answers, empty if the daemon does not know.
 	URL string `json:"url,omitempty"`
 	// Unit is the service unit's name in systemd.
-	Unit       string    `json:"unit"`
-	Port       int       `json:"port,omitempty"`
-	InFlight   int       `json:"in_flight"`
+	Unit     string `json:"unit"`
+	Port     int    `json:"port,omitempty"`
+	InFlight int    `json:"in_flight"`
+	// Weight is the instance's share of the requests for its service's own host name, 0
+	// to 10000; missing where it was given none, which counts as 100.
+	Weight     *int      `json:"weight,omitempty"`
 	Created    time.Time `json:"created"`
 	LastActive time.Time `json:"last_active,omitzero"`
 	Since      time.Time `json:"since,omitzero"`
