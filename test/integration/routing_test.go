@@ -81,7 +81,7 @@ func TestHostsThatNameNoInstance(t *testing.T) {
 	}{
 		{"zed.app.localhost", 404},
 		{"alice.nope.localhost", 404},
-		{"app.localhost", 404},
+		{"nope.localhost", 404},
 		{"localhost", 404},
 		{"example.com", 404},
 		{"127.0.0.1", 404},

@@ -156,6 +156,7 @@ func routes() http.Handler {
 		}
 		_, _ = w.Write(text)
 	})
+	mux.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, os.Getenv(r.URL.Query().Get("name"))) })
 	mux.HandleFunc("/forbidden", forbidden)
 	mux.HandleFunc("/upload", upload)
 	mux.HandleFunc("/download", download)
