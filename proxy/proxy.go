@@ -36,7 +36,10 @@ type Options struct {
 	Domain string
 	Waker  Waker
 	Router Router
-	Log    *slog.Logger
+	// Trusted says whether the X-Forwarded-* headers of a client are believed, since it
+	// is a proxy too; nil is none.
+	Trusted func(netip.Addr) bool
+	Log     *slog.Logger
 }
 
 // Proxy is the http.Handler for all host names.
@@ -44,6 +47,7 @@ type Proxy struct {
 	domain  string
 	waker   Waker
 	router  Router
+	trusted func(netip.Addr) bool
 	log     *slog.Logger
 	hop     string // marks requests that have been through this proxy
 	pools   *pools
@@ -53,12 +57,16 @@ type Proxy struct {
 // New makes a Proxy.
 func New(o Options) *Proxy {
 	p := &Proxy{
-		domain: strings.TrimSuffix(strings.ToLower(o.Domain), "."),
-		waker:  o.Waker,
-		router: o.Router,
-		log:    o.Log,
-		hop:    rand.Text(),
-		pools:  newPools(),
+		domain:  strings.TrimSuffix(strings.ToLower(o.Domain), "."),
+		waker:   o.Waker,
+		router:  o.Router,
+		trusted: o.Trusted,
+		log:     o.Log,
+		hop:     rand.Text(),
+		pools:   newPools(),
+	}
+	if p.trusted == nil {
+		p.trusted = func(netip.Addr) bool { return false }
 	}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
@@ -166,7 +174,7 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 	if path, _, _ := strings.Cut(r.In.RequestURI, "?"); strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") {
 		r.Out.URL.Opaque = path
 	}
-	r.SetXForwarded()
+	p.setForwarded(r)
 	r.Out.Header.Set(hopHeader, p.hop)
 	if _, ok := r.In.Header["User-Agent"]; !ok {
 		r.Out.Header.Set("User-Agent", "") // or the transport would make one up
@@ -208,8 +216,14 @@ func fromLoopback(r *http.Request) bool {
 	if r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
 		return false
 	}
-	addr, ok := r.Context().Value(clientKey{}).(netip.Addr)
+	addr, ok := clientAddr(r.Context())
 	return ok && addr.IsLoopback()
+}
+
+// clientAddr is the address of who has made the connection.
+func clientAddr(ctx context.Context) (addr netip.Addr, ok bool) {
+	addr, ok = ctx.Value(clientKey{}).(netip.Addr)
+	return addr, ok
 }
 
 type clientKey struct{}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -147,7 +148,13 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Resting:    func(id tenant.ID) { front.Rest(id) },
 		Log:        log,
 	})
-	front = proxy.New(proxy.Options{Domain: o.domain, Waker: manager, Router: manager, Log: log})
+	front = proxy.New(proxy.Options{
+		Domain:  o.domain,
+		Waker:   manager,
+		Router:  manager,
+		Trusted: func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) },
+		Log:     log,
+	})
 	manage := api.New(api.Options{
 		Instances: manager,
 		Operator:  manager,

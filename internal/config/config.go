@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -44,6 +46,14 @@ type Settings struct {
 	BackoffBase, BackoffMax time.Duration
 	// PortMin to PortMax, both included, are given to instances with ListenPort.
 	PortMin, PortMax int
+	// TrustedProxies are the addresses of proxies in front, whose X-Forwarded-* headers
+	// are believed.
+	TrustedProxies []netip.Prefix
+}
+
+// Trusts reports whether addr is that of a trusted proxy.
+func (s Settings) Trusts(addr netip.Addr) bool {
+	return slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 }
 
 // Service is a table [service.NAME]. Strings with placeholders are as they are

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -74,6 +75,7 @@ restart_window = "1h30m"
 backoff_base_ms = 250
 backoff_max_ms = 500
 port_range = "4000-4001"
+trusted_proxies = ["192.0.2.7", "10.1.2.3/8", "::ffff:127.0.0.1", "fd00::/8"]
 
 [service.web]
 command = ["app", "a b", "$X", '{"a":{"b":1}}']
@@ -121,8 +123,12 @@ env.S = "{socket}"
 		BackoffMax:          500 * time.Millisecond,
 		PortMin:             4000,
 		PortMax:             4001,
+		TrustedProxies: []netip.Prefix{
+			netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("10.0.0.0/8"),
+			netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("fd00::/8"),
+		},
 	}
-	if c.Settings != wantSettings {
+	if !reflect.DeepEqual(c.Settings, wantSettings) {
 		t.Errorf("got  %+v\nwant %+v", c.Settings, wantSettings)
 	}
 	want := map[string]*Service{

@@ -27,6 +27,7 @@ var settingsKeys = []key[Settings]{
 	{"backoff_base_ms", int64(1000), func(s *Settings) reader { return milliseconds(&s.BackoffBase) }},
 	{"backoff_max_ms", int64(60_000), func(s *Settings) reader { return milliseconds(&s.BackoffMax) }},
 	{"port_range", "30000-32767", func(s *Settings) reader { return ports(&s.PortMin, &s.PortMax) }},
+	{"trusted_proxies", nil, func(s *Settings) reader { return prefixes(&s.TrustedProxies) }},
 	{"tls", nil, nil},
 }
 

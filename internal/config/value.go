@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +57,34 @@ func texts(into *[]string) reader {
 			}
 		}
 		*into = list
+		return nil
+	}
+}
+
+// prefixes takes an array of IP addresses and of networks in CIDR notation (RFC 4632,
+// section 3.1).
+func prefixes(into *[]netip.Prefix) reader {
+	return func(v any) *problem {
+		var list []string
+		if p := texts(&list)(v); p != nil {
+			return p
+		}
+		found := make([]netip.Prefix, len(list))
+		for i, s := range list {
+			prefix, err := netip.ParsePrefix(s)
+			if addr, aerr := netip.ParseAddr(s); aerr == nil {
+				prefix, err = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+			}
+			if err != nil || prefix.Addr().Zone() != "" || !prefix.IsValid() {
+				return &problem{
+					msg:     fmt.Sprintf("%q is not an IP address or a network", s),
+					hint:    `write it as "192.0.2.7" or "192.0.2.0/24"`,
+					element: i + 1,
+				}
+			}
+			found[i] = prefix.Masked()
+		}
+		*into = found
 		return nil
 	}
 }

@@ -71,6 +71,19 @@ func TestForwardedHeadersAreOurs(t *testing.T) {
 	}
 }
 
+func TestTrustedProxyIsBelieved(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: "[settings]\ntrusted_proxies = [\"127.0.0.0/8\"]\n" + app})
+	s.Spawn("app:alice")
+	seen := s.Seen("app:alice", "/", "X-Forwarded-For", "203.0.113.9", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "notes.example")
+	for name, want := range map[string]string{
+		"X-Forwarded-For": "203.0.113.9, 127.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "notes.example",
+	} {
+		if got := seen.Header.Get(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestHostsThatNameNoInstance(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: app})
 	s.Spawn("app:alice")
