@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"tenement.dev/internal/probe"
 )
@@ -28,6 +29,9 @@ func probeCgroup(facts *probe.Facts) error {
 	cg, err := enterCgroup()
 	if err != nil {
 		return err
+	}
+	if list, err := os.ReadFile(filepath.Join(cg.unit, "cgroup.controllers")); err == nil {
+		facts.Controllers = strings.Fields(string(list))
 	}
 	cg.leave()
 	if err := cg.freeze(); err != nil {

@@ -20,7 +20,8 @@ type Facts struct {
 	Seccomp    int    `json:"seccomp"`
 	NoNewPrivs bool   `json:"no_new_privs"`
 	CapEff     string `json:"cap_eff"`
-	// Controllers are those of the unit's own cgroup.
+	// Controllers are those of the unit's own cgroup, not those of the sub-cgroup that the process
+	// is in: there are as many there as the unit hands down. ten-init fills it in, and what follows.
 	Controllers []string `json:"controllers"`
 	// Freezes says that the process could freeze a sub-cgroup of its own, Reclaims
 	// that it could ask for its memory back, CgroupError why not.
@@ -50,24 +51,5 @@ func Read() Facts {
 			f.CapEff = value
 		}
 	}
-	f.Controllers = controllers()
 	return f
-}
-
-// controllers reads which controllers the process's own cgroup has.
-func controllers() []string {
-	text, _ := os.ReadFile("/proc/self/cgroup")
-	for line := range strings.Lines(string(text)) {
-		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if !ok {
-			continue
-		}
-		for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-			list, err := os.ReadFile(mount + path + "/cgroup.controllers")
-			if err == nil {
-				return strings.Fields(string(list))
-			}
-		}
-	}
-	return nil
 }
