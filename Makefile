@@ -46,6 +46,10 @@ lint: ## gofmt and golangci-lint, which also keeps the layers
 integration: tools programs ## only the tests on the real systemd machine
 	TENEMENT_BUILT=1 $(RACE) -timeout 20m ./test/... ./dbusctl/... ./journal/... ./examples/... ./internal/keeper/...
 
+.PHONY: vm
+vm: tools programs ## only the tests that need the virtual machine: limits, swap
+	TENEMENT_BUILT=1 $(GO) test -timeout 10m ./test/limits/...
+
 .PHONY: bench-wake
 bench-wake: programs ## time wakes by phase, as ratios to a bare start
 	$(GO) run ./test/bench/wake -n $(BENCH)

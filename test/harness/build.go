@@ -20,7 +20,13 @@ var programs = map[string]string{
 
 // Main is for TestMain: it builds the programs and runs the package's tests inside
 // the machine.
-func Main(m *testing.M) int {
+func Main(m *testing.M) int { return build(m, machine.Main) }
+
+// MainVM is Main for tests that need a kernel of their own: it runs them inside a
+// virtual machine.
+func MainVM(m *testing.M) int { return build(m, machine.MainVM) }
+
+func build(m *testing.M, run func(*testing.M) int) int {
 	// The Makefile has built them already, and would not want its own replaced while
 	// other packages' tests use them.
 	if !machine.Inside() && os.Getenv("TENEMENT_BUILT") == "" {
@@ -29,7 +35,7 @@ func Main(m *testing.M) int {
 			return 1
 		}
 	}
-	return machine.Main(m)
+	return run(m)
 }
 
 // Build builds all programs into bin/, as they are shipped: without cgo.

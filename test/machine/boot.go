@@ -37,6 +37,7 @@ type Options struct {
 	Name  string    // host name in the machine; letters, digits, hyphens
 	Binds []Bind    // visible paths of the host
 	Log   io.Writer // gets the console; nil drops it
+	Input io.Reader // of the program of RunVM; nil is none. Other machines' programs have their own
 }
 
 // Machine is a running machine. End it with Close.

@@ -9,6 +9,8 @@
 //	Forward  carries connections from the host into a machine's own network
 //	Main     is the TestMain of a package whose tests run inside: go test works as everywhere else
 //	Close    ends it
+//	RunVM    boots a virtual machine of the same root for one program, where a kernel of its own is needed
+//	MainVM   is Main for tests in such a one
 //
 // Invariants:
 //
@@ -20,5 +22,6 @@
 //   - Only things that carry a machine's id, which names its owner by boot, pid and start time, are ever removed.
 //
 // Where the host's cgroup v2 hierarchy has the controllers, limits work in the machine. On a hybrid host (cgroup v1 beside an
-// empty v2) everything works but resource enforcement.
+// empty v2) everything works but resource enforcement. A virtual machine enforces everywhere: it is user-mode Linux, an
+// ordinary program, in a pid and a mount namespace of its own like the rest; its disks are in that namespace's tmpfs.
 package machine

@@ -25,8 +25,12 @@ func TestMain(m *testing.M) {
 		own()
 	case "runner":
 		os.Exit(run())
+	case "vm-owner":
+		os.Exit(runVM())
 	case "integration":
 		os.Exit(machine.Main(m))
+	case "vm":
+		os.Exit(machine.MainVM(m))
 	}
 	code := m.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
@@ -71,7 +75,13 @@ func run() int {
 // integration runs cmd, a copy of this test binary, as an integration package's, and returns its exit status and output.
 func integration(t *testing.T, cmd *exec.Cmd) (int, string) {
 	t.Helper()
-	cmd.Env = append(cmd.Environ(), role+"=integration")
+	return play(t, cmd, "integration")
+}
+
+// play runs cmd, a copy of this test binary, in a role.
+func play(t *testing.T, cmd *exec.Cmd, name string) (int, string) {
+	t.Helper()
+	cmd.Env = append(cmd.Environ(), role+"="+name)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
 		t.Fatalf("run this test binary: %v", err)

@@ -25,8 +25,12 @@ const suite = "trixie"
 // rootPackages is what the machine holds beside Debian's minimal base.
 var rootPackages = []string{
 	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libnss-systemd", "libnss-myhostname",
-	"bash", "ca-certificates", "curl", "iproute2", "less", "netcat-openbsd", "nftables", "nodejs", "procps", "python3", "strace",
+	"bash", "ca-certificates", "curl", "e2fsprogs", "iproute2", "kmod", "less", "netcat-openbsd", "nftables", "nodejs", "procps", "python3",
+	"strace",
 }
+
+// vmPackages is what virtual machines take from the same tree: their kernel, and what it is run with.
+var vmPackages = map[string][]string{"amd64": {"user-mode-linux"}}
 
 // Prepare returns the machine's root tree, read-only by convention. The first call on a host installs what is missing there
 // and makes the tree, which takes about half a minute and needs the network; later calls find it in the cache,
@@ -99,7 +103,7 @@ func cacheKey() string {
 
 func mmdebstrapFlags() []string {
 	return []string{
-		"--mode=root", "--variant=minbase", "--format=directory", "--include=" + strings.Join(rootPackages, ","),
+		"--mode=root", "--variant=minbase", "--format=directory", "--include=" + strings.Join(append(rootPackages[:len(rootPackages):len(rootPackages)], vmPackages[runtime.GOARCH]...), ","),
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*",
 	}
