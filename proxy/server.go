@@ -43,11 +43,11 @@ type connState struct {
 	since time.Time
 }
 
-// NewServer makes the server for p.
-func NewServer(p *Proxy, log *slog.Logger) *Server {
+// NewServer makes the server for handler, a Proxy and what stands before it.
+func NewServer(handler http.Handler, log *slog.Logger) *Server {
 	s := &Server{listeners: map[net.Listener]chan struct{}{}, busy: map[net.Conn]connState{}}
 	s.http = &http.Server{
-		Handler:           p,
+		Handler:           handler,
 		ConnContext:       ConnContext,
 		ConnState:         s.follow,
 		ReadHeaderTimeout: readHeaderTimeout,

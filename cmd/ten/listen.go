@@ -27,6 +27,11 @@ func listenHTTP(address string, port int, domain string) ([]net.Listener, error)
 	if len(passed) > 0 {
 		return passed, nil
 	}
+	return listenTCP(address, port, domain, "--port")
+}
+
+// listenTCP makes listeners; flag chooses the port.
+func listenTCP(address string, port int, domain, flag string) ([]net.Listener, error) {
 	hosts := []string{address}
 	if address == "" && isLocal(domain) {
 		hosts = []string{"127.0.0.1", "::1"}
@@ -41,7 +46,7 @@ func listenHTTP(address string, port int, domain string) ([]net.Listener, error)
 			for _, l := range listeners {
 				l.Close()
 			}
-			return nil, explainListen(host, port, err)
+			return nil, explainListen(host, port, flag, err)
 		}
 		listeners = append(listeners, l)
 	}
@@ -53,7 +58,7 @@ func isLocal(domain string) bool {
 	return domain == "localhost" || strings.HasSuffix(domain, ".localhost")
 }
 
-func explainListen(host string, port int, err error) error {
+func explainListen(host string, port int, flag string, err error) error {
 	e := &tenant.Error{
 		Code: tenant.CodeConflict, Op: "listen", Err: err,
 		Msg:  fmt.Sprintf("cannot listen on %s: %v", net.JoinHostPort(host, strconv.Itoa(port)), err),
@@ -62,10 +67,10 @@ func explainListen(host string, port int, err error) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		e.Msg = fmt.Sprintf("port %d is in use", port)
-		e.Hint = fmt.Sprintf("choose another with --port, or see who has it: ss -ltnp 'sport = :%d'", port)
+		e.Hint = fmt.Sprintf("choose another with %s, or see who has it: ss -ltnp 'sport = :%d'", flag, port)
 	case errors.Is(err, os.ErrPermission):
 		e.Msg = fmt.Sprintf("this user may not listen on port %d", port)
-		e.Hint = "choose a port from 1024 on with --port, or let systemd pass the socket on"
+		e.Hint = "choose a port from 1024 on with " + flag + ", or let systemd pass the socket on"
 	}
 	return e
 }

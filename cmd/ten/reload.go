@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -45,6 +46,9 @@ func reload(old *config.Config) (*config.Config, error) {
 	}
 	if cfg.Settings.DataDir != old.Settings.DataDir {
 		return nil, fmt.Errorf("data_dir is %s and cannot become %s while the daemon runs", old.Settings.DataDir, cfg.Settings.DataDir)
+	}
+	if !reflect.DeepEqual(cfg.Settings.TLS, old.Settings.TLS) {
+		return nil, errors.New("[settings.tls] cannot change while the daemon runs; certificate files are read again by themselves")
 	}
 	return cfg, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -44,7 +44,9 @@ type serveOptions struct {
 	config string
 	listen string
 	port   int
-	domain string
+	// httpsPort is where TLS is served, if it is configured.
+	httpsPort int
+	domain    string
 }
 
 func newServeCommand(p *program) *cobra.Command {
@@ -68,6 +70,7 @@ their next start.`,
 	flags.StringVarP(&o.config, "config", "c", "tenement.toml", "configuration `file`")
 	flags.StringVar(&o.listen, "listen", "", "`address` to listen on (default: all, or the loopback for localhost)")
 	flags.IntVarP(&o.port, "port", "p", 8080, "TCP `port` to listen on")
+	flags.IntVar(&o.httpsPort, "https-port", 443, "TCP `port` for TLS, if tenement.toml has [settings.tls]")
 	flags.StringVar(&o.domain, "domain", "localhost", "base `domain` of all instances")
 	return cmd
 }
@@ -78,8 +81,10 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	if o.port < 1 || o.port > 65535 {
-		return &tenant.Error{Code: tenant.CodeInvalid, Op: "serve", Msg: fmt.Sprintf("%d is not a port", o.port), Hint: "--port takes 1 to 65535"}
+	for flag, port := range map[string]int{"--port": o.port, "--https-port": o.httpsPort} {
+		if port < 1 || port > 65535 {
+			return &tenant.Error{Code: tenant.CodeInvalid, Op: "serve", Msg: fmt.Sprintf("%d is not a port", port), Hint: flag + " takes 1 to 65535"}
+		}
 	}
 	cfg, err := config.Load(o.config)
 	if err != nil {
@@ -101,7 +106,16 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closeAll(listeners)
+	defer func() { closeAll(listeners) }()
+	var secure []net.Listener
+	if cfg.Settings.TLS.Enabled {
+		listeners, secure, err = listenTLS(listeners, o)
+		defer func() { closeAll(secure) }()
+		if err != nil {
+			return err
+		}
+	}
+	origin := originOf(o, listeners, secure)
 	apiListener, err := api.Listen(filepath.Join(host.RuntimeDir, socketName))
 	if err != nil {
 		return err
@@ -148,20 +162,26 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Resting:    func(id tenant.ID) { front.Rest(id) },
 		Log:        log,
 	})
+	trusted := func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) }
 	front = proxy.New(proxy.Options{
 		Domain:  o.domain,
 		Waker:   manager,
 		Router:  manager,
-		Trusted: func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) },
+		Trusted: trusted,
 		Log:     log,
 	})
+	source, err := newCerts(cfg, private, knownHost(manager, o.domain), log)
+	if err != nil {
+		stopBelow()
+		return errors.Join(err, group.Wait())
+	}
 	manage := api.New(api.Options{
 		Instances: manager,
 		Operator:  manager,
 		Router:    manager,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor:    func(context.Context) ([]wire.Check, error) { return wireChecks(checks), nil },
-		URL:       func(id tenant.ID) string { return instanceURL(id, o, listeners) },
+		URL:       func(id tenant.ID) string { return origin.url(id) },
 		Version:   version(),
 		Log:       log,
 	})
@@ -175,7 +195,15 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return group.Wait()
 	}
-	clients, operators := proxy.NewServer(front, log), api.NewServer(manage)
+	var handler http.Handler = front
+	if source != nil {
+		handler = source.HTTP(https(cfg, origin.port, trusted).Handler(front))
+		group.Go(func() error { return source.Run(below) })
+		for _, l := range secure {
+			listeners = append(listeners, tls.NewListener(l, source.Config()))
+		}
+	}
+	clients, operators := proxy.NewServer(handler, log), api.NewServer(manage)
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })
 	}
@@ -191,7 +219,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		return nil
 	})
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
-	fmt.Fprintf(p.out, "serving %s with %s\n", instanceURL(tenant.ID{Service: "SERVICE", Name: "INSTANCE"}, o, listeners), cfg.Path)
+	fmt.Fprintf(p.out, "serving %s with %s\n", origin.url(tenant.ID{Service: "SERVICE", Name: "INSTANCE"}), cfg.Path)
 	return group.Wait()
 }
 
@@ -290,17 +318,4 @@ func closeAll(listeners []net.Listener) {
 	for _, l := range listeners {
 		l.Close()
 	}
-}
-
-// instanceURL is where people reach an instance.
-func instanceURL(id tenant.ID, o serveOptions, listeners []net.Listener) string {
-	host := id.Name + "." + id.Service + "." + o.domain
-	port := o.port
-	if tcp, ok := listeners[0].Addr().(*net.TCPAddr); ok {
-		port = tcp.Port
-	}
-	if port == 80 {
-		return "http://" + host
-	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(port))
 }

@@ -49,6 +49,7 @@ type Settings struct {
 	// TrustedProxies are the addresses of proxies in front, whose X-Forwarded-* headers
 	// are believed.
 	TrustedProxies []netip.Prefix
+	TLS            TLS
 }
 
 // Trusts reports whether addr is that of a trusted proxy.

@@ -205,6 +205,7 @@ func (d *decoder) settings(table map[string]any) {
 		d.fault(child(path, "data_dir"), p)
 	}
 	s.DataDir = absolute(d.config.Dir, s.DataDir)
+	d.tls(child(path, "tls"))
 }
 
 func (d *decoder) service(path toml.Key, services map[string]any) {

@@ -89,8 +89,17 @@ func TestFaults(t *testing.T) {
 		{"backoff base", "[settings]\nbackoff_base_ms = 60001\n", "2: settings.backoff_base_ms: backoff_base_ms is more than backoff_max_ms"},
 		{"doze", S + "idle_timeout = 60\ndoze_timeout = \"1m\"\n", "4: service.notes.doze_timeout: not shorter than idle_timeout (1m0s), so an instance would never doze; make it shorter, or leave it out"},
 
+		// TLS
+		{"tls without", "[settings.tls]\n", "1: settings.tls: there is no certificate; set cert and key, or acme = true"},
+		{"tls key", "[settings.tls]\ncert = \"a.crt\"\n", "2: settings.tls.cert: there are 1 certificates and 0 keys; give each certificate its key, in the same order"},
+		{"tls keys", "[settings.tls]\ncert = \"a.crt\"\nkey = [\"a.key\", \"b.key\"]\n", "3: settings.tls.key: there are 1 certificates and 2 keys; give each certificate its key, in the same order"},
+		{"tls email", "[settings.tls]\ncert = \"a.crt\"\nkey = \"a.key\"\nemail = \"a@b\"\n", "4: settings.tls.email: it is for acme = true only"},
+		{"tls directory", "[settings.tls]\nacme = true\ndirectory = \"http://ca\"\nstaging = true\n", `3: settings.tls.directory: "http://ca" is not the URL of an ACME server; it begins with https://
+4: settings.tls.staging: directory names another server; leave one of them out`},
+		{"tls unknown", "[settings.tls]\nacme = true\nemial = \"a@b\"\n", "3: settings.tls.emial: unknown key; did you mean \"email\"?"},
+		{"tls flag", "[settings]\ntls = true\n", "2: settings.tls: expected a table, found a boolean"},
+
 		// Not yet
-		{"tls", "[settings.tls]\nemail = \"a@b\"\n", "1: settings.tls: not supported yet; put a proxy that speaks TLS in front, such as Caddy"},
 		{"interval", "[settings]\nhealth_check_interval = 10\n", "2: settings.health_check_interval: not supported yet; leave it out; health is asked when an instance wakes"},
 		{"sandbox", S + "isolation = \"sandbox\"\n", `3: service.notes.isolation: "sandbox" is not supported yet; use "namespace"`},
 		{"restart", S + "restart = \"always\"\n", "3: service.notes.restart: not supported yet; leave it out; settings.max_restarts and settings.restart_window say how often a start is tried"},

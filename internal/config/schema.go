@@ -28,7 +28,21 @@ var settingsKeys = []key[Settings]{
 	{"backoff_max_ms", int64(60_000), func(s *Settings) reader { return milliseconds(&s.BackoffMax) }},
 	{"port_range", "30000-32767", func(s *Settings) reader { return ports(&s.PortMin, &s.PortMax) }},
 	{"trusted_proxies", nil, func(s *Settings) reader { return prefixes(&s.TrustedProxies) }},
-	{"tls", nil, nil},
+	{"tls", nil, func(s *Settings) reader { return table(&s.TLS.table) }},
+}
+
+var tlsKeys = []key[TLS]{
+	{"cert", nil, func(t *TLS) reader { return oneOrMore(&t.Certs) }},
+	{"key", nil, func(t *TLS) reader { return oneOrMore(&t.Keys) }},
+	{"acme", false, func(t *TLS) reader { return flag(&t.ACME) }},
+	{"email", nil, func(t *TLS) reader { return text(&t.Email) }},
+	{"staging", false, func(t *TLS) reader { return flag(&t.Staging) }},
+	{"directory", nil, func(t *TLS) reader { return text(&t.Directory) }},
+	{"directory_ca", nil, func(t *TLS) reader { return text(&t.DirectoryCA) }},
+	{"orders_per_hour", int64(20), func(t *TLS) reader { return number(&t.OrdersPerHour, 1, 10_000) }},
+	{"orders_per_domain", int64(40), func(t *TLS) reader { return number(&t.OrdersPerDomain, 1, 10_000) }},
+	{"redirect", true, func(t *TLS) reader { return flag(&t.Redirect) }},
+	{"hsts", int64(0), func(t *TLS) reader { return seconds(&t.HSTS, 0) }},
 }
 
 var serviceKeys = []key[draft]{
@@ -73,7 +87,6 @@ var notYet = []struct {
 	value      any // nil: whatever it is set to
 	hint       string
 }{
-	{"settings", "tls", nil, "put a proxy that speaks TLS in front, such as Caddy"},
 	{"settings", "health_check_interval", nil, "leave it out; health is asked when an instance wakes"},
 	{"service", "isolation", "sandbox", `use "namespace"`},
 	{"service", "restart", nil, "leave it out; settings.max_restarts and settings.restart_window say how often a start is tried"},
