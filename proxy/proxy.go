@@ -28,6 +28,9 @@ type Router interface {
 	// Route gives the instance for the next request: prefer, the name of one, if the
 	// service is sticky and it may be chosen, and none of tried. Errors are *tenant.Error.
 	Route(service, prefer string, tried []tenant.ID) (id tenant.ID, sticky bool, err error)
+	// Domain gives the instance that was given a host name of its own; host is in lower
+	// case and has no trailing dot.
+	Domain(host string) (tenant.ID, bool)
 }
 
 // Options is what a Proxy needs.
@@ -119,11 +122,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Hint: "names have lower-case letters, digits and inner hyphens",
 		})
 	default:
-		p.fail(w, r, &tenant.Error{
-			Code: tenant.CodeNotFound, Op: "route",
-			Msg:  "this host name is not served here",
-			Hint: "names end in " + p.domain,
-		})
+		p.serveDomain(w, r)
 	}
 }
 

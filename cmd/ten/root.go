@@ -44,6 +44,7 @@ func commands(p *program) []*cobra.Command {
 		newDeployCommand(p),
 		newWeightCommand(p),
 		newRouteCommand(p),
+		newDomainCommand(p),
 		newDoctorCommand(p),
 		newVersionCommand(p),
 	}

@@ -160,6 +160,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Doorbell:   func(id tenant.ID) lifecycle.Doorbell { return ingress.Doorbell(host.Doorbell(id)) },
 		SocketDir:  host.SocketDir,
 		Resting:    func(id tenant.ID) { front.Rest(id) },
+		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domain); return kind != proxy.Foreign },
 		Log:        log,
 	})
 	trusted := func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) }
@@ -179,6 +180,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Instances: manager,
 		Operator:  manager,
 		Router:    manager,
+		Domains:   manager,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor:    func(context.Context) ([]wire.Check, error) { return wireChecks(checks), nil },
 		URL:       func(id tenant.ID) string { return origin.url(id) },

@@ -57,6 +57,8 @@ func knownHost(m *lifecycle.Manager, domain string) func(host string) bool {
 		case proxy.Instance:
 			_, err := m.Get(id)
 			return err == nil
+		case proxy.Foreign:
+			return proxy.KnownDomain(m, host)
 		}
 		return false
 	}

@@ -39,6 +39,15 @@ type Router interface {
 	Deploy(ctx context.Context, id tenant.ID, w tenant.Weight, timeout time.Duration) (s tenant.Snapshot, created bool, err error)
 }
 
+// Domains gives instances host names; *lifecycle.Manager has it. Errors for people are
+// *tenant.Error.
+type Domains interface {
+	// Domains lists the host names, sorted.
+	Domains() []tenant.Domain
+	AddDomain(ctx context.Context, host string, id tenant.ID) (d tenant.Domain, added bool, err error)
+	RemoveDomain(ctx context.Context, host string) error
+}
+
 // Logs reads what instances print.
 type Logs interface {
 	// Read gives the entries that q asks for, oldest first. An error comes at the end,
@@ -64,6 +73,7 @@ type Options struct {
 	Instances Instances
 	Operator  Operator
 	Router    Router
+	Domains   Domains
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
 	Doctor func(ctx context.Context) ([]wire.Check, error)
@@ -79,6 +89,7 @@ type API struct {
 	instances Instances
 	operator  Operator
 	router    Router
+	domains   Domains
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
 	url       func(tenant.ID) string
@@ -98,6 +109,7 @@ func New(o Options) *API {
 		instances: o.Instances,
 		operator:  o.Operator,
 		router:    o.Router,
+		domains:   o.Domains,
 		logs:      o.Logs,
 		doctor:    o.Doctor,
 		url:       o.URL,

@@ -34,6 +34,9 @@ func (a *API) routes() []route {
 		{"POST", "/instances/{id}/weight", accessLocal, nil, a.weighInstance},
 		{"POST", "/instances/{id}/deploy", accessLocal, nil, a.deployInstance},
 		{"POST", "/services/{service}/route", accessLocal, nil, a.routeService},
+		{"GET", "/domains", accessLocal, nil, a.listDomains},
+		{"POST", "/domains", accessLocal, nil, a.addDomain},
+		{"DELETE", "/domains/{host}", accessLocal, nil, a.removeDomain},
 		{"GET", "/instances/{id}/logs", accessLocal, []string{"lines", "since", "follow"}, a.getLogs},
 	}
 }

@@ -28,7 +28,9 @@ type Options struct {
 	// Resting is called before an instance dozes or stops, without a lock held:
 	// connections that nobody uses should be closed then. It may be nil.
 	Resting func(tenant.ID)
-	Log     *slog.Logger
+	// Reserved reports whether a host name may not be given to an instance; it may be nil.
+	Reserved func(host string) bool
+	Log      *slog.Logger
 }
 
 // Manager is the life of all instances. Make one with New; it works while Run runs.
@@ -38,6 +40,7 @@ type Manager struct {
 	doorbell   func(tenant.ID) Doorbell
 	socketDir  func(tenant.ID) string
 	resting    func(tenant.ID)
+	reserved   func(host string) bool
 	log        *slog.Logger
 	config     atomic.Pointer[config.Config]
 
@@ -53,7 +56,8 @@ type Manager struct {
 	// mu guards what follows.
 	mu        sync.RWMutex
 	instances map[tenant.ID]*instance
-	services  map[string][]*instance // the instances of each
+	domains   map[string]tenant.Domain // by host
+	services  map[string][]*instance   // the instances of each
 	ports     map[int]tenant.ID
 	nextPort  int
 	sleepers  sleepers
@@ -69,9 +73,11 @@ func New(o Options) *Manager {
 		doorbell:   o.Doorbell,
 		socketDir:  o.SocketDir,
 		resting:    o.Resting,
+		reserved:   o.Reserved,
 		log:        o.Log,
 		ready:      make(chan struct{}),
 		instances:  map[tenant.ID]*instance{},
+		domains:    map[string]tenant.Domain{},
 		services:   map[string][]*instance{},
 		ports:      map[int]tenant.ID{},
 		sleepers:   newSleepers(),
@@ -79,6 +85,9 @@ func New(o Options) *Manager {
 	}
 	if m.resting == nil {
 		m.resting = func(tenant.ID) {}
+	}
+	if m.reserved == nil {
+		m.reserved = func(string) bool { return false }
 	}
 	m.config.Store(o.Config)
 	return m
@@ -281,6 +290,7 @@ func (m *Manager) forget(inst *instance) {
 	}
 	delete(m.instances, inst.id)
 	m.services[inst.id.Service] = slices.DeleteFunc(m.services[inst.id.Service], func(i *instance) bool { return i == inst })
+	maps.DeleteFunc(m.domains, func(_ string, d tenant.Domain) bool { return d.ID == inst.id })
 	m.sleepers.remove(inst)
 }
 

@@ -29,6 +29,10 @@ func (m *Manager) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read weights: %w", err)
 	}
+	domains, err := m.store.Domains(ctx)
+	if err != nil {
+		return fmt.Errorf("read domains: %w", err)
+	}
 	list, err := m.controller.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list units: %w", err)
@@ -42,6 +46,9 @@ func (m *Manager) recover(ctx context.Context) error {
 		if row.Port != 0 {
 			m.ports[row.Port] = row.ID
 		}
+	}
+	for _, d := range domains {
+		m.domains[d.Host] = d
 	}
 	m.mu.Unlock()
 	var group errgroup.Group

@@ -237,12 +237,13 @@ type store struct {
 	mu      sync.Mutex
 	rows    map[tenant.ID]registry.Instance
 	weights map[tenant.ID]tenant.Weight
+	domains map[string]tenant.Domain
 	fault   map[string]error // by operation, for its next call
 	saves   int
 }
 
 func newStore() *store {
-	return &store{rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, fault: map[string]error{}}
+	return &store{rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, domains: map[string]tenant.Domain{}, fault: map[string]error{}}
 }
 
 func (s *store) fail(op string, err error) {
@@ -289,7 +290,34 @@ func (s *store) Remove(ctx context.Context, id tenant.ID) error {
 	}
 	delete(s.rows, id)
 	delete(s.weights, id)
+	maps.DeleteFunc(s.domains, func(_ string, d tenant.Domain) bool { return d.ID == id })
 	return nil
+}
+
+func (s *store) Domains(ctx context.Context) ([]tenant.Domain, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.domains)), s.faultLocked(ctx, "domains")
+}
+
+func (s *store) AddDomain(ctx context.Context, d tenant.Domain) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "adddomain"); err != nil {
+		return err
+	}
+	if _, ok := s.domains[d.Host]; ok {
+		return &tenant.Error{Code: tenant.CodeConflict, Op: "add domain to", ID: d.ID, Msg: "belongs to an instance already"}
+	}
+	s.domains[d.Host] = d
+	return nil
+}
+
+func (s *store) RemoveDomain(ctx context.Context, host string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.domains, host)
+	return s.faultLocked(ctx, "removedomain")
 }
 
 func (s *store) Weights(ctx context.Context) (map[tenant.ID]tenant.Weight, error) {

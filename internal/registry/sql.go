@@ -25,6 +25,12 @@ var migrations = []string{
 		weight  INTEGER NOT NULL CHECK (weight BETWEEN 0 AND 10000),
 		PRIMARY KEY (service, name)
 	) STRICT, WITHOUT ROWID`,
+	`CREATE TABLE domains (
+		host    TEXT    NOT NULL PRIMARY KEY,
+		service TEXT    NOT NULL,
+		name    TEXT    NOT NULL,
+		created INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID`,
 }
 
 // Opening and migrating.
@@ -54,6 +60,11 @@ const (
 	sqlWeights      = `SELECT service, name, weight FROM weights`
 	sqlSetWeight    = `INSERT OR REPLACE INTO weights (service, name, weight) VALUES (?1, ?2, ?3)`
 	sqlRemoveWeight = `DELETE FROM weights WHERE service = ?1 AND name = ?2`
+
+	sqlDomains       = `SELECT host, service, name, created FROM domains ORDER BY host`
+	sqlAddDomain     = `INSERT INTO domains (host, service, name, created) VALUES (?1, ?2, ?3, ?4)`
+	sqlRemoveDomain  = `DELETE FROM domains WHERE host = ?1`
+	sqlRemoveDomains = `DELETE FROM domains WHERE service = ?1 AND name = ?2`
 
 	// ?1 is a JSON array of [service, name, last_active, wakes, thaws].
 	sqlSaveActivity = `UPDATE instances SET

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +82,36 @@ func TestTrustedProxyIsBelieved(t *testing.T) {
 		if got := seen.Header.Get(name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
+	}
+}
+
+func TestDomains(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	ok(t, s, "domain", "add", "app:alice", "notes.alice.example")
+	ok(t, s, "domain", "add", "app:alice", "www.alice.example")
+	ok(t, s, "stop", "app:alice")
+	if got := s.Seen("Notes.Alice.Example.", "/").Host; got != "Notes.Alice.Example." {
+		t.Errorf("got Host %q, want it as it was sent", got)
+	}
+	for host, want := range map[string]string{"www.notes.alice.example": "http://notes.alice.example/x?y", "alice.example": "http://www.alice.example/x?y"} {
+		if got := s.Fetch(host, "/x?y"); got.Status != 308 || got.Header.Get("Location") != want {
+			t.Errorf("%s: got %d %q, want 308 %q", host, got.Status, got.Header.Get("Location"), want)
+		}
+	}
+	for _, args := range [][]string{{"domain", "add", "app:alice", "bob.app.localhost"}, {"domain", "add", "app:bob", "b.example"}} {
+		if r := s.Ten(args...); r.Code == 0 {
+			t.Errorf("ten %v worked", args)
+		}
+	}
+	s.Signal(syscall.SIGKILL)
+	s.Run()
+	if got := s.Fetch("notes.alice.example", "/").Status; got != 200 {
+		t.Errorf("after a restart of the daemon: got %d, want 200", got)
+	}
+	ok(t, s, "domain", "rm", "notes.alice.example")
+	if got := s.Fetch("notes.alice.example", "/").Status; got != 404 {
+		t.Errorf("after its removal: got %d, want 404", got)
 	}
 }
 

@@ -23,13 +23,14 @@ type Instances struct {
 
 	mu      sync.Mutex
 	all     map[tenant.ID]tenant.Snapshot
+	domains map[string]tenant.Domain
 	release chan struct{}
 	waiting chan struct{}
 }
 
 func newInstances(logs *Logs) *Instances {
 	return &Instances{
-		logs: logs, all: map[tenant.ID]tenant.Snapshot{},
+		logs: logs, all: map[tenant.ID]tenant.Snapshot{}, domains: map[string]tenant.Domain{},
 		release: make(chan struct{}), waiting: make(chan struct{}, 1),
 	}
 }

@@ -1,0 +1,31 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+// Domains asks for the host names that instances were given, sorted.
+func (c *Client) Domains(ctx context.Context) ([]wire.Domain, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var list wire.Domains
+	_, err := c.ask(ctx, http.MethodGet, "/domains", nil, &list)
+	return list.Domains, err
+}
+
+// AddDomain gives an instance a host name; added is false where it has it already.
+func (c *Client) AddDomain(ctx context.Context, host string, id tenant.ID) (d wire.Domain, added bool, err error) {
+	status, err := c.ask(ctx, http.MethodPost, "/domains", wire.DomainRequest{Host: host, ID: id.String()}, &d)
+	return d, status == http.StatusCreated, err
+}
+
+// RemoveDomain takes a host name away.
+func (c *Client) RemoveDomain(ctx context.Context, host string) error {
+	_, err := c.ask(ctx, http.MethodDelete, "/domains/"+url.PathEscape(host), nil, nil)
+	return err
+}

@@ -1,0 +1,112 @@
+package lifecycle
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+// Domain gives the instance that was given a host name; host is in lower case and has
+// no trailing dot.
+func (m *Manager) Domain(host string) (tenant.ID, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	d, ok := m.domains[host]
+	return d.ID, ok
+}
+
+// Domains lists the host names that instances were given, sorted.
+func (m *Manager) Domains() []tenant.Domain {
+	m.mu.RLock()
+	list := slices.Collect(maps.Values(m.domains))
+	m.mu.RUnlock()
+	slices.SortFunc(list, func(a, b tenant.Domain) int { return cmp.Compare(a.Host, b.Host) })
+	return list
+}
+
+// AddDomain gives an instance a host name of its own; added is false where it has it
+// already. The base domain's names are taken by themselves, see Options.Reserved.
+func (m *Manager) AddDomain(ctx context.Context, host string, id tenant.ID) (d tenant.Domain, added bool, err error) {
+	inst, err := m.find(ctx, "add domain to", id)
+	if err != nil {
+		return tenant.Domain{}, false, err
+	}
+	if host, err = tenant.ParseHost(host); err != nil {
+		return tenant.Domain{}, false, err
+	}
+	if m.reserved(host) {
+		return tenant.Domain{}, false, &tenant.Error{
+			Code: tenant.CodeInvalid, Op: "add domain to", ID: id,
+			Msg:  fmt.Sprintf("%s is below the daemon's own domain", host),
+			Hint: "names there are given to instances by themselves: INSTANCE.SERVICE.DOMAIN",
+		}
+	}
+	// An operation's turn, so that the instance is not destroyed meanwhile.
+	err = m.exclusive(ctx, inst, func() *operation {
+		if inst.removed {
+			return nil
+		}
+		op := inst.beginLocked(false)
+		m.tasks.do(func() {
+			var oerr error
+			d, added, oerr = m.addDomain(host, id)
+			inst.mu.Lock()
+			m.endLocked(inst, op, oerr)
+			inst.mu.Unlock()
+		})
+		return op
+	})
+	if err == nil && d.Host == "" {
+		err = notRegistered("add domain to", id)
+	}
+	return d, added, err
+}
+
+func (m *Manager) addDomain(host string, id tenant.ID) (tenant.Domain, bool, error) {
+	m.mu.RLock()
+	old, ok := m.domains[host]
+	m.mu.RUnlock()
+	if ok && old.ID == id {
+		return old, false, nil
+	}
+	d := tenant.Domain{Host: host, ID: id, Created: time.Now()}
+	if err := m.store.AddDomain(m.ctx, d); err != nil {
+		return tenant.Domain{}, false, err
+	}
+	m.mu.Lock()
+	m.domains[host] = d
+	m.mu.Unlock()
+	m.log.Info("domain added", "instance", id, "host", host)
+	return d, true, nil
+}
+
+// RemoveDomain takes a host name away.
+func (m *Manager) RemoveDomain(ctx context.Context, host string) error {
+	if err := m.awaitReady(ctx, "remove domain", tenant.ID{}); err != nil {
+		return err
+	}
+	host, err := tenant.ParseHost(host)
+	if err != nil {
+		return err
+	}
+	if _, ok := m.Domain(host); !ok {
+		return &tenant.Error{
+			Code: tenant.CodeNotFound, Op: "remove domain",
+			Msg:  fmt.Sprintf("no instance has the host name %s", host),
+			Hint: "`ten domain ls` lists them",
+		}
+	}
+	if err := m.store.RemoveDomain(context.WithoutCancel(ctx), host); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	delete(m.domains, host)
+	m.mu.Unlock()
+	m.log.Info("domain removed", "host", host)
+	return nil
+}

@@ -1,0 +1,59 @@
+package lifecycle_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"tenement.dev/internal/tenant"
+)
+
+func TestDomains(t *testing.T) {
+	bubble(t, notes(""), func(t *testing.T, w *world) {
+		w.register(alice, bob)
+		add := func(host string, id tenant.ID) (bool, error) {
+			_, added, err := w.manager.AddDomain(t.Context(), host, id)
+			return added, err
+		}
+		if added, err := add("Notes.Alice.Example.", alice); err != nil || !added {
+			t.Fatalf("got %t, %v, want it added", added, err)
+		}
+		if added, err := add("notes.alice.example", alice); err != nil || added {
+			t.Errorf("again: got %t, %v, want it there", added, err)
+		}
+		_, err := add("notes.alice.example", bob)
+		code(t, err, tenant.CodeConflict)
+		_, err = add("notes.zed.example", tenant.ID{Service: "notes", Name: "zed"})
+		code(t, err, tenant.CodeNotFound)
+		for _, host := range []string{"", "localhost", "-a.example", "a..example", "a.example:80", "10.0.0.1", "a_b.example", "ü.example", strings.Repeat("a.", 127) + "b"} {
+			_, err := add(host, alice)
+			code(t, err, tenant.CodeInvalid)
+		}
+		w.store.fail("adddomain", errors.New("disk full"))
+		if _, err := add("other.example", bob); err == nil {
+			t.Error("got no error although it was not stored")
+		}
+		if _, ok := w.manager.Domain("other.example"); ok {
+			t.Error("it is there although it was not stored")
+		}
+		if _, err := add("other.example", bob); err != nil {
+			t.Fatal(err)
+		}
+
+		w.restart(parse(t, notes("")))
+		if id, ok := w.manager.Domain("notes.alice.example"); !ok || id != alice {
+			t.Errorf("after a restart: got %v, %t, want alice", id, ok)
+		}
+		if err := w.manager.Destroy(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := w.manager.Domain("notes.alice.example"); ok || len(w.manager.Domains()) != 1 {
+			t.Errorf("of one that was destroyed: got %v", w.manager.Domains())
+		}
+		if err := w.manager.RemoveDomain(t.Context(), "OTHER.example"); err != nil {
+			t.Error(err)
+		}
+		code(t, w.manager.RemoveDomain(t.Context(), "other.example"), tenant.CodeNotFound)
+		w.state(bob, tenant.Asleep) // nothing of it has woken anybody
+	})
+}

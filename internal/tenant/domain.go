@@ -1,0 +1,42 @@
+package tenant
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Domain is a host name of an instance beside the one that it always has.
+type Domain struct {
+	// Host is in lower case and has no trailing dot.
+	Host    string
+	ID      ID
+	Created time.Time
+}
+
+// maxHost is the longest host name in bytes (RFC 1035, section 2.3.4, less the dots of
+// the wire format).
+const maxHost = 253
+
+// ParseHost makes a host name what a Domain has: lower-case DNS labels, at least two.
+// The error is an *Error with CodeInvalid.
+func ParseHost(s string) (string, error) {
+	host := strings.TrimSuffix(strings.ToLower(s), ".")
+	labels := strings.Split(host, ".")
+	valid := len(host) <= maxHost && len(labels) > 1
+	for _, label := range labels {
+		valid = valid && IsLabel(label)
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		valid = false
+	}
+	if !valid {
+		return "", &Error{
+			Code: CodeInvalid,
+			Msg:  fmt.Sprintf("%.80q is not a host name", s),
+			Hint: "write it as notes.example.com; one with other letters in its xn-- form",
+		}
+	}
+	return host, nil
+}

@@ -1,0 +1,59 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+
+	"tenement.dev/internal/tenant"
+)
+
+// serveDomain serves a request for a host name that an instance was given. Where only
+// the name with or without "www." was given, the other one is sent there.
+func (p *Proxy) serveDomain(w http.ResponseWriter, r *http.Request) {
+	name, _ := hostName(r.Host)
+	name = strings.ToLower(name)
+	if id, ok := p.router.Domain(name); ok {
+		p.serveInstance(w, r, id)
+		return
+	}
+	if other := twin(name); other != "" {
+		if _, ok := p.router.Domain(other); ok {
+			_, port, found := strings.Cut(r.Host, ":")
+			if found {
+				other += ":" + port
+			}
+			scheme := "http://"
+			if (HTTPS{Trusted: p.trusted}).secure(r) {
+				scheme = "https://"
+			}
+			http.Redirect(w, r, scheme+other+r.URL.RequestURI(), http.StatusPermanentRedirect)
+			return
+		}
+	}
+	p.fail(w, r, &tenant.Error{
+		Code: tenant.CodeNotFound, Op: "route",
+		Msg:  "this host name is not served here",
+		Hint: "names end in " + p.domain + ", or were given to an instance with `ten domain add`",
+	})
+}
+
+// twin is name with "www." where it has none, or without it.
+func twin(name string) string {
+	if bare, ok := strings.CutPrefix(name, "www."); ok {
+		return bare
+	}
+	if name == "" {
+		return ""
+	}
+	return "www." + name
+}
+
+// KnownDomain reports whether a host name is served since an instance was given it, or
+// its twin with or without "www.".
+func KnownDomain(router Router, host string) bool {
+	if _, ok := router.Domain(host); ok {
+		return true
+	}
+	_, ok := router.Domain(twin(host))
+	return ok
+}
