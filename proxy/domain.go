@@ -12,6 +12,10 @@ import (
 func (p *Proxy) serveDomain(w http.ResponseWriter, r *http.Request) {
 	name, _ := hostName(r.Host)
 	name = strings.ToLower(name)
+	if r.URL.Path == AskPath && fromLoopback(r) {
+		p.serveAsk(w, r)
+		return
+	}
 	if id, ok := p.router.Domain(name); ok {
 		p.serveInstance(w, r, id)
 		return
@@ -35,6 +39,22 @@ func (p *Proxy) serveDomain(w http.ResponseWriter, r *http.Request) {
 		Msg:  "this host name is not served here",
 		Hint: "names end in " + p.domain + ", or were given to an instance with `ten domain add`",
 	})
+}
+
+// AskPath is where a web server on this machine may ask, at the machine's own address,
+// whether a host is served here: Caddy does so before it gets a certificate
+// (caddyserver.com/docs/caddyfile/options, on_demand_tls).
+const AskPath = "/.well-known/tenement/ask"
+
+// serveAsk answers 200 if the host in the parameter domain is served here, 404 if not.
+func (p *Proxy) serveAsk(w http.ResponseWriter, r *http.Request) {
+	host := strings.TrimSuffix(strings.ToLower(r.URL.Query().Get("domain")), ".")
+	w.Header().Set("Cache-Control", "no-store")
+	if host == "" || !p.known(host) {
+		http.Error(w, "not served here", http.StatusNotFound)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
 }
 
 // twin is name with "www." where it has none, or without it.

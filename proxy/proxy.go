@@ -42,7 +42,9 @@ type Options struct {
 	// Trusted says whether the X-Forwarded-* headers of a client are believed, since it
 	// is a proxy too; nil is none.
 	Trusted func(netip.Addr) bool
-	Log     *slog.Logger
+	// Known says whether a host is served here; nil is none.
+	Known func(host string) bool
+	Log   *slog.Logger
 }
 
 // Proxy is the http.Handler for all host names.
@@ -51,6 +53,7 @@ type Proxy struct {
 	waker   Waker
 	router  Router
 	trusted func(netip.Addr) bool
+	known   func(host string) bool
 	log     *slog.Logger
 	hop     string // marks requests that have been through this proxy
 	pools   *pools
@@ -64,12 +67,16 @@ func New(o Options) *Proxy {
 		waker:   o.Waker,
 		router:  o.Router,
 		trusted: o.Trusted,
+		known:   o.Known,
 		log:     o.Log,
 		hop:     rand.Text(),
 		pools:   newPools(),
 	}
 	if p.trusted == nil {
 		p.trusted = func(netip.Addr) bool { return false }
+	}
+	if p.known == nil {
+		p.known = func(string) bool { return false }
 	}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,

@@ -45,6 +45,7 @@ func commands(p *program) []*cobra.Command {
 		newWeightCommand(p),
 		newRouteCommand(p),
 		newDomainCommand(p),
+		newCaddyCommand(p),
 		newDoctorCommand(p),
 		newVersionCommand(p),
 	}

@@ -163,15 +163,17 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domain); return kind != proxy.Foreign },
 		Log:        log,
 	})
+	known := knownHost(manager, o.domain)
 	trusted := func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) }
 	front = proxy.New(proxy.Options{
 		Domain:  o.domain,
 		Waker:   manager,
 		Router:  manager,
 		Trusted: trusted,
+		Known:   known,
 		Log:     log,
 	})
-	source, err := newCerts(cfg, private, knownHost(manager, o.domain), log)
+	source, err := newCerts(cfg, private, known, log)
 	if err != nil {
 		stopBelow()
 		return errors.Join(err, group.Wait())

@@ -12,7 +12,8 @@ for unit in \
 	modprobe@dm_mod.service modprobe@loop.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount \
 	dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount \
 	sys-fs-fuse-connections.mount systemd-update-utmp.service systemd-update-utmp-runlevel.service \
-	systemd-journal-catalog-update.service systemd-machine-id-commit.service remote-fs.target systemd-hibernate-clear.service
+	systemd-journal-catalog-update.service systemd-machine-id-commit.service remote-fs.target systemd-hibernate-clear.service \
+	caddy.service
 do
 	ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
