@@ -228,18 +228,23 @@ func fromLoopback(r *http.Request) bool {
 
 // clientAddr is the address of who has made the connection.
 func clientAddr(ctx context.Context) (addr netip.Addr, ok bool) {
-	addr, ok = ctx.Value(clientKey{}).(netip.Addr)
-	return addr, ok
+	conn, ok := ctx.Value(clientKey{}).(net.Conn)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	return tcp.AddrPort().Addr().Unmap(), true
 }
 
 type clientKey struct{}
 
-// ConnContext is for http.Server: it remembers the client's address.
+// ConnContext is for http.Server: it remembers the connection. It asks nothing of it, as
+// to tell its client's address one behind the PROXY protocol must be read from.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return context.WithValue(ctx, clientKey{}, tcp.AddrPort().Addr().Unmap())
-	}
-	return ctx
+	return context.WithValue(ctx, clientKey{}, c)
 }
 
 // forwardFailed answers a request that could not be passed on, or was not answered.

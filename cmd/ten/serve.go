@@ -200,6 +200,13 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		return group.Wait()
 	}
 	var handler http.Handler = front
+	if cfg.Settings.ProxyProtocol {
+		for _, list := range [][]net.Listener{listeners, secure} {
+			for i, l := range list {
+				list[i] = behindProxies(l, trusted)
+			}
+		}
+	}
 	if source != nil {
 		handler = source.HTTP(https(cfg, origin.port, trusted).Handler(front))
 		group.Go(func() error { return source.Run(below) })

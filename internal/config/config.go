@@ -49,7 +49,9 @@ type Settings struct {
 	// TrustedProxies are the addresses of proxies in front, whose X-Forwarded-* headers
 	// are believed.
 	TrustedProxies []netip.Prefix
-	TLS            TLS
+	// ProxyProtocol is whether they may tell a client's address by the PROXY protocol.
+	ProxyProtocol bool
+	TLS           TLS
 }
 
 // Trusts reports whether addr is that of a trusted proxy.

@@ -205,6 +205,12 @@ func (d *decoder) settings(table map[string]any) {
 		d.fault(child(path, "data_dir"), p)
 	}
 	s.DataDir = absolute(d.config.Dir, s.DataDir)
+	if s.ProxyProtocol && len(s.TrustedProxies) == 0 && !bad["trusted_proxies"] {
+		d.fault(child(path, "proxy_protocol"), &problem{
+			msg:  "nobody may use it",
+			hint: "name the proxies in front: trusted_proxies = [\"10.0.0.1\"]",
+		})
+	}
 	d.tls(child(path, "tls"))
 }
 

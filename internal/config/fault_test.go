@@ -27,7 +27,7 @@ func TestFaults(t *testing.T) {
 		{"swapped letters", S + "ilde_timeout = 3\n", `3: service.notes.ilde_timeout: unknown key; did you mean "idle_timeout"?`},
 		{"hyphen", S + "idle-timeout = 3\n", `3: service.notes.idle-timeout: unknown key; did you mean "idle_timeout"?`},
 		{"capital", S + "Health = \"/\"\n", `3: service.notes.Health: unknown key; did you mean "health"?`},
-		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, trusted_proxies, tls"},
+		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, trusted_proxies, proxy_protocol, tls"},
 		{"wrong table", S + "data_dir = \"x\"\n[settings]\nidle_timeout = 3\n", `3: service.notes.data_dir: unknown key; it belongs in [settings]
 5: settings.idle_timeout: unknown key; it belongs in [service.NAME]`},
 		{"no table", "data_dir = \"x\"\nhealth = \"/\"\n", `1: data_dir: unknown key; it belongs in [settings]
@@ -68,6 +68,7 @@ func TestFaults(t *testing.T) {
 		{"ports number", "[settings]\nport_range = 3000\n", `2: settings.port_range: expected a string such as "30000-32767", found an integer`},
 
 		{"proxies", "[settings]\ntrusted_proxies = [\"10.0.0.1\", \"caddy\"]\n", `2: settings.trusted_proxies: "caddy" is not an IP address or a network; write it as "192.0.2.7" or "192.0.2.0/24"`},
+		{"proxy protocol", "[settings]\nproxy_protocol = true\n", `2: settings.proxy_protocol: nobody may use it; name the proxies in front: trusted_proxies = ["10.0.0.1"]`},
 		{"proxies alone", "[settings]\ntrusted_proxies = \"10.0.0.1\"\n", `2: settings.trusted_proxies: expected an array of strings, found a string`},
 
 		// Durations

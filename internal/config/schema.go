@@ -28,6 +28,7 @@ var settingsKeys = []key[Settings]{
 	{"backoff_max_ms", int64(60_000), func(s *Settings) reader { return milliseconds(&s.BackoffMax) }},
 	{"port_range", "30000-32767", func(s *Settings) reader { return ports(&s.PortMin, &s.PortMax) }},
 	{"trusted_proxies", nil, func(s *Settings) reader { return prefixes(&s.TrustedProxies) }},
+	{"proxy_protocol", false, func(s *Settings) reader { return flag(&s.ProxyProtocol) }},
 	{"tls", nil, func(s *Settings) reader { return table(&s.TLS.table) }},
 }
 

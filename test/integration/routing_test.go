@@ -85,6 +85,37 @@ func TestTrustedProxyIsBelieved(t *testing.T) {
 	}
 }
 
+func TestProxyProtocol(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: "[settings]\ntrusted_proxies = [\"127.0.0.1\"]\nproxy_protocol = true\n" + app})
+	s.Spawn("app:alice")
+	request := "GET / HTTP/1.1\r\nHost: alice.app.localhost\r\nConnection: close\r\n\r\n"
+	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x09\x7f\x00\x00\x01\x10\x00\x00\x50"
+	for what, header := range map[string]string{"v1": "PROXY TCP4 203.0.113.9 127.0.0.1 4096 80\r\n", "v2": v2} {
+		if status, body := raw(t, s, header+request); status != 200 || !strings.Contains(body, `"X-Forwarded-For":["203.0.113.9"]`) {
+			t.Errorf("%s: got %d %s", what, status, body)
+		}
+	}
+	if status, body := raw(t, s, request); status != 200 || !strings.Contains(body, `"X-Forwarded-For":["127.0.0.1"]`) {
+		t.Errorf("without a header: got %d %s", status, body)
+	}
+	// One that says nothing keeps nobody waiting.
+	silent, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	if got := s.Fetch("app:alice", "/").Status; got != 200 {
+		t.Errorf("beside a silent client: got %d", got)
+	}
+
+	s.WriteFile("tenement.toml", "[settings]\ntrusted_proxies = [\"10.9.9.9\"]\nproxy_protocol = true\n"+app)
+	s.Signal(syscall.SIGTERM)
+	s.Run()
+	if status, _ := raw(t, s, "PROXY TCP4 203.0.113.9 127.0.0.1 4096 80\r\n"+request); status != 400 {
+		t.Errorf("from who is not trusted: got %d, want 400", status)
+	}
+}
+
 func TestDomains(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: app})
 	s.Spawn("app:alice")
