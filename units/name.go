@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"strings"
 
-	"github.com/coreos/go-systemd/v22/unit"
-
 	"tenement.dev/internal/tenant"
 )
 
@@ -44,12 +42,9 @@ func ParseName(name string) (tenant.ID, bool) {
 	return id, ok && tenant.IsLabel(service) && tenant.IsLabel(instance)
 }
 
-// SliceName is the slice of a service's instances, "tenement-notes.slice". In a
-// slice's name a dash means "child of" (systemd.slice(5)), so those of the service
-// are escaped.
-func SliceName(service string) string {
-	return Prefix + unit.UnitNameEscape(service) + ".slice"
-}
+// Slice holds all instances. Weights count among siblings (systemd.resource-control(5)):
+// with a slice for each service those of two services would not meet.
+const Slice = "tenement.slice"
 
 // maxFileName is how long FileName lets a name be, in bytes: with the longest
 // directory that we use it keeps a socket's path within the 107 bytes of

@@ -205,7 +205,7 @@ func TestSocketPathsFit(t *testing.T) {
 					seen[path] = id
 				}
 				// systemd's own limit is 255 (UNIT_NAME_MAX - 1).
-				for _, unit := range []string{ServiceName(id), SocketName(id), SliceName(service)} {
+				for _, unit := range []string{ServiceName(id), SocketName(id)} {
 					if len(unit) > 255 {
 						t.Errorf("%q has %d bytes, want 255 at most", unit, len(unit))
 					}
@@ -220,7 +220,6 @@ func TestNames(t *testing.T) {
 	for got, want := range map[string]string{
 		ServiceName(id):       "tenement-my-notes@alice.service",
 		SocketName(id):        "tenement-my-notes@alice.socket",
-		SliceName(id.Service): `tenement-my\x2dnotes.slice`,
 		FileName(id):          "my-notes@alice",
 	} {
 		if got != want {
