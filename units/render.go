@@ -62,6 +62,10 @@ func (h Host) service(spec tenant.Spec, account string) Unit {
 		// An app that SIGTERM ended was stopped, not broken: 128 + 15.
 		{"SuccessExitStatus", ExitStatusSet{Statuses: []int32{143}, Signals: []int32{}}},
 		{"Delegate", true},
+		// As for services that hand no cgroups down: one process killed for want of memory
+		// ends the whole, with the result "oom-kill" (systemd.service(5)). ten-init can tell
+		// callers so, since it is not the process that the kernel picks.
+		{"OOMPolicy", "stop"},
 		{"SyslogIdentifier", spec.ID.String()},
 		{"LogExtraFields", [][]byte{
 			[]byte("TENEMENT_SERVICE=" + spec.ID.Service),

@@ -90,6 +90,7 @@ type Status struct {
 	// Active is the service's ActiveState: "inactive", "activating", "active",
 	// "deactivating", "failed"; "inactive" also where it is not loaded.
 	Active string
-	// Exit is how it ended last; only where a single instance was asked for.
+	// Exit is how it ended last, or why it is being stopped; only where a single instance
+	// was asked for.
 	Exit Exit
 }

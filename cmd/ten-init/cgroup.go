@@ -34,6 +34,8 @@ type cgroup struct {
 	unit, dir string
 	thawed    atomic.Bool // false while frozen or being frozen
 
+	oomKills int64 // of the unit's processes before this run of it
+
 	left     chan struct{} // closed when ten-init has moved out, or cannot
 	leaveErr error         // may be read then
 }
@@ -56,6 +58,7 @@ func enterCgroup() (*cgroup, error) {
 			return nil, err
 		}
 	}
+	c.oomKills = c.countOOMKills()
 	// With the controller app/ gets a memory.reclaim; without, a doze only freezes.
 	_ = write(filepath.Join(c.unit, "cgroup.subtree_control"), "+memory")
 	return c, nil
@@ -157,6 +160,25 @@ func (c *cgroup) reclaim() {
 			return
 		}
 	}
+}
+
+// outOfMemory reports whether the kernel has killed a process of the unit for want of
+// memory.
+func (c *cgroup) outOfMemory() bool { return c.countOOMKills() > c.oomKills }
+
+// countOOMKills reads the unit's memory.events, which counts for its sub-cgroups, too.
+func (c *cgroup) countOOMKills() int64 {
+	events, err := os.ReadFile(filepath.Join(c.unit, "memory.events"))
+	if err != nil {
+		return 0 // no memory controller here
+	}
+	for line := range strings.Lines(string(events)) {
+		if text, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+			return n
+		}
+	}
+	return 0
 }
 
 // kill ends every process of the app at once, frozen or not.

@@ -130,7 +130,7 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 			switch sig {
 			case syscall.SIGCHLD:
 				if status, ended := a.reap(); ended {
-					if s.isStarting() && toldToStop(signals) {
+					if s.isStarting() && !s.outOfMemory() && toldToStop(signals) {
 						stop()
 					}
 					code := s.ended(a, doorbell, status)
@@ -258,6 +258,9 @@ func (s *supervisor) refuse(r *ingress.Refusal) {
 // stopping makes ten-init take no more callers: they wait in the doorbell's backlog
 // for the next run. A frozen app is thawed, or it could not hear the signal.
 func (s *supervisor) stopping(doorbell *net.UnixListener) {
+	if s.isStarting() && s.outOfMemory() {
+		s.refuse(noMemory()) // that is why it is stopped
+	}
 	s.refuse(&ingress.Refusal{Class: ingress.ClassGone, Text: "the app is stopping"})
 	_ = doorbell.SetDeadline(time.Unix(1, 0))
 	s.freezeMu.Lock()
@@ -293,7 +296,18 @@ func (s *supervisor) earlyEnd(status syscall.WaitStatus) *ingress.Refusal {
 	if s.o.listen.own && errors.As(s.o.listen.checkOwner(), &refusal) {
 		return refusal
 	}
+	if s.outOfMemory() {
+		return noMemory()
+	}
 	return &ingress.Refusal{Class: ingress.ClassExited, Text: describe(status) + " before it accepted a connection"}
+}
+
+// outOfMemory reports whether the kernel has killed something of the app for want of
+// memory.
+func (s *supervisor) outOfMemory() bool { return s.cg != nil && s.cg.outOfMemory() }
+
+func noMemory() *ingress.Refusal {
+	return &ingress.Refusal{Class: ingress.ClassMemory, Text: "out of memory before it accepted a connection"}
 }
 
 // drain answers those who rang before ten-init could serve, then returns.

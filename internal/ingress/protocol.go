@@ -31,6 +31,9 @@ const (
 	ClassExec Class = "exec"
 	// ClassExited: the app exited before it accepted a connection.
 	ClassExited Class = "exited"
+	// ClassMemory: the kernel killed the app for want of memory before it accepted a
+	// connection.
+	ClassMemory Class = "memory"
 	// ClassTimeout: the app accepted no connection within its startup timeout.
 	ClassTimeout Class = "timeout"
 	// ClassPortTaken: something else answers on the app's port.

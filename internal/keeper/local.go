@@ -185,7 +185,7 @@ func (l *Local) List(ctx context.Context, ids ...tenant.ID) ([]units.Status, err
 		return nil, err
 	}
 	list := gather(states)
-	if len(ids) == 1 && len(list) == 1 && list[0].Active == "failed" {
+	if len(ids) == 1 && len(list) == 1 && (list[0].Active == "failed" || list[0].Active == "deactivating") {
 		if list[0].Exit, err = l.systemd.Exit(ctx, units.ServiceName(ids[0])); err != nil {
 			return nil, err
 		}

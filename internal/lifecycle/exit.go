@@ -17,9 +17,15 @@ var stepFailures = map[int32]string{
 	228: "SECCOMP: its system call filter could not be set up",
 }
 
+// outOfMemory reports whether the kernel killed a process of the unit for want of memory,
+// whatever became of its main process then.
+func outOfMemory(e units.Exit) bool { return e.Result == "oom-kill" }
+
 // describeExit says how a unit ended, as `systemctl status` does.
 func describeExit(e units.Exit) string {
 	switch {
+	case outOfMemory(e):
+		return "out of memory (oom-kill)"
 	case e.Code == 1 && stepFailures[e.Status] != "":
 		return fmt.Sprintf("status %d/%s", e.Status, stepFailures[e.Status])
 	case e.Code == 1:

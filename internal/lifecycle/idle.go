@@ -127,7 +127,7 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 	inst.mu.Lock()
 	now := time.Now()
 	if err == nil {
-		inst.setLocked(tenant.Asleep, now, "")
+		inst.setLocked(tenant.Asleep, now, op.fault)
 		m.log.Info("asleep", "instance", inst.id, "reason", reason, "dur", now.Sub(begun))
 	} else {
 		inst.patience = now.Add(idleRetry)

@@ -79,8 +79,11 @@ type operation struct {
 	done chan struct{}
 	// wake tells wakes from the other kinds: requests join them.
 	wake bool
-	err  error
-	woke *tenant.Wake
+	// fault is why the instance had to be stopped, where it was for a fault of its own: it
+	// stays its reason while asleep.
+	fault string
+	err   error
+	woke  *tenant.Wake
 }
 
 func newInstance(row registry.Instance, now time.Time) *instance {

@@ -232,6 +232,11 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 		m.beginStopLocked(inst, "lost its doorbell")
 	case status.Active == "deactivating" && believedRunning(inst):
 		inst.loaded = status.Doorbell
+		if outOfMemory(status.Exit) {
+			fault := "the app ended: " + describeExit(status.Exit)
+			m.beginStopLocked(inst, fault).fault = fault
+			return
+		}
 		m.beginStopLocked(inst, "stopped from outside")
 	case status.Active == "active" && !believedRunning(inst):
 		// One that is only activating may be about to end a start that has failed: to

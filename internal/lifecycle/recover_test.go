@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
@@ -319,5 +320,48 @@ func TestCountsSurviveTheDaemon(t *testing.T) {
 		if s := w.state(alice, tenant.Asleep); s.Wakes != 7 {
 			t.Errorf("got %d wakes, want 7", s.Wakes)
 		}
+	})
+}
+
+// What the kernel kills for want of memory is said to have been, however soon it is
+// noticed, and starts again with the next request.
+func TestOutOfMemoryIsSaid(t *testing.T) {
+	for _, late := range []time.Duration{0, 2 * time.Second} {
+		t.Run(late.String(), func(t *testing.T) {
+			bubble(t, notes(""), func(t *testing.T, w *world) {
+				w.systemd.SetApp(alice, lifecycletest.App{Stop: time.Second})
+				w.spawn(alice)
+				w.systemd.SetLatency(func(op string) time.Duration {
+					if op == "hint" {
+						return late
+					}
+					return 0
+				})
+				w.systemd.OutOfMemory(alice)
+				time.Sleep(5 * time.Second)
+				if got, want := w.state(alice, tenant.Asleep).Reason, "the app ended: out of memory (oom-kill)"; got != want {
+					t.Errorf("reason: got %q, want %q", got, want)
+				}
+				w.served(alice, 2)
+				if got := w.state(alice, tenant.Awake).Reason; got != "" {
+					t.Errorf("awake again: got reason %q, want none", got)
+				}
+			})
+		})
+	}
+}
+
+func TestOutOfMemoryAtTheStart(t *testing.T) {
+	bubble(t, notes(""), func(t *testing.T, w *world) {
+		w.register(alice)
+		w.systemd.SetApp(alice, lifecycletest.App{Refusal: &ingress.Refusal{Class: ingress.ClassMemory, Text: "out of memory"}})
+		before := w.systemd.Starts(alice)
+		_, err := w.request(alice)
+		code(t, err, tenant.CodeStartFailed)
+		want := "the app ended: out of memory (oom-kill) before it accepted a connection"
+		if got := w.state(alice, tenant.Asleep).Reason; got != want {
+			t.Errorf("reason: got %q, want %q", got, want)
+		}
+		w.starts(alice, before+1)
 	})
 }

@@ -255,6 +255,8 @@ func explainStart(id tenant.ID, service *config.Service, cause error) error {
 		return cause
 	case errors.As(cause, &refusal):
 		explainRefusal(e, service, refusal)
+	case errors.As(cause, &failure) && outOfMemory(failure.exit):
+		explainMemory(e, service)
 	case errors.As(cause, &failure):
 		e.Msg = "systemd could not start it: " + describeExit(failure.exit)
 		e.Hint = fmt.Sprintf("`journalctl -u %s` shows why", units.ServiceName(id))
@@ -267,6 +269,14 @@ func explainStart(id tenant.ID, service *config.Service, cause error) error {
 	return e
 }
 
+func explainMemory(e *tenant.Error, service *config.Service) {
+	e.Msg = "the app ended: out of memory (oom-kill) before it accepted a connection"
+	e.Hint = "the machine is short of memory; `free -m` shows how much there is"
+	if service.MemoryLimitMB > 0 {
+		e.Hint = fmt.Sprintf("memory_limit_mb of service %s is %d", service.Name, service.MemoryLimitMB)
+	}
+}
+
 func explainRefusal(e *tenant.Error, service *config.Service, refusal *ingress.Refusal) {
 	e.Msg = refusal.Text
 	e.Err = nil // it is all said
@@ -275,6 +285,8 @@ func explainRefusal(e *tenant.Error, service *config.Service, refusal *ingress.R
 		e.Msg = "the app could not be executed: " + refusal.Text
 	case ingress.ClassExited:
 		e.Msg = "the app ended with " + refusal.Text
+	case ingress.ClassMemory:
+		explainMemory(e, service)
 	case ingress.ClassTimeout:
 		e.Code = tenant.CodeStartTimeout
 		e.Hint = fmt.Sprintf("it must listen where it is told to (listen = %q); startup_timeout of service %s is %v",

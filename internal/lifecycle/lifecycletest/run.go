@@ -22,6 +22,7 @@ type run struct {
 	// term is closed by SIGTERM, ended when the unit is down.
 	term, ended chan struct{}
 	termed      bool
+	oom         bool
 
 	accepting       bool // ten-init takes calls
 	running         bool // the app is ready
@@ -209,6 +210,9 @@ func (s *Systemd) endRun(u *unit, r *run, exit units.Exit) {
 	r.kill()
 	s.refuseLocked(r, &ingress.Refusal{Class: ingress.ClassGone, Text: "the app has ended"})
 	r.thawLocked()
+	if r.oom {
+		exit.Result = "oom-kill"
+	}
 	u.run, u.exit = nil, exit
 	if exit.Result == "success" {
 		s.setLocked(u, "inactive")

@@ -218,6 +218,17 @@ func (s *Systemd) StopUnit(id tenant.ID) {
 	}
 }
 
+// OutOfMemory has the kernel kill one of an instance's processes for want of memory, for
+// which the manager stops the unit (systemd.service(5), OOMPolicy=stop).
+func (s *Systemd) OutOfMemory(id tenant.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.units[id]; u != nil && u.run != nil {
+		u.run.oom, u.exit = true, units.Exit{Result: "oom-kill"}
+		s.termLocked(u)
+	}
+}
+
 // enter is the beginning of each operation.
 func (s *Systemd) enter(ctx context.Context, op string) error {
 	s.mu.Lock()
