@@ -74,11 +74,16 @@ ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), H).serve_forever()
 // start runs a server whose services, by name, have these lines besides the command.
 func start(t *testing.T, services map[string]string) *harness.Server {
 	t.Helper()
+	return harness.Start(t, options(services))
+}
+
+// options are those of such a server.
+func options(services map[string]string) harness.Options {
 	var config strings.Builder
 	for name, lines := range services {
 		fmt.Fprintf(&config, "[service.%s]\ncommand = \"python3 greedy.py\"\n%s\n", name, lines)
 	}
-	return harness.Start(t, harness.Options{Config: config.String(), Files: map[string]string{"greedy.py": greedy}})
+	return harness.Options{Config: config.String(), Files: map[string]string{"greedy.py": greedy}}
 }
 
 // post asks an app for something that it does once: a GET whose connection the app drops

@@ -7,6 +7,9 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
+// measured is how long the shares of the processor are added up.
+const measured = 4 * time.Second
+
 // TestCPUShares lets two busy tenants of different services fight for the processor.
 func TestCPUShares(t *testing.T) {
 	s := start(t, map[string]string{"small": "cpu_shares = 100", "large": "cpu_shares = 400"})
@@ -22,12 +25,12 @@ func TestCPUShares(t *testing.T) {
 	for id := range ids {
 		used[id] = -cgroupStat(t, s, id, "cpu.stat", "usage_usec")
 	}
-	<-time.After(5 * time.Second) // the measurement
+	<-time.After(measured)
 	for id := range ids {
 		used[id] += cgroupStat(t, s, id, "cpu.stat", "usage_usec")
 	}
 	ratio := float64(used["large:bob"]) / float64(used["small:alice"])
-	t.Logf("in 5 s, small %.2f s, large %.2f s: 1:%.1f", float64(used["small:alice"])/1e6, float64(used["large:bob"])/1e6, ratio)
+	t.Logf("in %v, small %.2f s, large %.2f s: 1:%.1f", measured, float64(used["small:alice"])/1e6, float64(used["large:bob"])/1e6, ratio)
 	if ratio < 3 || ratio > 5 {
 		t.Errorf("got 1:%.1f, want about 1:4", ratio)
 	}

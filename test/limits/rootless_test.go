@@ -1,0 +1,31 @@
+package limits
+
+import (
+	"testing"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/test/harness"
+)
+
+// TestLimitsWithoutRoot checks that a user's own manager, which has the controllers only
+// handed down, sets the same limits.
+func TestLimitsWithoutRoot(t *testing.T) {
+	o := options(map[string]string{"app": "memory_limit_mb = 32\ncpu_shares = 50\ntasks_max = 40"})
+	o.Rootless = true
+	s := harness.Start(t, o)
+	s.Spawn("app:alice")
+	for file, want := range map[string]int64{
+		"memory.max": 32 * mib, "memory.swap.max": 32 * mib, "cpu.weight": 50, "pids.max": 40,
+	} {
+		if got := cgroupNumber(t, s, "app:alice", file); got != want {
+			t.Errorf("%s: got %d, want %d", file, got, want)
+		}
+	}
+	if resp := post(t, s, "app:alice", "/allocate?mb=200"); resp.Status != 502 {
+		t.Errorf("asked for 200 MB: got %d %s, want 502", resp.Status, resp.Body)
+	}
+	s.Await("app:alice", tenant.Asleep)
+	if got, want := s.Get("app:alice").Reason, "the app ended: out of memory (oom-kill)"; got != want {
+		t.Errorf("reason in ten ps: got %q, want %q", got, want)
+	}
+}
