@@ -26,7 +26,7 @@ const suite = "trixie"
 var rootPackages = []string{
 	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libnss-systemd", "libnss-myhostname",
 	"bash", "ca-certificates", "caddy", "curl", "e2fsprogs", "iproute2", "kmod", "less", "netcat-openbsd", "nftables", "nodejs", "procps", "python3",
-	"strace",
+	"runsc", "strace",
 }
 
 // vmPackages is what virtual machines take from the same tree: their kernel, and what it is run with.
