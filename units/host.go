@@ -29,6 +29,10 @@ type Host struct {
 	PrivateNetwork bool
 	// Namespaces: mount namespaces and system call filters take effect.
 	Namespaces bool
+	// Runsc is gVisor's runtime, empty where it is not installed, and Sandbox that it
+	// was seen to work.
+	Runsc   string
+	Sandbox bool
 	// Controllers are the cgroup controllers that units have: "memory", "cpu", …
 	Controllers []string
 }
@@ -39,6 +43,11 @@ func (h Host) IngressDir() string { return filepath.Join(h.RuntimeDir, "ingress"
 // Doorbell is the path of an instance's doorbell.
 func (h Host) Doorbell(id tenant.ID) string {
 	return filepath.Join(h.IngressDir(), FileName(id)+".sock")
+}
+
+// BundleDir is the directory of a sandboxed instance's bundle.
+func (h Host) BundleDir(id tenant.ID) string {
+	return filepath.Join(h.RuntimeDir, "bundle", FileName(id))
 }
 
 // SocketDir is the directory for an instance's own socket.

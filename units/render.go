@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tenement.dev/internal/tenant"
 )
 
@@ -48,7 +50,7 @@ func (h Host) service(spec tenant.Spec, account string) Unit {
 		{"Type", "notify"},
 		{"NotifyAccess", "main"},
 		{"ExecStartEx", []Exec{h.exec(spec)}},
-		{"Environment", spec.Env},
+		{"Environment", environment(spec)},
 		{"WorkingDirectory", spec.WorkDir},
 		{"UMask", uint32(0o077)},
 		// Each wake is a start: the default limit would fail the unit
@@ -80,13 +82,28 @@ func (h Host) service(spec tenant.Spec, account string) Unit {
 		props = append(props, Property{"User", account})
 	}
 	props = append(props, limits(spec)...)
+	if spec.Isolation == tenant.IsolationSandbox {
+		// SIGTERM would end gVisor under the app. SIGCONT, which systemd sends after it
+		// anyway (systemd.kill(5)), harms nobody, and ten-init has SIGTERM passed on to
+		// the processes within.
+		props = append(props, Property{"KillSignal", int32(unix.SIGCONT)})
+	}
 	if spec.Network == tenant.NetworkPrivate {
 		props = append(props, Property{"PrivateNetwork", true})
 	}
-	if spec.Isolation == tenant.IsolationNamespace {
+	if spec.Isolation != tenant.IsolationProcess {
 		props = append(props, h.sandbox(spec)...)
 	}
 	return Unit{Name: ServiceName(spec.ID), Properties: props}
+}
+
+// environment is that of ten-init and with it the app's. A sandboxed app's is in its
+// bundle, where only the instance can read it.
+func environment(spec tenant.Spec) []string {
+	if spec.Isolation == tenant.IsolationSandbox {
+		return nil
+	}
+	return spec.Env
 }
 
 // exec is the command line of the service. Nothing in it is expanded, neither before
@@ -100,6 +117,10 @@ func (h Host) exec(spec tenant.Spec) Exec {
 	}
 	if h.ownsPort(spec) {
 		argv = append(argv, "-own-port")
+	}
+	if spec.Isolation == tenant.IsolationSandbox {
+		argv = append(argv, "-runsc", h.Runsc, "-bundle", h.BundleDir(spec.ID))
+		return Exec{Path: h.InitPath, Argv: argv, Options: []string{"no-env-expand"}}
 	}
 	argv = append(argv, "--")
 	return Exec{Path: h.InitPath, Argv: append(argv, spec.Argv...), Options: []string{"no-env-expand"}}
@@ -145,11 +166,26 @@ func (h Host) check(spec tenant.Spec) error {
 		return &tenant.Error{Code: tenant.CodeUnsupported, Op: "load", ID: spec.ID, Msg: what, Hint: hint}
 	}
 	const doctor = "`ten doctor` shows what this machine can do"
-	if spec.Isolation == tenant.IsolationNamespace && !h.Namespaces {
-		return unsupported(`isolation = "namespace" does not take effect on this machine`, doctor+`; isolation = "process" needs no namespaces`)
+	separate := spec.Isolation != tenant.IsolationProcess
+	level := fmt.Sprintf("isolation = %q", spec.Isolation)
+	if separate && !h.Namespaces {
+		return unsupported(level+` does not take effect on this machine`, doctor+`; isolation = "process" needs no namespaces`)
 	}
-	if spec.Isolation == tenant.IsolationNamespace && h.User && !h.PrivatePIDs {
-		return unsupported(`isolation = "namespace" without root needs PrivatePIDs= (systemd 257 or newer)`, doctor+`; or run ten serve as root`)
+	if separate && h.User && !h.PrivatePIDs {
+		return unsupported(level+` without root needs PrivatePIDs= (systemd 257 or newer)`, doctor+`; or run ten serve as root`)
+	}
+	if spec.Isolation == tenant.IsolationSandbox {
+		switch {
+		case h.Runsc == "":
+			return unsupported(level+" needs gVisor's runsc, which is not installed", RunscHint)
+		case !h.PrivatePIDs:
+			return unsupported(level+` needs PrivatePIDs= (systemd 257 or newer)`, doctor)
+		case !h.Sandbox:
+			return unsupported(level+` does not take effect on this machine`, doctor)
+		}
+	}
+	if h.User && spec.User != "" {
+		return unsupported(fmt.Sprintf("user = %q needs root", spec.User), "run ten serve as root, or leave user out")
 	}
 	if spec.Network == tenant.NetworkPrivate && !h.PrivateNetwork {
 		return unsupported(`network = "private" does not take effect on this machine`, doctor)
@@ -171,8 +207,8 @@ func (h Host) check(spec tenant.Spec) error {
 			return unsupported(fmt.Sprintf("path %q has a character that units cannot express", path), "choose a path without colons and line breaks")
 		}
 	}
-	if spec.Isolation == tenant.IsolationNamespace && h.hides(spec, spec.Argv[0]) {
-		return unsupported(fmt.Sprintf(`isolation = "namespace" hides the program %s from the instance`, spec.Argv[0]),
+	if separate && h.hides(spec, spec.Argv[0]) {
+		return unsupported(fmt.Sprintf(`%s hides the program %s from the instance`, level, spec.Argv[0]),
 			`put its directory into bind_read_only_paths, install it elsewhere, or use isolation = "process"`)
 	}
 	return nil

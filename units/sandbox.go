@@ -26,8 +26,8 @@ var managers = []string{
 	"-/run/dbus/system_bus_socket",
 }
 
-// sandbox are the properties of isolation = "namespace" (systemd.exec(5),
-// "Sandboxing").
+// sandbox are the properties of isolation = "namespace", and with what gVisor needs to
+// build its own walls those of "sandbox" (systemd.exec(5), "Sandboxing").
 //
 // Each costs time at every wake, so those are left out that only repeat what the
 // others have settled: without a capability, with /dev private and with
@@ -44,11 +44,11 @@ func (h Host) sandbox(spec tenant.Spec) []Property {
 		{"NoNewPrivileges", true},
 		{"RestrictSUIDSGID", true},
 		{"LockPersonality", true},
-		{"RestrictNamespaces", uint64(0)},
+		{"RestrictNamespaces", permittedNamespaces(spec)},
 		{"RestrictAddressFamilies", Filter{true, []string{"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}}},
 		{"CapabilityBoundingSet", uint64(0)},
 		{"AmbientCapabilities", uint64(0)},
-		{"SystemCallFilter", Filter{true, []string{"@system-service"}}},
+		{"SystemCallFilter", Filter{true, systemCalls(spec)}},
 		{"SystemCallErrorNumber", int32(1)}, // EPERM: a refusal that programs understand
 		{"SystemCallArchitectures", []string{"native"}},
 		{"TemporaryFileSystem", covers(spec)},
@@ -94,7 +94,11 @@ func (h Host) writable(spec tenant.Spec) []BindPath {
 // that the sandbox covers.
 func (h Host) readable(spec tenant.Spec) []BindPath {
 	var paths []BindPath
-	for _, path := range append([]string{h.InitPath, h.NotifySocket, spec.WorkDir}, spec.BindReadOnlyPaths...) {
+	needed := []string{h.InitPath, h.NotifySocket, spec.WorkDir}
+	if spec.Isolation == tenant.IsolationSandbox {
+		needed = append(needed, h.Runsc, h.BundleDir(spec.ID))
+	}
+	for _, path := range append(needed, spec.BindReadOnlyPaths...) {
 		if covered(path) {
 			paths = append(paths, bind(path))
 		}

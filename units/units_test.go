@@ -21,13 +21,13 @@ var update = flag.Bool("update", false, "write the golden files anew")
 var (
 	server = Host{
 		RuntimeDir: "/run/tenement", DataRoot: "/var/lib/tenement/data", InitPath: "/usr/lib/tenement/ten-init",
-		PrivatePIDs: true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true,
+		PrivatePIDs: true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true, Runsc: "/usr/bin/runsc", Sandbox: true,
 		Controllers: []string{"cpu", "memory", "pids"},
 	}
 	laptop = Host{
 		User: true, RuntimeDir: "/run/user/1000/tenement", DataRoot: "/home/dev/notes/data", InitPath: "/home/dev/bin/ten-init",
 		NotifySocket: "/run/user/1000/systemd/notify",
-		PrivatePIDs:  true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true,
+		PrivatePIDs:  true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true, Runsc: "/home/dev/bin/runsc", Sandbox: true,
 		Controllers: []string{"memory", "pids"},
 	}
 )
@@ -91,12 +91,15 @@ func TestRender(t *testing.T) {
 		host    Host
 		account string
 	}{{"server", server, "ten-7"}, {"laptop", laptop, ""}} {
-		for _, isolation := range []tenant.Isolation{tenant.IsolationProcess, tenant.IsolationNamespace} {
+		for _, isolation := range []tenant.Isolation{tenant.IsolationProcess, tenant.IsolationNamespace, tenant.IsolationSandbox} {
 			for _, network := range []tenant.Network{tenant.NetworkHost, tenant.NetworkPrivate} {
 				for _, listen := range []tenant.Listen{tenant.ListenPort, tenant.ListenUnix, tenant.ListenFD} {
 					name := fmt.Sprintf("%s %s %s %s", host.name, isolation, network, listen)
 					t.Run(name, func(t *testing.T) {
 						s := spec(host.host)
+						if isolation == tenant.IsolationSandbox && (network == tenant.NetworkHost || listen == tenant.ListenFD) {
+							return // no configuration leads there
+						}
 						s.Isolation, s.Network, s.Listen = isolation, network, listen
 						if listen != tenant.ListenPort {
 							s.Port, s.SocketPath = 0, filepath.Join(host.host.SocketDir(s.ID), "app.sock")
@@ -110,6 +113,9 @@ func TestRender(t *testing.T) {
 							t.Fatal(err)
 						}
 						golden(t, name, text(socket, service))
+						if isolation == tenant.IsolationSandbox {
+							golden(t, name+" bundle", string(host.host.Bundle(s))+"\n")
+						}
 					})
 				}
 			}
@@ -127,7 +133,9 @@ func TestRenderLimitsAndPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "limits and paths", text(socket, service))
-	golden(t, "probe", text(server.ProbeUnit(ProbeName(42, 1), "ten-1000000", "/run/tenement/probe.json")))
+	probeID := tenant.ID{Service: "tenement", Name: "probe"}
+	golden(t, "probe sandbox", text(server.ProbeUnit(server.ProbeSpec(probeID, tenant.IsolationSandbox), ProbeName(42, 2), "ten-1000000", "/run/tenement/probe.json")))
+	golden(t, "probe", text(server.ProbeUnit(server.ProbeSpec(probeID, tenant.IsolationNamespace), ProbeName(42, 1), "ten-1000000", "/run/tenement/probe.json")))
 }
 
 // On an older systemd less is rendered, and what is promised is still there.
@@ -154,6 +162,10 @@ func TestRenderForOlderManagers(t *testing.T) {
 	}
 }
 
+func sandboxed(s *tenant.Spec) {
+	s.Isolation, s.Network = tenant.IsolationSandbox, tenant.NetworkPrivate
+}
+
 func TestUnsupported(t *testing.T) {
 	for name, c := range map[string]struct {
 		host func(*Host)
@@ -163,6 +175,12 @@ func TestUnsupported(t *testing.T) {
 		"namespaces":    {func(h *Host) { h.Namespaces = false }, func(*tenant.Spec) {}, "namespace"},
 		"rootless pids": {func(h *Host) { h.User, h.PrivatePIDs = true, false }, func(*tenant.Spec) {}, "PrivatePIDs"},
 		"network":       {func(h *Host) { h.PrivateNetwork = false }, func(s *tenant.Spec) { s.Network = tenant.NetworkPrivate }, "private"},
+		"runsc":         {func(h *Host) { h.Runsc, h.Sandbox = "", false }, sandboxed, "runsc, which is not installed"},
+		"gVisor":        {func(h *Host) { h.Sandbox = false }, sandboxed, `"sandbox" does not take effect`},
+		"sandbox pids":  {func(h *Host) { h.PrivatePIDs = false }, sandboxed, `"sandbox" needs PrivatePIDs=`},
+		"sandbox net":   {func(h *Host) { h.PrivateNetwork = false }, sandboxed, "private"},
+		"sandbox hides": {func(*Host) {}, func(s *tenant.Spec) { sandboxed(s); s.Argv[0] = "/root/app" }, `"sandbox" hides`},
+		"user":          {func(h *Host) { h.User = true }, func(s *tenant.Spec) { s.Isolation, s.User = tenant.IsolationProcess, "www-data" }, "www-data"},
 		"memory":        {func(h *Host) { h.Controllers = []string{"cpu", "pids"} }, func(s *tenant.Spec) { s.MemoryMax = 1 }, "memory_limit_mb"},
 		"tasks":         {func(h *Host) { h.Controllers = []string{"cpu", "memory"} }, func(s *tenant.Spec) { s.TasksMax = 16 }, "tasks_max"},
 		"cpu":           {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.CPUWeight = 1 }, "cpu_shares"},

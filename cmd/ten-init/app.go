@@ -8,43 +8,76 @@ import (
 
 // app is the instance's main process and everything that it started.
 type app struct {
-	pid int
-	cg  *cgroup // nil where the cgroup is not ours to use
+	pid     int
+	cg      *cgroup  // nil where the cgroup is not ours to use
+	sandbox *sandbox // nil where the app is a process of the machine's kernel
+	asker   int      // the process that passes SIGTERM on into the sandbox
 }
 
-// startApp executes argv in a session of its own, in ten-init's present cgroup. socket is
-// descriptor 3 of the app, or nil.
-func startApp(argv []string, cg *cgroup, socket *os.File) (*app, error) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, fmt.Errorf("open standard input: %w", err)
+// startApp starts what o says in a session of its own, in ten-init's present cgroup.
+// socket is descriptor 3 of the app, or nil.
+func startApp(o options, cg *cgroup, socket *os.File) (*app, error) {
+	argv, sys := o.argv, &syscall.SysProcAttr{}
+	if o.sandbox != nil {
+		if err := o.sandbox.prepare(); err != nil {
+			return nil, err
+		}
+		argv, sys = o.sandbox.run(), rootWithin()
 	}
-	defer null.Close()
 	path := argv[0]
-	files := []uintptr{null.Fd(), 1, 2}
+	var files []uintptr
 	if socket != nil {
 		// Only a process itself can know its pid for $LISTEN_PID.
 		path = "/proc/self/exe"
 		argv = append([]string{"ten-init", shimFlag}, argv...)
-		files = append(files, socket.Fd())
+		files = []uintptr{socket.Fd()}
 	}
-	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
-		Env:   appEnviron(os.Environ()),
-		Files: files,
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
+	pid, err := spawn(path, argv, sys, files...)
 	if err != nil {
-		return nil, fmt.Errorf("execute %s: %w", path, err)
+		return nil, err
 	}
 	if cg != nil {
 		cg.leave()
 	}
-	return &app{pid: pid, cg: cg}, nil
+	return &app{pid: pid, cg: cg, sandbox: o.sandbox}, nil
+}
+
+// spawn executes the program path in a session of its own, with ten-init's output, no
+// input, and the files as descriptors from 3 on.
+func spawn(path string, argv []string, sys *syscall.SysProcAttr, files ...uintptr) (pid int, err error) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, fmt.Errorf("open standard input: %w", err)
+	}
+	defer null.Close()
+	sys.Setsid = true
+	pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{
+		Env:   appEnviron(os.Environ()),
+		Files: append([]uintptr{null.Fd(), 1, 2}, files...),
+		Sys:   sys,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("execute %s: %w", path, err)
+	}
+	return pid, nil
 }
 
 // terminate asks the app to end, with its process group: wrappers that do not pass
 // signals on (go run, a shell) shall not keep the request from it.
-func (a *app) terminate() { _ = syscall.Kill(-a.pid, syscall.SIGTERM) }
+func (a *app) terminate() {
+	if a.sandbox == nil {
+		_ = syscall.Kill(-a.pid, syscall.SIGTERM)
+		return
+	}
+	if a.asker != 0 {
+		return // one SIGTERM is enough
+	}
+	argv := a.sandbox.terminate()
+	var err error
+	if a.asker, err = spawn(argv[0], argv, rootWithin()); err != nil {
+		a.kill()
+	}
+}
 
 // kill ends everything that the app started.
 func (a *app) kill() {
@@ -70,6 +103,9 @@ func (a *app) reap() (status syscall.WaitStatus, ended bool) {
 			return status, ended
 		case pid == a.pid:
 			status, ended = ws, true
+		case pid == a.asker && ws != 0:
+			// There is nobody within yet to take it, or no more.
+			a.kill()
 		}
 	}
 }

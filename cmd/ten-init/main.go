@@ -5,6 +5,9 @@
 // nothing of other instances.
 //
 //	ten-init [flags] -- PROGRAM [ARG ...]
+//	ten-init [flags] -runsc PATH -bundle DIR
+//
+// With the second line the app is what the bundle says, within gVisor.
 //
 // systemd starts it with the doorbell as descriptor 3 and a notification socket
 // (sd_notify(3)); people have no reason to.
@@ -35,8 +38,11 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == shimFlag {
 		execShim(os.Args[2:])
 	}
-	if len(os.Args) > 1 && os.Args[1] == "--probe" {
+	if len(os.Args) > 1 && os.Args[1] == probeFlag {
 		os.Exit(runProbe())
+	}
+	if len(os.Args) > 1 && os.Args[1] == probeSandboxFlag {
+		os.Exit(runProbeSandbox(os.Args[2:]))
 	}
 	o, err := parse(os.Args[1:])
 	if err != nil {
@@ -56,22 +62,32 @@ type options struct {
 	listen         address
 	startupTimeout time.Duration
 	stopGrace      time.Duration
-	argv           []string
+	argv           []string // empty with a sandbox
+	sandbox        *sandbox // nil without
 }
 
 func parse(args []string) (options, error) {
 	var o options
 	var ownPort bool
+	var box sandbox
 	flags := flag.NewFlagSet("ten-init", flag.ContinueOnError)
 	flags.TextVar(&o.listen, "listen", address{}, "where the app listens: port:PORT, unix:PATH or fd:PATH")
 	flags.BoolVar(&ownPort, "own-port", false, "only take for the app what listens on the port as this user, who runs nothing else")
 	flags.DurationVar(&o.startupTimeout, "startup-timeout", 10*time.Second, "time until the app must accept connections")
 	flags.DurationVar(&o.stopGrace, "stop-grace", 10*time.Second, "time between SIGTERM and SIGKILL")
+	flags.StringVar(&box.runsc, "runsc", "", "`path` of gVisor's runsc, to run the bundle with")
+	flags.StringVar(&box.bundle, "bundle", "", "`directory` of the app's OCI bundle")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
 	}
 	o.argv = flags.Args()
-	if len(o.argv) == 0 {
+	if box != (sandbox{}) {
+		if box.runsc == "" || box.bundle == "" || len(o.argv) > 0 || o.listen.kind == "fd" {
+			return options{}, errors.New("-runsc and -bundle need each other, no program, and not -listen fd")
+		}
+		box.sockets = o.listen.kind == "unix"
+		o.sandbox = &box
+	} else if len(o.argv) == 0 {
 		return options{}, errors.New("no program given")
 	}
 	if o.listen.kind == "" {

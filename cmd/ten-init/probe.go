@@ -6,8 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"tenement.dev/internal/probe"
+)
+
+// probeFlag and probeSandboxFlag as the first argument make ten-init look at where it is
+// instead of running an app; the latter takes the same flags as with a sandboxed app, whose
+// bundle has ten-init with the former for an app.
+const (
+	probeFlag        = "--probe"
+	probeSandboxFlag = "--probe-sandbox"
 )
 
 // runProbe prints what this process really has; the daemon starts it in a unit with the
@@ -22,6 +31,22 @@ func runProbe() int {
 		return 1
 	}
 	return 0
+}
+
+// runProbeSandbox runs the bundle's app as an instance's, and waits for its end.
+func runProbeSandbox(args []string) int {
+	o, err := parse(args)
+	if err == nil {
+		var a *app
+		if a, err = startApp(o, nil, nil); err == nil {
+			var status syscall.WaitStatus
+			if _, err = syscall.Wait4(a.pid, &status, 0, nil); err == nil {
+				return exitCode(status)
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr, "ten-init:", err)
+	return 1
 }
 
 // probeCgroup does to an empty app/ what a doze does to a full one.

@@ -73,6 +73,10 @@ func (s *supervisor) run(doorbell *net.UnixListener) int {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT,
 		syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
+	if s.o.sandbox != nil {
+		// The unit's KillSignal=; SIGTERM would end what the app runs on.
+		signal.Notify(signals, syscall.SIGCONT)
+	}
 	// Orphans of the app come to ten-init also where it is not the first process.
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -102,7 +106,7 @@ func (s *supervisor) start() (*app, *ingress.Refusal, int) {
 	if socket != nil {
 		defer socket.Close()
 	}
-	a, err := startApp(s.o.argv, s.cg, socket)
+	a, err := startApp(s.o, s.cg, socket)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ten-init:", err)
 		return nil, &ingress.Refusal{Class: ingress.ClassExec, Text: err.Error()}, exitExec
@@ -113,7 +117,8 @@ func (s *supervisor) start() (*app, *ingress.Refusal, int) {
 // supervise waits for the app to end. Signals need no forwarding: systemd sends them
 // to the unit's whole cgroup (KillMode=control-group, systemd.kill(5)), so that the
 // app has its SIGTERM already when ten-init gets one, and a second could cut short
-// what it does on the first. The others are caught so that they end the app alone.
+// what it does on the first. Only a sandboxed app hears of it from ten-init. The others
+// are caught so that they end the app alone.
 func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-chan os.Signal, ready <-chan error) int {
 	var grace <-chan time.Time
 	failed := 0 // the code to exit with where the app did not become ready
@@ -139,8 +144,11 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 					}
 					return code
 				}
-			case syscall.SIGTERM:
+			case syscall.SIGTERM, syscall.SIGCONT:
 				stop()
+				if s.o.sandbox != nil {
+					a.terminate()
+				}
 			}
 		case err := <-ready:
 			if err == nil {

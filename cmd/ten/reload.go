@@ -12,13 +12,14 @@ import (
 	"strings"
 
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
 )
 
 // reloads makes the file at path the configuration each time that there is a signal,
 // until ctx ends. One with a fault is refused as a whole, and the old one stays.
-func reloads(ctx context.Context, signals <-chan os.Signal, old *config.Config, host units.Host, set func(*config.Config), log *slog.Logger) error {
+func reloads(ctx context.Context, signals <-chan os.Signal, old *config.Config, host units.Host, sandbox *keeper.Sandbox, set func(*config.Config), log *slog.Logger) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -32,7 +33,7 @@ func reloads(ctx context.Context, signals <-chan os.Signal, old *config.Config, 
 			}
 			continue
 		}
-		warnOfServices(cfg, host, log)
+		warnOfServices(ctx, cfg, host, sandbox, log)
 		set(cfg)
 		log.Info("configuration reloaded", "config", cfg.Path)
 		old = cfg
@@ -55,7 +56,14 @@ func reload(old *config.Config) (*config.Config, error) {
 
 // warnOfServices tells early of services whose instances this machine cannot run as
 // they are configured: to spawn one is an error.
-func warnOfServices(cfg *config.Config, host units.Host, log *slog.Logger) {
+func warnOfServices(ctx context.Context, cfg *config.Config, host units.Host, sandbox *keeper.Sandbox, log *slog.Logger) {
+	if slices.ContainsFunc(slices.Collect(maps.Values(cfg.Services)), func(s *config.Service) bool { return s.Isolation == tenant.IsolationSandbox }) {
+		found, _, err := sandbox.Look(ctx)
+		if err != nil {
+			log.Warn("sandbox not looked at", "err", err)
+		}
+		host = found
+	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		id := tenant.ID{Service: name, Name: "any"}
 		spec, err := cfg.Spec(id, config.Placement{Port: cfg.Settings.PortMin, SocketDir: host.SocketDir(id)})

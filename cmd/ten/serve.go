@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -138,7 +139,8 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
-	warnOfServices(cfg, host, log)
+	sandbox := keeper.NewSandbox(systemd, host)
+	warnOfServices(ctx, cfg, host, sandbox, log)
 	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
 	if err != nil {
 		stopBelow()
@@ -146,7 +148,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	local, err := keeper.NewLocal(keeper.Options{
-		Units: systemd, Hints: systemd.Events(), Host: host, StateDir: p.stateDir(), Log: log,
+		Units: systemd, Hints: systemd.Events(), Host: host, Sandbox: sandbox, StateDir: p.stateDir(), Log: log,
 	})
 	if err != nil {
 		stopBelow()
@@ -184,7 +186,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Router:    manager,
 		Domains:   manager,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
-		Doctor:    func(context.Context) ([]wire.Check, error) { return wireChecks(checks), nil },
+		Doctor:    func(ctx context.Context) ([]wire.Check, error) { return allChecks(ctx, checks, sandbox) },
 		URL:       func(id tenant.ID) string { return origin.url(id) },
 		Version:   version(),
 		Log:       log,
@@ -218,7 +220,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })
 	}
-	group.Go(func() error { return reloads(ctx, hangups, cfg, host, manager.SetConfig, log) })
+	group.Go(func() error { return reloads(ctx, hangups, cfg, host, sandbox, manager.SetConfig, log) })
 	group.Go(func() error { return serveAPI(operators, apiListener) })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -250,6 +252,16 @@ func (p *program) newHost(dataDir string) (units.Host, error) {
 		h.NotifySocket = filepath.Join(filepath.Dir(h.RuntimeDir), "systemd/notify")
 	}
 	return h, nil
+}
+
+// allChecks are the checks of the daemon's start, and that of the sandbox, which is made
+// when it is first asked for.
+func allChecks(ctx context.Context, checks []keeper.Check, sandbox *keeper.Sandbox) ([]wire.Check, error) {
+	_, check, err := sandbox.Look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return wireChecks(append(slices.Clone(checks), check)), nil
 }
 
 func dialSystemd(ctx context.Context, user bool, log *slog.Logger) (*dbusctl.Client, error) {
@@ -301,7 +313,12 @@ func (p *program) probeLocal(ctx context.Context) (checks []keeper.Check, err er
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return systemd.Run(ctx) })
-	_, checks, err = keeper.Probe(ctx, systemd, host)
+	host, checks, err = keeper.Probe(ctx, systemd, host)
+	if err == nil {
+		var check keeper.Check
+		_, check, err = keeper.NewSandbox(systemd, host).Look(ctx)
+		checks = append(checks, check)
+	}
 	cancel()
 	return checks, errors.Join(err, group.Wait())
 }

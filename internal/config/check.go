@@ -64,8 +64,10 @@ func (d *decoder) checkService(s *draft) {
 // checkIsolation finds keys that go with another isolation level only.
 func (d *decoder) checkIsolation(s *draft) {
 	fault := func(key string, p *problem) { d.fault(child(s.path, key), p) }
-	if s.given["user"] && s.sound("user") && !account.MatchString(s.User) {
-		fault("user", &problem{msg: fmt.Sprintf("%q is not an account's name", s.User)})
+	if s.given["user"] && s.sound("user") {
+		if p := s.checkUser(); p != nil {
+			fault("user", p)
+		}
 	}
 	for i, path := range s.BindReadOnlyPaths {
 		if p := d.checkBind(&path); p != nil {
@@ -78,22 +80,56 @@ func (d *decoder) checkIsolation(s *draft) {
 		return
 	}
 	process := s.Isolation == tenant.IsolationProcess
-	if s.given["user"] && !process {
-		fault("user", &problem{
-			msg:  fmt.Sprintf("isolation = %q gives each instance a user of its own", s.Isolation),
-			hint: `leave it out, or use isolation = "process"`,
-		})
-	}
 	if s.given["bind_read_only_paths"] && process {
 		fault("bind_read_only_paths", &problem{
 			msg:  `isolation = "process" hides nothing`,
 			hint: `leave it out, or use isolation = "namespace"`,
 		})
 	}
+	if s.Isolation == tenant.IsolationSandbox {
+		d.checkSandbox(s)
+		return
+	}
 	if s.Network == tenant.NetworkPrivate && process {
 		fault("network", &problem{
 			msg:  `isolation = "process" has no network of its own`,
 			hint: `leave it out, or use isolation = "namespace"`,
+		})
+	}
+}
+
+// checkUser looks for the account. Whether the daemon may run something as another one is
+// for the service's start to tell.
+func (s *draft) checkUser() *problem {
+	if !account.MatchString(s.User) {
+		return &problem{msg: fmt.Sprintf("%q is not an account's name", s.User)}
+	}
+	if s.sound("isolation") && s.Isolation != tenant.IsolationProcess {
+		return &problem{
+			msg:  fmt.Sprintf("isolation = %q gives each instance a user of its own", s.Isolation),
+			hint: `leave it out, or use isolation = "process"`,
+		}
+	}
+	if _, err := tenant.LookupAccount(s.User); err != nil {
+		return &problem{msg: fmt.Sprintf("there is no user %q", s.User), hint: "create it, or leave user out"}
+	}
+	return nil
+}
+
+// checkSandbox gives a sandboxed service the network that goes with it, and finds what
+// gVisor cannot do.
+func (d *decoder) checkSandbox(s *draft) {
+	if s.given["network"] && s.sound("network") && s.Network == tenant.NetworkHost {
+		d.fault(child(s.path, "network"), &problem{
+			msg:  `isolation = "sandbox" has a network of its own, with nothing but a loopback`,
+			hint: `leave it out, or use isolation = "namespace"`,
+		})
+	}
+	s.Network = tenant.NetworkPrivate
+	if s.sound("listen") && s.Listen == tenant.ListenFD {
+		d.fault(child(s.path, "listen"), &problem{
+			msg:  `isolation = "sandbox" cannot take a listening socket inside`,
+			hint: `use listen = "port" or "unix", or isolation = "namespace"`,
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 func TestFaults(t *testing.T) {
 	const S = "[service.notes]\ncommand = \"app\"\n"
 	const P = S + "isolation = \"process\"\n"
+	const B = S + "isolation = \"sandbox\"\n"
 	for _, test := range []struct{ name, text, want string }{
 		// TOML
 		{"not TOML", "[service.notes\n", "1: expected '.' or ']' to end table name, but got '\\n' instead"},
@@ -59,7 +60,7 @@ func TestFaults(t *testing.T) {
 		{"threads", S + "tasks_max = 3\n", "3: service.notes.tasks_max: 3 is out of range; use 16 to 2147483647"},
 		{"no instances", S + "max_instances = 0\n", "3: service.notes.max_instances: 0 is out of range; use 1 to 1000000"},
 		{"doorbells", "[settings]\ndoorbells = -1\n", "2: settings.doorbells: -1 is out of range; use 0 to 100000"},
-		{"isolation", S + "isolation = \"none\"\n", `3: service.notes.isolation: unknown value "none"; use "process" or "namespace"`},
+		{"isolation", S + "isolation = \"none\"\n", `3: service.notes.isolation: unknown value "none"; use "process", "namespace" or "sandbox"`},
 		{"listen", S + "listen = \"tcp\"\n", `3: service.notes.listen: unknown value "tcp"; use "port", "unix" or "fd"`},
 		{"network", S + "network = false\n", `3: service.notes.network: expected "host" or "private", found a boolean`},
 		{"ports", "[settings]\nport_range = \"30000\"\n", `2: settings.port_range: "30000" is not a range of ports; write the first and the last, within 1024 to 65535, such as "30000-32767"`},
@@ -102,7 +103,6 @@ func TestFaults(t *testing.T) {
 
 		// Not yet
 		{"interval", "[settings]\nhealth_check_interval = 10\n", "2: settings.health_check_interval: not supported yet; leave it out; health is asked when an instance wakes"},
-		{"sandbox", S + "isolation = \"sandbox\"\n", `3: service.notes.isolation: "sandbox" is not supported yet; use "namespace"`},
 		{"restart", S + "restart = \"always\"\n", "3: service.notes.restart: not supported yet; leave it out; settings.max_restarts and settings.restart_window say how often a start is tried"},
 		{"quota", S + "storage_quota_mb = 1\n", "3: service.notes.storage_quota_mb: not supported yet; leave it out, or set a quota on the file system"},
 
@@ -165,6 +165,11 @@ func TestFaults(t *testing.T) {
 		{"bind and process", P + "bind_read_only_paths = [\"app\"]\n", `4: service.notes.bind_read_only_paths: isolation = "process" hides nothing; leave it out, or use isolation = "namespace"`},
 		{"user", S + "user = \"www-data\"\n", `3: service.notes.user: isolation = "namespace" gives each instance a user of its own; leave it out, or use isolation = "process"`},
 		{"user's name", P + "user = \"www data\"\n", `4: service.notes.user: "www data" is not an account's name`},
+		{"no user", P + "user = \"nobody-here\"\n", `4: service.notes.user: there is no user "nobody-here"; create it, or leave user out`},
+		{"sandbox and network", B + "network = \"host\"\n", `4: service.notes.network: isolation = "sandbox" has a network of its own, with nothing but a loopback; leave it out, or use isolation = "namespace"`},
+		{"sandbox and fd", B + "listen = \"fd\"\n", `4: service.notes.listen: isolation = "sandbox" cannot take a listening socket inside; use listen = "port" or "unix", or isolation = "namespace"`},
+		{"sandbox and user", B + "user = \"www-data\"\n", `4: service.notes.user: isolation = "sandbox" gives each instance a user of its own; leave it out, or use isolation = "process"`},
+		{"sandbox and data", B + "args = [\"{data_dir}\"]\n", `4: service.notes.args: {data_dir} without /{id} behind it: an instance sees only its own directory there; write {data_dir}/{id}, or use isolation = "process"`},
 		{"private network", P + "network = \"private\"\n", `4: service.notes.network: isolation = "process" has no network of its own; leave it out, or use isolation = "namespace"`},
 		{"on demand", S + "on_demand = true\n", "3: service.notes.on_demand: anybody could create any number of instances; set max_instances to how many there may be"},
 		{"health", S + "health = \"http://localhost/health\"\n", `3: service.notes.health: "http://localhost/health" is not the path of a URL; write a path, such as "/health"`},
@@ -189,7 +194,7 @@ backof_max_ms = 5
 
 [service.a]
 command = "nothere"
-isolation = "sandbox"
+isolation = "cage"
 
 [service.b]
 command = """
@@ -206,7 +211,7 @@ d = ["x"]
 `, `3: settings.max_restarts: expected an integer, found a string
 4: settings.backof_max_ms: unknown key; did you mean "backoff_max_ms"?
 7: service.a.command: command not found: nothere (service a); looked in DIR/bin; install it there, or set PATH in [service.a.env]
-8: service.a.isolation: "sandbox" is not supported yet; use "namespace"
+8: service.a.isolation: unknown value "cage"; use "process", "namespace" or "sandbox"
 11: service.b.command: a line break ends a command, and there can be only one; write "\\" before the line break to go on, put the commands in a script, or use bash -c '...'
 15: service.b.idle_timeout: "soon" is not a duration; write seconds, or a string such as "5m", "1h30m" or "250ms"
 17: service.c: a service needs a command; add command = "python3 app.py", or what it is

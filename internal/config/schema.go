@@ -53,7 +53,7 @@ var serviceKeys = []key[draft]{
 	{"workdir", nil, func(d *draft) reader { return text(&d.Workdir) }},
 	{"health", nil, func(d *draft) reader { return text(&d.Health) }},
 	{"isolation", "namespace", func(d *draft) reader {
-		return choice(&d.Isolation, tenant.IsolationProcess, tenant.IsolationNamespace)
+		return choice(&d.Isolation, tenant.IsolationProcess, tenant.IsolationNamespace, tenant.IsolationSandbox)
 	}},
 	{"network", "host", func(d *draft) reader { return choice(&d.Network, tenant.NetworkHost, tenant.NetworkPrivate) }},
 	{"listen", "port", func(d *draft) reader {
@@ -89,7 +89,6 @@ var notYet = []struct {
 	hint       string
 }{
 	{"settings", "health_check_interval", nil, "leave it out; health is asked when an instance wakes"},
-	{"service", "isolation", "sandbox", `use "namespace"`},
 	{"service", "restart", nil, "leave it out; settings.max_restarts and settings.restart_window say how often a start is tried"},
 	{"service", "storage_quota_mb", nil, "leave it out, or set a quota on the file system"},
 }

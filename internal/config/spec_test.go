@@ -250,3 +250,15 @@ func TestNotOurs(t *testing.T) {
 		t.Errorf("got no problem with %v", looped)
 	}
 }
+
+// The sandbox goes with a private network, said or not.
+func TestSandboxIsPrivate(t *testing.T) {
+	dir := world(t)
+	for _, network := range []string{"", "network = \"private\"\n"} {
+		c := must(t, dir, "[service.notes]\ncommand = \"app\"\nisolation = \"sandbox\"\n"+network)
+		spec, err := c.Spec(tenant.ID{Service: "notes", Name: "alice"}, Placement{Port: 8080})
+		if err != nil || spec.Isolation != tenant.IsolationSandbox || spec.Network != tenant.NetworkPrivate {
+			t.Errorf("%q: got %s and %s, %v, want a private network", network, spec.Isolation, spec.Network, err)
+		}
+	}
+}

@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"syscall"
 
 	"tenement.dev/internal/tenant"
+	"tenement.dev/units"
 )
 
 // owner is who an instance runs as.
@@ -27,12 +26,6 @@ func (l *Local) account(spec tenant.Spec) (name string, o owner, err error) {
 	self := owner{os.Getuid(), os.Getgid()}
 	switch {
 	case spec.Isolation == tenant.IsolationProcess && spec.User != "":
-		if l.host.User {
-			return "", owner{}, &tenant.Error{
-				Code: tenant.CodeUnsupported, Op: "load", ID: spec.ID,
-				Msg: fmt.Sprintf("user = %q needs root", spec.User), Hint: "run ten serve as root, or leave user out",
-			}
-		}
 		return lookupUser(spec)
 	case !l.ownAccount(spec):
 		return "", self, nil
@@ -45,19 +38,14 @@ func (l *Local) account(spec tenant.Spec) (name string, o owner, err error) {
 }
 
 func lookupUser(spec tenant.Spec) (string, owner, error) {
-	u, err := user.Lookup(spec.User)
+	a, err := tenant.LookupAccount(spec.User)
 	if err != nil {
 		return "", owner{}, &tenant.Error{
 			Code: tenant.CodeInvalid, Op: "load", ID: spec.ID,
 			Msg: fmt.Sprintf("there is no user %q", spec.User), Hint: "create it, or leave user out", Err: err,
 		}
 	}
-	uid, uerr := strconv.Atoi(u.Uid)
-	gid, gerr := strconv.Atoi(u.Gid)
-	if err := errors.Join(uerr, gerr); err != nil {
-		return "", owner{}, fmt.Errorf("look up user %s: %w", spec.User, err)
-	}
-	return spec.User, owner{uid, gid}, nil
+	return a.Name, owner{a.UID, a.GID}, nil
 }
 
 // makeDirs makes the instance's data directory and the one for its socket. The
@@ -76,6 +64,34 @@ func (l *Local) makeDirs(spec tenant.Spec, o owner) error {
 		if err := makeOwn(dir, o); err != nil {
 			return fmt.Errorf("make socket directory of %s: %w", spec.ID, err)
 		}
+	}
+	return nil
+}
+
+// makeBundle writes what gVisor is to run, where the spec wants that. The instance may
+// read it and nobody else: its environment is in it.
+func makeBundle(h units.Host, spec tenant.Spec, o owner) error {
+	if spec.Isolation != tenant.IsolationSandbox {
+		return nil
+	}
+	dir := h.BundleDir(spec.ID)
+	file := filepath.Join(dir, "config.json")
+	err := makeWay(filepath.Dir(dir))
+	for _, step := range []func() error{
+		func() error { return os.RemoveAll(dir) },
+		func() error { return os.Mkdir(dir, 0o700) },
+		func() error { return os.WriteFile(file, h.Bundle(spec), 0o600) },
+		func() error { return os.Chmod(file, 0o440) },
+		func() error { return os.Chown(file, -1, o.gid) },
+		func() error { return os.Chown(dir, -1, o.gid) },
+		func() error { return os.Chmod(dir, 0o750) },
+	} {
+		if err == nil {
+			err = step()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("make bundle of %s: %w", spec.ID, err)
 	}
 	return nil
 }
@@ -113,7 +129,14 @@ func makeOwn(dir string, o owner) error {
 	}
 	defer root.Close()
 	// The top comes last, so that a walk cut short is begun again.
-	return walkBottomUp(root, ".", func(path string) error { return root.Lchown(path, o.uid, o.gid) })
+	return walkBottomUp(root, ".", func(path string) error {
+		if path == "." {
+			if err := root.Chmod(path, 0o700); err != nil {
+				return err
+			}
+		}
+		return root.Lchown(path, o.uid, o.gid)
+	})
 }
 
 // walkBottomUp calls f for everything in dir and then for dir, without following

@@ -27,6 +27,7 @@ type Local struct {
 	systemd  Units
 	hints    <-chan units.UnitState
 	host     units.Host
+	sandbox  *Sandbox  // nil where host says it all
 	accounts *accounts // nil for a user's manager
 	log      *slog.Logger
 	events   chan units.Status
@@ -39,6 +40,8 @@ type Options struct {
 	Hints <-chan units.UnitState
 	// Host is what Probe found out.
 	Host units.Host
+	// Sandbox finds out about gVisor, when it is first wanted.
+	Sandbox *Sandbox
 	// StateDir holds what must survive a reboot; used as root only.
 	StateDir string
 	Log      *slog.Logger
@@ -46,7 +49,7 @@ type Options struct {
 
 // NewLocal makes a Local.
 func NewLocal(o Options) (*Local, error) {
-	l := &Local{systemd: o.Units, hints: o.Hints, host: o.Host, log: o.Log, events: make(chan units.Status)}
+	l := &Local{systemd: o.Units, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log, events: make(chan units.Status)}
 	if !o.Host.User {
 		a, err := openAccounts(filepath.Join(o.StateDir, "uids.json"), userdbDir)
 		if err != nil {
@@ -87,11 +90,18 @@ func (l *Local) Run(ctx context.Context) error {
 // Load makes the instance's account, directories and units. When it fails nothing of
 // it is left but the account's number.
 func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
+	host := l.host
+	if spec.Isolation == tenant.IsolationSandbox && l.sandbox != nil {
+		var err error
+		if host, _, err = l.sandbox.Look(ctx); err != nil {
+			return fmt.Errorf("load %s: %w", spec.ID, err)
+		}
+	}
 	account, owner, err := l.account(spec)
 	if err != nil {
 		return err
 	}
-	socket, service, err := l.host.Render(spec, account)
+	socket, service, err := host.Render(spec, account)
 	if err != nil {
 		return err
 	}
@@ -101,6 +111,9 @@ func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
 		}
 	}
 	if err := l.makeDirs(spec, owner); err != nil {
+		return errors.Join(err, l.removeRuntime(spec.ID))
+	}
+	if err := makeBundle(host, spec, owner); err != nil {
 		return errors.Join(err, l.removeRuntime(spec.ID))
 	}
 	err = l.systemd.StartTransient(ctx, socket, service)
@@ -142,7 +155,7 @@ func (l *Local) Unload(ctx context.Context, id tenant.ID) error {
 
 // removeRuntime removes what an instance has below /run.
 func (l *Local) removeRuntime(id tenant.ID) error {
-	err := os.RemoveAll(l.host.SocketDir(id))
+	err := errors.Join(os.RemoveAll(l.host.SocketDir(id)), os.RemoveAll(l.host.BundleDir(id)))
 	if l.accounts != nil {
 		err = errors.Join(err, l.accounts.withdraw(id))
 	}

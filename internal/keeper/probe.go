@@ -76,9 +76,10 @@ func tryAll(ctx context.Context, m Features, h units.Host) (facts probe.Facts, h
 	noPIDs.PrivatePIDs = false
 	var errs []error
 	for i, try := range []units.Host{all, noNet, noPIDs} {
-		facts, cannot, err := runProbe(ctx, m, try, 2*i)
+		spec := try.ProbeSpec(probeID, tenant.IsolationNamespace)
+		facts, cannot, err := runProbe(ctx, m, try, spec, 2*i)
 		if cannot != nil {
-			facts, cannot, err = runProbe(ctx, m, try, 2*i+1)
+			facts, cannot, err = runProbe(ctx, m, try, spec, 2*i+1)
 		}
 		if cannot != nil {
 			err = transient(ctx, m, cannot)
@@ -122,8 +123,8 @@ func compare(asked units.Host, inside, outside probe.Facts) units.Host {
 
 // runProbe runs the n-th probe unit and reads what it found. cannot says that the unit
 // did not work, err that it could not be tried.
-func runProbe(ctx context.Context, m Features, h units.Host, n int) (facts probe.Facts, cannot, err error) {
-	dir := filepath.Join(h.RuntimeDir, "probe")
+func runProbe(ctx context.Context, m Features, h units.Host, spec tenant.Spec, n int) (facts probe.Facts, cannot, err error) {
+	dir := spec.DataDir
 	o := owner{os.Getuid(), os.Getgid()}
 	account := ""
 	if !h.User {
@@ -141,14 +142,19 @@ func runProbe(ctx context.Context, m Features, h units.Host, n int) (facts probe
 		return facts, nil, fmt.Errorf("probe: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	if err := makeBundle(h, spec, o); err != nil {
+		return facts, nil, fmt.Errorf("probe: %w", err)
+	}
+	defer os.RemoveAll(h.BundleDir(spec.ID))
 	output := filepath.Join(h.RuntimeDir, "probe.json")
 	defer os.Remove(output)
-	unit := h.ProbeUnit(units.ProbeName(os.Getpid(), n), account, output)
-	if err := m.StartTransient(ctx, unit); err != nil {
-		return facts, fmt.Errorf("probe: %w", err), nil
+	unit := h.ProbeUnit(spec, units.ProbeName(os.Getpid(), n), account, output)
+	err = m.StartTransient(ctx, unit)
+	text, readErr := os.ReadFile(output)
+	if err != nil && len(text) > 0 {
+		return facts, fmt.Errorf("probe: %s: %w", firstLine(string(text)), err), nil
 	}
-	text, err := os.ReadFile(output)
-	if err != nil {
+	if err := errors.Join(err, readErr); err != nil {
 		return facts, fmt.Errorf("probe: %w", err), nil
 	}
 	if err := json.Unmarshal(text, &facts); err != nil {

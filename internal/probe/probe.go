@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Facts is what a process finds out about itself.
@@ -20,6 +22,8 @@ type Facts struct {
 	Seccomp    int    `json:"seccomp"`
 	NoNewPrivs bool   `json:"no_new_privs"`
 	CapEff     string `json:"cap_eff"`
+	// GVisor says that gVisor is the kernel that the process runs on.
+	GVisor bool `json:"gvisor,omitempty"`
 	// Controllers are those of the unit's own cgroup, not those of the sub-cgroup that the process
 	// is in: there are as many there as the unit hands down. ten-init fills it in, and what follows.
 	Controllers []string `json:"controllers"`
@@ -51,5 +55,14 @@ func Read() Facts {
 			f.CapEff = value
 		}
 	}
+	f.GVisor = gVisor()
 	return f
+}
+
+// gVisor looks for its first words in the kernel's log, which it shows to everybody; no
+// other kernel says so of itself.
+func gVisor() bool {
+	log := make([]byte, 4096)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, log)
+	return err == nil && strings.Contains(string(log[:n]), "Starting gVisor")
 }

@@ -17,6 +17,9 @@ const (
 	// IsolationNamespace adds its own uid (where the manager is the system's), PID,
 	// mount and IPC namespaces, a read-only system and a system call filter.
 	IsolationNamespace Isolation = "namespace"
+	// IsolationSandbox adds a kernel of its own, gVisor's, between the app and the
+	// machine's. Its network is always NetworkPrivate.
+	IsolationSandbox Isolation = "sandbox"
 )
 
 // Network is which network an instance sees.

@@ -21,7 +21,12 @@ func TestBadConfigurations(t *testing.T) {
 		"broken TOML":       {"[service.app\n", []string{"tenement.toml:1"}},
 		"unknown key":       {"[service.app]\ncommand = \"true\"\nhelth = \"/x\"\n", []string{"tenement.toml:3", "helth", "health"}},
 		"command not found": {"[service.app]\ncommand = \"uv run app.py\"\n", []string{"tenement.toml:2", "command not found: uv"}},
-		"not supported yet": {"[service.app]\ncommand = \"true\"\nisolation = \"sandbox\"\n", []string{"tenement.toml:3", "not supported yet"}},
+		"not supported yet": {"[settings]\ntls = true\n[service.app]\ncommand = \"true\"\n", []string{"tenement.toml:2", "not supported yet"}},
+		"no such user":      {"[service.app]\ncommand = \"true\"\nisolation = \"process\"\nuser = \"nobody-here\"\n", []string{"tenement.toml:4", "there is no user \"nobody-here\""}},
+		"sandbox": {
+			"[service.app]\ncommand = \"true\"\nisolation = \"sandbox\"\nnetwork = \"host\"\nlisten = \"fd\"\n",
+			[]string{"tenement.toml:4", "network of its own", "tenement.toml:5", "listening socket"},
+		},
 		"two faults at once": {
 			"[service.app]\ncommand = \"true\"\nlisten = \"smoke\"\nidle_timeout = -1\n",
 			[]string{"tenement.toml:3", "tenement.toml:4"},

@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,74 +16,140 @@ import (
 	"tenement.dev/test/harness"
 )
 
-// runtimes are apps in several languages and styles; each must work at each level.
-var runtimes = map[string]struct{ command, listen string }{
-	"go":     {`{bin}/testapp`, "port"},
-	"gounix": {`{bin}/testapp`, "unix"},
-	"gofd":   {`{bin}/testapp`, "fd"},
-	"node":   {`node app.js`, "port"},
-	"python": {`python3 threaded.py`, "port"},
-	"shell":  {`bash app.sh`, "port"},
+// runtimes are apps in several languages and styles; each must work at each level. What
+// path answers is of this run of the app: it counts, or is drawn by lot at its start.
+var runtimes = map[string]struct{ command, listen, path string }{
+	"go":     {`{bin}/testapp`, "port", "/count"},
+	"gounix": {`{bin}/testapp`, "unix", "/count"},
+	"gofd":   {`{bin}/testapp`, "fd", "/count"},
+	"node":   {`node app.js`, "port", "/"},
+	"python": {`python3 threaded.py`, "port", "/"},
+	"shell":  {`bash app.sh`, "port", "/"},
 }
 
+// Each leaves a mark in its data when it is told to end.
 var runtimeFiles = map[string]string{
-	"app.js": `require("http").createServer((req, res) => res.end("node " + process.env.TENEMENT_INSTANCE + "\n")).listen(process.env.PORT, "127.0.0.1")`,
+	"app.js": `
+const fs = require("fs"), lot = require("crypto").randomUUID()
+process.on("SIGTERM", () => { fs.appendFileSync(process.env.DATA_DIR + "/marks", "term\n"); process.exit(0) })
+require("http").createServer((req, res) => res.end(lot + "\n")).listen(process.env.PORT, "127.0.0.1")
+`,
 	"threaded.py": `
-import os
+import os, signal, threading, uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+lot = uuid.uuid4().hex.encode()
 class H(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
-        body = ("python " + os.environ["TENEMENT_INSTANCE"] + "\n").encode()
-        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+        self.send_response(200); self.send_header("Content-Length", str(len(lot))); self.end_headers(); self.wfile.write(lot)
+def end(*_):
+    with open(os.environ["DATA_DIR"] + "/marks", "a") as f: f.write("term\n")
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+for _ in range(4): threading.Thread(target=threading.Event().wait, daemon=True).start()
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), H).serve_forever()
 `,
 	"app.sh": `
-sleep 1000 & sleep 1000 & sleep 1000 &
-mkdir -p "$HOME/www"; echo "shell $TENEMENT_INSTANCE" > "$HOME/www/index.html"
+trap 'echo term >> "$DATA_DIR/marks"; exit 0' TERM
+sleep 1000 & setsid sleep 1000 & (trap '' TERM; while :; do sleep 1; done) &
+mkdir -p "$HOME/www"; echo "$RANDOM$RANDOM$RANDOM" > "$HOME/www/index.html"
 python3 -m http.server "$PORT" --bind 127.0.0.1 --directory "$HOME/www" &
-wait
+while :; do wait; done
 `,
 }
 
 func TestEveryRuntimeWorksAtEveryLevel(t *testing.T) {
 	for _, rootless := range []bool{false, true} {
-		for _, level := range []string{"process", "namespace", "private"} {
+		for _, level := range []string{"process", "namespace", "private", "sandbox"} {
 			name := level
 			if rootless {
 				name += "-rootless"
 			}
 			t.Run(name, func(t *testing.T) {
-				var config strings.Builder
-				for name, r := range runtimes {
-					isolation, network := level, "host"
-					if level == "private" {
-						isolation, network = "namespace", "private"
-					}
-					fmt.Fprintf(&config, "[service.%s]\ncommand = %q\nlisten = %q\nisolation = %q\nnetwork = %q\ndoze_timeout = \"500ms\"\n",
-						name, r.command, r.listen, isolation, network)
+				runtimes := maps.Clone(runtimes)
+				if level == "sandbox" {
+					delete(runtimes, "gofd") // refused, see TestBadConfigurations
 				}
-				s := harness.Start(t, harness.Options{Config: config.String(), Files: runtimeFiles, Rootless: rootless})
-				for name := range runtimes {
-					id := name + ":alice"
-					s.Spawn(id)
-					first := s.Text(id, "/")
-					s.Await(id, tenant.Dozing)
-					s.Text(id, "/")
-					if r := s.Ten("stop", id); r.Code != 0 {
-						t.Errorf("%s: %s", id, r)
-					}
-					again := s.Text(id, "/")
-					if !strings.Contains(first, "alice") || !strings.Contains(again, "alice") {
-						t.Errorf("%s: got %q and, after a stop, %q", id, first, again)
-					}
-					if got := s.Get(id); got.Wakes != 2 || got.Thaws < 1 {
-						t.Errorf("%s: got %d wakes and %d thaws, want 2 and at least 1", id, got.Wakes, got.Thaws)
-					}
-				}
+				everyRuntimeWorks(t, runtimesAt(level, runtimes), slices.Collect(maps.Keys(runtimes)), rootless)
 			})
 		}
 	}
+}
+
+// runtimesAt is a configuration with the runtimes at an isolation level, or "private",
+// which is namespace with a network of its own.
+func runtimesAt(level string, runtimes map[string]struct{ command, listen, path string }) string {
+	isolation, network := level, "host"
+	switch level {
+	case "private":
+		isolation, network = "namespace", "private"
+	case "sandbox":
+		network = "private"
+	}
+	var config strings.Builder
+	for name, r := range runtimes {
+		fmt.Fprintf(&config, "[service.%s]\ncommand = %q\nlisten = %q\nisolation = %q\nnetwork = %q\ndoze_timeout = \"300ms\"\nidle_timeout = \"2s\"\nstop_grace = 3\n",
+			name, r.command, r.listen, isolation, network)
+	}
+	return config.String()
+}
+
+// everyRuntimeWorks takes the runtimes through waking, dozing, sleeping and a stop by hand.
+func everyRuntimeWorks(t *testing.T, config string, names []string, rootless bool) {
+	s := harness.Start(t, harness.Options{Config: config, Files: runtimeFiles, Rootless: rootless})
+	ask := func(name string) string { return s.Text(name+":alice", runtimes[name].path) }
+	first := map[string]string{}
+	for _, name := range names {
+		id := name + ":alice"
+		s.Spawn(id)
+		first[name] = ask(name)
+		s.Await(id, tenant.Dozing)
+		want := first[name]
+		if want == "1" {
+			want = "2"
+		}
+		if got := ask(name); got != want || want == "" {
+			t.Errorf("%s: after a doze: got %q, want %q", id, got, want)
+		}
+	}
+	for _, name := range names {
+		id := name + ":alice"
+		s.Await(id, tenant.Asleep)
+		if got := marks(s, name); got != "term\n" {
+			t.Errorf("%s: marks of its SIGTERM handler after sleep: got %q, want one", id, got)
+		}
+		if got := s.Show(id, "ControlGroup"); got != "" {
+			t.Errorf("%s sleeps and still has the cgroup %s", id, got)
+		}
+		again := ask(name)
+		if counts := first[name] == "1"; counts && again != "1" || !counts && again == first[name] {
+			t.Errorf("%s: after sleep: got %q again, want a new process", id, again)
+		}
+		pids := appPIDs(t, s, id)
+		if name == "shell" && len(pids) < 5 {
+			t.Errorf("%s: got processes %v, want the script and its children", id, pids)
+		}
+		if r := s.Ten("stop", id); r.Code != 0 {
+			t.Errorf("%s: %s", id, r)
+		}
+		for _, pid := range pids {
+			if alive(pid) {
+				t.Errorf("%s: process %d survives the stop", id, pid)
+			}
+		}
+		if got := marks(s, name); got != "term\nterm\n" {
+			t.Errorf("%s: marks of its SIGTERM handler after a stop: got %q, want two", id, got)
+		}
+		if got := s.Get(id); got.Wakes != 2 || got.Thaws < 1 {
+			t.Errorf("%s: got %d wakes and %d thaws, want 2 and at least 1", id, got.Wakes, got.Thaws)
+		}
+	}
+}
+
+// marks is what alice of a service has left in her data.
+func marks(s *harness.Server, service string) string {
+	text, _ := os.ReadFile(filepath.Join(s.Dir, "data", service, "alice/marks"))
+	return string(text)
 }
 
 func TestNamespaceLevelSeparates(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestStopEndsTheWholeTree(t *testing.T) {
-	for _, isolation := range []string{"process", "namespace"} {
+	for _, isolation := range []string{"process", "namespace", "sandbox"} {
 		t.Run(isolation, func(t *testing.T) {
 			s := harness.Start(t, harness.Options{
 				Config: "[service.app]\ncommand = \"bash app.sh\"\nstop_grace = 2\nisolation = \"" + isolation + "\"\n",
@@ -50,12 +50,18 @@ wait
 }
 
 func TestStopIsGracefulThenFirm(t *testing.T) {
+	for _, isolation := range []string{"namespace", "sandbox"} {
+		t.Run(isolation, func(t *testing.T) { stopIsGracefulThenFirm(t, "isolation = \""+isolation+"\"\n") })
+	}
+}
+
+func stopIsGracefulThenFirm(t *testing.T, isolation string) {
 	s := harness.Start(t, harness.Options{
-		Config: app + `
+		Config: app + isolation + `
 [service.stubborn]
 command = "python3 stubborn.py"
 stop_grace = 1
-`,
+` + isolation,
 		Files: map[string]string{"stubborn.py": `
 import os, signal, socket
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -69,7 +75,7 @@ while True:
 	if err != nil || string(marks) != "term\n" {
 		t.Errorf("SIGTERM handler: got %q %v, want it to have run once", marks, err)
 	}
-	pid := appPID(t, s, "stubborn:alice")
+	pid := appPIDs(t, s, "stubborn:alice")[0]
 	begun := time.Now()
 	if r := s.Ten("stop", "stubborn:alice"); r.Code != 0 {
 		t.Error(r)
