@@ -284,7 +284,7 @@ func (s *Server) checkClean() {
 	if left != "" {
 		s.tb.Errorf("units left behind:\n%s", left)
 	}
-	for _, pattern := range []string{"/run/userdb/*", s.runtime + "/ingress/*", s.runtime + "/app/*", filepath.Join(s.Dir, "data/[a-z0-9]*/*")} {
+	for _, pattern := range []string{"/run/userdb/*", s.runtime + "/ingress/*", s.runtime + "/app/*", s.runtime + "/bundle/*", filepath.Join(s.Dir, "data/[a-z0-9]*/*")} {
 		if files, _ := filepath.Glob(pattern); len(files) > 0 {
 			s.tb.Errorf("left behind: %v", files)
 		}

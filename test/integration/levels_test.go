@@ -88,7 +88,7 @@ func runtimesAt(level string, runtimes map[string]struct{ command, listen, path 
 	}
 	var config strings.Builder
 	for name, r := range runtimes {
-		fmt.Fprintf(&config, "[service.%s]\ncommand = %q\nlisten = %q\nisolation = %q\nnetwork = %q\ndoze_timeout = \"300ms\"\nidle_timeout = \"2s\"\nstop_grace = 3\n",
+		fmt.Fprintf(&config, "[service.%s]\ncommand = %q\nlisten = %q\nisolation = %q\nnetwork = %q\ndoze_timeout = \"300ms\"\nidle_timeout = \"1s\"\nstop_grace = 3\n",
 			name, r.command, r.listen, isolation, network)
 	}
 	return config.String()
@@ -221,6 +221,16 @@ func TestNamespaceLevelSeparates(t *testing.T) {
 	if env := s.Seen("app:alice", "/").Env; !slices.Contains(env, "GREETING=hi alice") {
 		t.Errorf("environment: got %v, want GREETING=hi alice", env)
 	}
+}
+
+// owner is the uid that a file belongs to.
+func owner(t *testing.T, path string) int {
+	t.Helper()
+	var st syscall.Stat_t
+	if err := syscall.Lstat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	return int(st.Uid)
 }
 
 // status gives a field of /proc/PID/status.
