@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 )
 
 // app is the instance's main process and everything that it started.
@@ -79,16 +80,42 @@ func (a *app) terminate() {
 	}
 }
 
-// kill ends everything that the app started.
-func (a *app) kill() {
+// kill ends everything that the app started, and reports whether it could reach it all:
+// else systemd ends what is left, by the unit's cgroup.
+func (a *app) kill() (all bool) {
 	if a.cg != nil && a.cg.kill() == nil {
-		return
+		return true
 	}
 	_ = syscall.Kill(-a.pid, syscall.SIGKILL)
-	if os.Getpid() == 1 {
-		_ = syscall.Kill(-1, syscall.SIGKILL)
+	if os.Getpid() != 1 {
+		return false
 	}
-	// Elsewhere systemd ends what is left, by the unit's cgroup.
+	return syscall.Kill(-1, syscall.SIGKILL) == nil
+}
+
+// reapTime bounds the wait for what was killed.
+const reapTime = time.Second
+
+// reapAll waits until everything that kill has ended is gone. The exit of the first
+// process of a PID namespace takes until the last one is, and by then it has left its
+// cgroup: systemd would see that empty before it hears of the exit, and take a failed unit
+// for one that has stopped (seen with 257 under PrivatePIDs=).
+func (a *app) reapAll(signals <-chan os.Signal) {
+	timeout := time.After(reapTime)
+	for {
+		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		switch {
+		case err == syscall.EINTR || err == nil && pid > 0:
+			continue
+		case err != nil: // ECHILD: nobody is left
+			return
+		}
+		select {
+		case <-signals:
+		case <-timeout:
+			return
+		}
+	}
 }
 
 // reap collects every child that has ended: the app, and orphans that were passed

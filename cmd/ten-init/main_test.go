@@ -382,7 +382,9 @@ func TestPortTaken(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{nil, {"--", "/bin/true"}, {"-listen", "port:0", "--", "/bin/true"}, {"-listen", "port:80"}, {"-nonsense"}, {"-own-port", "-listen", "unix:/x", "--", "/bin/true"}} {
+	for _, args := range [][]string{nil, {"--", "/bin/true"}, {"-listen", "port:0", "--", "/bin/true"}, {"-listen", "port:80"}, {"-nonsense"}, {"-own-port", "-listen", "unix:/x", "--", "/bin/true"},
+		{"-listen", "port:80", "-runsc", "/usr/bin/runsc"}, {"-listen", "port:80", "-bundle", "/x"}, {"-listen", "fd:/x", "-runsc", "/usr/bin/runsc", "-bundle", "/x"},
+		{"-listen", "port:80", "-runsc", "/usr/bin/runsc", "-bundle", "/x", "--", "/bin/true"}} {
 		cmd := exec.Command(program, args...)
 		_ = cmd.Run()
 		if got := cmd.ProcessState.ExitCode(); got != exitUsage {

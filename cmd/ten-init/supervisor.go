@@ -138,7 +138,7 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 					if s.isStarting() && !s.outOfMemory() && toldToStop(signals) {
 						stop()
 					}
-					code := s.ended(a, doorbell, status)
+					code := s.ended(a, doorbell, status, signals)
 					if failed != 0 {
 						return failed
 					}
@@ -281,8 +281,8 @@ func (s *supervisor) stopping(doorbell *net.UnixListener) {
 
 // ended tidies up after the app and gives the code to exit with. Callers learn how
 // an app ended that never accepted a connection; later ones ring again.
-func (s *supervisor) ended(a *app, doorbell *net.UnixListener, status syscall.WaitStatus) int {
-	a.kill()
+func (s *supervisor) ended(a *app, doorbell *net.UnixListener, status syscall.WaitStatus, signals <-chan os.Signal) int {
+	all := a.kill()
 	s.mu.Lock()
 	before := s.phase
 	s.mu.Unlock()
@@ -294,6 +294,9 @@ func (s *supervisor) ended(a *app, doorbell *net.UnixListener, status syscall.Wa
 		_ = doorbell.SetDeadline(time.Unix(1, 0))
 	}
 	s.linger()
+	if all {
+		a.reapAll(signals)
+	}
 	return exitCode(status)
 }
 

@@ -137,7 +137,7 @@ func (r *rig) left(t *testing.T, id tenant.ID) []string {
 	if records, _ := filepath.Glob("/run/userdb/*"); !r.host.User {
 		left = append(left, records...)
 	}
-	for _, path := range []string{r.host.Doorbell(id), r.host.SocketDir(id)} {
+	for _, path := range []string{r.host.Doorbell(id), r.host.SocketDir(id), r.host.BundleDir(id)} {
 		if exists(path) {
 			left = append(left, path)
 		}
@@ -243,6 +243,75 @@ func TestDataFollowsTheOwner(t *testing.T) {
 	}
 }
 
+func sandboxed(s *tenant.Spec) {
+	s.Isolation, s.Network = tenant.IsolationSandbox, tenant.NetworkPrivate
+}
+
+// What is in a bundle is for its instance alone.
+func TestBundle(t *testing.T) {
+	r := newRig(t, nil)
+	r.wake(t, r.spec(alice, tenant.IsolationSandbox, tenant.NetworkPrivate))
+	gid := os.Getgid()
+	if gid == 0 {
+		gid = keeper.FirstUID
+	}
+	dir := r.host.BundleDir(alice)
+	for path, want := range map[string]os.FileMode{dir: 0o750, filepath.Join(dir, "config.json"): 0o440} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := info.Sys().(*syscall.Stat_t); info.Mode().Perm() != want || int(st.Uid) != os.Getuid() || int(st.Gid) != gid {
+			t.Errorf("%s: got mode %o of %d:%d, want %o of %d:%d", path, info.Mode().Perm(), st.Uid, st.Gid, want, os.Getuid(), gid)
+		}
+	}
+	if err := r.local.Unload(t.Context(), alice); err != nil {
+		t.Fatal(err)
+	}
+	if left := r.left(t, alice); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// A data directory that was there before becomes the instance's, whoever could look into
+// it; one that is its own already is left alone.
+func TestDataDirectoryIsTakenOver(t *testing.T) {
+	r := newRig(t, nil)
+	spec := r.spec(alice, tenant.IsolationNamespace, tenant.NetworkPrivate)
+	if err := os.MkdirAll(spec.DataDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mode := func() os.FileMode {
+		info, err := os.Stat(spec.DataDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := info.Sys().(*syscall.Stat_t); st.Uid != keeper.FirstUID {
+			t.Errorf("%s belongs to %d, want %d", spec.DataDir, st.Uid, keeper.FirstUID)
+		}
+		return info.Mode().Perm()
+	}
+	r.wake(t, spec)
+	if got := mode(); got != 0o700 {
+		t.Errorf("taken over: got mode %o, want 700", got)
+	}
+	// What others own deeper down is none of a wake's business.
+	file := filepath.Join(spec.DataDir, "file")
+	if err := errors.Join(os.WriteFile(file, nil, 0o644), os.Chmod(spec.DataDir, 0o750)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.local.Unload(t.Context(), alice); err != nil {
+		t.Fatal(err)
+	}
+	r.wake(t, spec)
+	if got := mode(); got != 0o750 {
+		t.Errorf("at the next wake: got mode %o, want its own choice, 750", got)
+	}
+	if info, err := os.Stat(file); err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("the next wake has gone through the data: %v", err)
+	}
+}
+
 // What the machine cannot give is an error, and nothing is left of the try.
 func TestWhatTheMachineCannotDo(t *testing.T) {
 	for name, try := range map[string]struct {
@@ -253,6 +322,8 @@ func TestWhatTheMachineCannotDo(t *testing.T) {
 		"tasks limit":  {func(h *units.Host) { h.Controllers = nil }, func(s *tenant.Spec) { s.TasksMax = 64 }},
 		"cpu shares":   {func(h *units.Host) { h.Controllers = nil }, func(s *tenant.Spec) { s.CPUWeight = 50 }},
 		"namespaces":   {func(h *units.Host) { h.Namespaces = false }, func(*tenant.Spec) {}},
+		"no gVisor":    {func(h *units.Host) { h.Runsc = "" }, sandboxed},
+		"gVisor":       {func(h *units.Host) { h.Runsc, h.Sandbox = "/usr/bin/runsc", false }, sandboxed},
 		"network":      {func(h *units.Host) { h.PrivateNetwork = false }, func(s *tenant.Spec) { s.Network = tenant.NetworkPrivate }},
 	} {
 		t.Run(name, func(t *testing.T) {

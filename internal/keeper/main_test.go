@@ -75,6 +75,7 @@ func newRig(t *testing.T, change func(*units.Host)) *rig {
 	if r.host, r.checks, err = keeper.Probe(t.Context(), client, host); err != nil {
 		t.Fatal(err)
 	}
+	r.host.Runsc, r.host.Sandbox = "/usr/bin/runsc", true // TestLook looks
 	if change != nil {
 		change(&r.host)
 	}
@@ -238,10 +239,14 @@ var levels = []struct {
 	{tenant.IsolationProcess, tenant.NetworkHost},
 	{tenant.IsolationNamespace, tenant.NetworkHost},
 	{tenant.IsolationNamespace, tenant.NetworkPrivate},
+	{tenant.IsolationSandbox, tenant.NetworkPrivate},
 }
 
 func TestConform(t *testing.T) {
 	for _, level := range levels {
+		if level.isolation == tenant.IsolationSandbox && os.Geteuid() != 0 {
+			continue // test/integration has that; it is the slowest of all
+		}
 		t.Run(fmt.Sprintf("%s %s", level.isolation, level.network), func(t *testing.T) {
 			lifecycletest.Conform(t, func(t *testing.T) lifecycletest.Bench {
 				return newRig(t, nil).bench(t, level.isolation, level.network)
@@ -254,5 +259,5 @@ func TestRootless(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // this is the run as dev
 	}
-	runAsDev(t, "^(TestConform|TestSandbox|TestUnloadLeavesNothing|TestWhatTheMachineCannotDo|TestUnitThatCannotStart)$")
+	runAsDev(t, "^(TestConform|TestSandbox|TestUnloadLeavesNothing|TestWhatTheMachineCannotDo|TestBundle|TestLook|TestUnitThatCannotStart)$")
 }

@@ -38,6 +38,8 @@ func TestProbeInTrouble(t *testing.T) {
 		t.Fatal("this machine has no namespaces")
 	}
 	base := units.Host{User: r.host.User, RuntimeDir: r.host.RuntimeDir, DataRoot: r.host.DataRoot, InitPath: r.host.InitPath, NotifySocket: r.host.NotifySocket}
+	want := r.host
+	want.Runsc, want.Sandbox = "", false // that is not Probe's
 	busy := fmt.Errorf("start: %w", units.ErrExists)
 	lost := fmt.Errorf("start: %w", dbusctl.ErrDisconnected)
 
@@ -49,8 +51,8 @@ func TestProbeInTrouble(t *testing.T) {
 			return nil
 		}}
 		host, _, err := keeper.Probe(t.Context(), m, base)
-		if err != nil || fmt.Sprint(host) != fmt.Sprint(r.host) {
-			t.Errorf("%s once: got %+v, %v, want %+v", name, host, err, r.host)
+		if err != nil || fmt.Sprint(host) != fmt.Sprint(want) {
+			t.Errorf("%s once: got %+v, %v, want %+v", name, host, err, want)
 		}
 	}
 
@@ -79,6 +81,46 @@ func TestProbeInTrouble(t *testing.T) {
 	host, checks, err := keeper.Probe(t.Context(), m, base)
 	if err != nil || host.Namespaces || len(checks) == 0 {
 		t.Errorf("refused: got %+v, %v, want no namespaces", host, err)
+	}
+}
+
+// What is found out of gVisor is remembered, what cannot be is not, and trouble with the
+// manager says nothing of it.
+func TestLook(t *testing.T) {
+	r := newRig(t, nil)
+	base := r.host
+	base.Runsc, base.Sandbox = "", false
+	m := &trouble{Client: r.systemd, before: func(n int) error {
+		switch n {
+		case 1:
+			return fmt.Errorf("start: %w", units.ErrExists)
+		case 2:
+			return &dbusctl.JobError{Op: "start", Result: "failed"}
+		}
+		return nil
+	}}
+	s := keeper.NewSandbox(m, base)
+	if _, _, err := s.Look(t.Context()); !errors.Is(err, units.ErrExists) {
+		t.Errorf("busy: got %v, want %v", err, units.ErrExists)
+	}
+	if host, check, err := s.Look(t.Context()); err != nil || host.Sandbox || check.OK || check.Hint == "" {
+		t.Errorf("refused: got %+v, %+v, %v, want no sandbox and a hint", host, check, err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if host, check, err := s.Look(t.Context()); err != nil || !host.Sandbox || host.Runsc != "/usr/bin/runsc" || !check.OK {
+				t.Errorf("got %+v, %+v, %v, want the sandbox", host, check, err)
+			}
+		})
+	}
+	wg.Wait()
+	if m.starts != 3 {
+		t.Errorf("got %d probes, want 3: it works is remembered", m.starts)
+	}
+	base.PrivateNetwork = false
+	if host, check, err := keeper.NewSandbox(m, base).Look(t.Context()); err != nil || host.Sandbox || check.OK || m.starts != 3 {
+		t.Errorf("without a private network: got %+v, %+v, %v, want no sandbox and no probe", host, check, err)
 	}
 }
 

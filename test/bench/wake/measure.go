@@ -26,7 +26,7 @@ const (
 // left to do (reaping, collecting units, writing the journal) is not part of it.
 const settleTime = 40 * time.Millisecond
 
-var isolations = []string{"process", "namespace"}
+var isolations = []string{"process", "namespace", "sandbox"}
 
 // bench is the benchmark at work.
 type bench struct {
