@@ -4,7 +4,7 @@
 //	go run ./test/bench/wake -n 30
 //
 // It boots a throwaway machine and runs itself in there, with a Python, a Node and a
-// Go app under isolation "process" and "namespace". Three things are timed, always
+// Go app under isolation "process", "namespace" and "sandbox". Three things are timed, always
 // from the moment before the first thing is done to the first byte of the answer:
 //
 //   - bare start: fork and exec of the app, no Tenement; a connection is tried every

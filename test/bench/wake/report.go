@@ -95,7 +95,7 @@ func (r *report) judge() {
 	}
 }
 
-// rank orders series: by app, then bare, cold, doze, and process before namespace.
+// rank orders series: by app, then bare, cold, doze, and process before namespace before sandbox.
 func rank(k key) int {
 	rank := 100 * (1 + slices.Index([]string{"python", "node", "go"}, k.App))
 	rank += 10 * slices.Index([]kind{kindBare, kindCold, kindDoze}, k.Kind)
