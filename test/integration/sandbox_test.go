@@ -208,3 +208,66 @@ func TestNoGVisor(t *testing.T) {
 		t.Errorf("doctor: got %s, want the sandbox", got)
 	}
 }
+
+// The quick start's {data_dir}/{id} is the instance's own directory at every level.
+func TestQuickStartAtEveryLevel(t *testing.T) {
+	files, _ := readQuickStart(t)
+	for _, level := range []string{"namespace", "sandbox"} {
+		for _, rootless := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s rootless=%v", level, rootless), func(t *testing.T) {
+				config := strings.Replace(files["tenement.toml"], `isolation = "process"`, fmt.Sprintf("isolation = %q", level), 1)
+				s := harness.Start(t, harness.Options{Config: config, Files: map[string]string{"app.py": files["app.py"]}, Rootless: rootless})
+				s.Spawn("notes:alice", "notes:bob")
+				post, err := s.Do(t.Context(), "POST", "notes:alice", "/notes", `{"text":"of alice"}`)
+				if err != nil || post.Status != 201 {
+					t.Fatalf("POST: got %+v, %v", post, err)
+				}
+				if r := s.Ten("stop", "notes:alice"); r.Code != 0 {
+					t.Error(r)
+				}
+				if got := s.Text("notes:alice", "/notes"); !strings.Contains(got, "of alice") {
+					t.Errorf("alice's notes after a stop: got %s", got)
+				}
+				if got := s.Text("notes:bob", "/notes"); got != "[]" {
+					t.Errorf("bob's notes: got %s, want none", got)
+				}
+				db := filepath.Join(filepath.Dir(dataFile(s, "notes:alice")), "notes.db")
+				if got, want := owner(t, db), owner(t, filepath.Dir(db)); got != want {
+					t.Errorf("%s belongs to %d, its directory to %d", db, got, want)
+				}
+				checkDataDir(t, s, "notes:alice", rootless)
+				checkDataDir(t, s, "notes:bob", rootless)
+			})
+		}
+	}
+}
+
+// What gVisor costs is printed, and bounded.
+func TestSandboxMemory(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app + "[service.boxed]\ncommand = \"{bin}/testapp\"\nisolation = \"sandbox\"\n"})
+	s.Spawn("app:alice", "boxed:alice")
+	private := map[string]int{} // KiB that no other process shares
+	for _, id := range []string{"app:alice", "boxed:alice"} {
+		s.Text(id, "/count")
+		for _, pid := range appPIDs(t, s, id) {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				if fields := strings.Fields(line); strings.HasPrefix(fields[0], "Private_") {
+					kib, err := strconv.Atoi(fields[1])
+					if err != nil {
+						t.Fatalf("%q: %v", line, err)
+					}
+					private[id] += kib
+				}
+			}
+		}
+	}
+	more := private["boxed:alice"] - private["app:alice"]
+	t.Logf("private memory of the test app: %d KiB, in the sandbox %d KiB", private["app:alice"], private["boxed:alice"])
+	if more > 48<<10 {
+		t.Errorf("the sandbox takes %d KiB more, want 48 MiB at most", more)
+	}
+}
