@@ -33,6 +33,11 @@ type Host struct {
 	// was seen to work.
 	Runsc   string
 	Sandbox bool
+	// BindFence: an app in the machine's network can be kept to its own port
+	// (landlock(7), Linux 6.7). ConnectFence: everybody else can be kept from it
+	// (nftables, as root). Neither is promised by the configuration; network =
+	// "private" needs neither.
+	BindFence, ConnectFence bool
 	// Controllers are the cgroup controllers that units have: "memory", "cpu", …
 	Controllers []string
 }

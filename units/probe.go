@@ -24,10 +24,10 @@ func (h Host) ProbeSpec(id tenant.ID, isolation tenant.Isolation) tenant.Spec {
 }
 
 // ProbeUnit is a service with the sandbox of an instance that runs `ten-init
-// --probe` once and writes what it finds, or what went wrong, to the file output. It has
-// the optional properties that h says the machine has.
-func (h Host) ProbeUnit(spec tenant.Spec, name, account, output string) Unit {
-	argv := []string{"ten-init", "--probe"}
+// --probe` once, with args, and writes what it finds, or what went wrong, to the file
+// output. It has the optional properties that h says the machine has.
+func (h Host) ProbeUnit(spec tenant.Spec, name, account, output string, args ...string) Unit {
+	argv := append([]string{"ten-init", "--probe"}, args...)
 	if spec.Isolation == tenant.IsolationSandbox {
 		argv = []string{"ten-init", "--probe-sandbox", "-listen", "port:1", "-runsc", h.Runsc, "-bundle", h.BundleDir(spec.ID)}
 	}

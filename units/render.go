@@ -122,6 +122,9 @@ func (h Host) exec(spec tenant.Spec) Exec {
 		argv = append(argv, "-runsc", h.Runsc, "-bundle", h.BundleDir(spec.ID))
 		return Exec{Path: h.InitPath, Argv: argv, Options: []string{"no-env-expand"}}
 	}
+	if h.BindFence && fenced(spec) {
+		argv = append(argv, "-fence")
+	}
 	argv = append(argv, "--")
 	return Exec{Path: h.InitPath, Argv: append(argv, spec.Argv...), Options: []string{"no-env-expand"}}
 }
@@ -131,6 +134,12 @@ func (h Host) exec(spec tenant.Spec) Exec {
 func (h Host) ownsPort(spec tenant.Spec) bool {
 	return !h.User && spec.Isolation == tenant.IsolationNamespace &&
 		spec.Network == tenant.NetworkHost && spec.Listen == tenant.ListenPort
+}
+
+// fenced reports whether the instance is to be kept from others' ports: it shares their
+// network, and not their privileges.
+func fenced(spec tenant.Spec) bool {
+	return spec.Isolation != tenant.IsolationProcess && spec.Network == tenant.NetworkHost
 }
 
 func listenAddress(spec tenant.Spec) string {

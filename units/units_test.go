@@ -22,12 +22,14 @@ var (
 	server = Host{
 		RuntimeDir: "/run/tenement", DataRoot: "/var/lib/tenement/data", InitPath: "/usr/lib/tenement/ten-init",
 		PrivatePIDs: true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true, Runsc: "/usr/bin/runsc", Sandbox: true,
+		BindFence: true, ConnectFence: true,
 		Controllers: []string{"cpu", "memory", "pids"},
 	}
 	laptop = Host{
 		User: true, RuntimeDir: "/run/user/1000/tenement", DataRoot: "/home/dev/notes/data", InitPath: "/home/dev/bin/ten-init",
 		NotifySocket: "/run/user/1000/systemd/notify",
 		PrivatePIDs:  true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true, Runsc: "/home/dev/bin/runsc", Sandbox: true,
+		BindFence:   true,
 		Controllers: []string{"memory", "pids"},
 	}
 )
@@ -135,7 +137,27 @@ func TestRenderLimitsAndPaths(t *testing.T) {
 	golden(t, "limits and paths", text(socket, service))
 	probeID := tenant.ID{Service: "tenement", Name: "probe"}
 	golden(t, "probe sandbox", text(server.ProbeUnit(server.ProbeSpec(probeID, tenant.IsolationSandbox), ProbeName(42, 2), "ten-1000000", "/run/tenement/probe.json")))
-	golden(t, "probe", text(server.ProbeUnit(server.ProbeSpec(probeID, tenant.IsolationNamespace), ProbeName(42, 1), "ten-1000000", "/run/tenement/probe.json")))
+	plain := server.ProbeSpec(probeID, tenant.IsolationNamespace)
+	golden(t, "probe", text(server.ProbeUnit(plain, ProbeName(42, 1), "ten-1000000", "/run/tenement/probe.json")))
+	shared := server
+	shared.PrivateNetwork = false
+	golden(t, "probe network", text(shared.ProbeUnit(plain, ProbeName(42, 6), "ten-1000000", "/run/tenement/probe.json", "port:30000", "bind:127.0.0.1:30001")))
+}
+
+// The fence is not promised by the configuration: without it an instance runs all the
+// same.
+func TestRenderWithoutFence(t *testing.T) {
+	none := server
+	none.BindFence, none.ConnectFence = false, false
+	for _, h := range []Host{server, none} {
+		_, service, err := h.Render(spec(h), "ten-7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(text(service), `"-fence"`); got != h.BindFence {
+			t.Errorf("got a fence: %t, want %t", got, h.BindFence)
+		}
+	}
 }
 
 // On an older systemd less is rendered, and what is promised is still there.
@@ -236,9 +258,9 @@ func TestSocketPathsFit(t *testing.T) {
 func TestNames(t *testing.T) {
 	id := tenant.ID{Service: "my-notes", Name: "alice"}
 	for got, want := range map[string]string{
-		ServiceName(id):       "tenement-my-notes@alice.service",
-		SocketName(id):        "tenement-my-notes@alice.socket",
-		FileName(id):          "my-notes@alice",
+		ServiceName(id): "tenement-my-notes@alice.service",
+		SocketName(id):  "tenement-my-notes@alice.socket",
+		FileName(id):    "my-notes@alice",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)

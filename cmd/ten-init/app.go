@@ -33,14 +33,24 @@ func startApp(o options, cg *cgroup, socket *os.File) (*app, error) {
 		argv = append([]string{"ten-init", shimFlag}, argv...)
 		files = []uintptr{socket.Fd()}
 	}
-	pid, err := spawn(path, argv, sys, files...)
+	a := &app{cg: cg, sandbox: o.sandbox}
+	fork := func() (err error) {
+		a.pid, err = spawn(path, argv, sys, files...)
+		return err
+	}
+	var err error
+	if o.fence {
+		err = inFence(o.listen.port, fork)
+	} else {
+		err = fork()
+	}
 	if err != nil {
 		return nil, err
 	}
 	if cg != nil {
 		cg.leave()
 	}
-	return &app{pid: pid, cg: cg, sandbox: o.sandbox}, nil
+	return a, nil
 }
 
 // spawn executes the program path in a session of its own, with ten-init's output, no

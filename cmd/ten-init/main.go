@@ -39,7 +39,7 @@ func main() {
 		execShim(os.Args[2:])
 	}
 	if len(os.Args) > 1 && os.Args[1] == probeFlag {
-		os.Exit(runProbe())
+		os.Exit(runProbe(os.Args[2:]))
 	}
 	if len(os.Args) > 1 && os.Args[1] == probeSandboxFlag {
 		os.Exit(runProbeSandbox(os.Args[2:]))
@@ -62,6 +62,7 @@ type options struct {
 	listen         address
 	startupTimeout time.Duration
 	stopGrace      time.Duration
+	fence          bool     // see inFence
 	argv           []string // empty with a sandbox
 	sandbox        *sandbox // nil without
 }
@@ -73,6 +74,7 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("ten-init", flag.ContinueOnError)
 	flags.TextVar(&o.listen, "listen", address{}, "where the app listens: port:PORT, unix:PATH or fd:PATH")
 	flags.BoolVar(&ownPort, "own-port", false, "only take for the app what listens on the port as this user, who runs nothing else")
+	flags.BoolVar(&o.fence, "fence", false, "let the app bind no TCP port but that of -listen and those that the kernel chooses")
 	flags.DurationVar(&o.startupTimeout, "startup-timeout", 10*time.Second, "time until the app must accept connections")
 	flags.DurationVar(&o.stopGrace, "stop-grace", 10*time.Second, "time between SIGTERM and SIGKILL")
 	flags.StringVar(&box.runsc, "runsc", "", "`path` of gVisor's runsc, to run the bundle with")

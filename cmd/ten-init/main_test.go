@@ -87,6 +87,8 @@ func runApp(mode string) {
 		}()
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
+	case "fence":
+		tryFence()
 	case "orphans":
 		// Each child leaves a grandchild behind, which is ten-init's from then on.
 		for range 20 {

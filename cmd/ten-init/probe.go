@@ -19,12 +19,20 @@ const (
 	probeSandboxFlag = "--probe-sandbox"
 )
 
-// runProbe prints what this process really has; the daemon starts it in a unit with the
-// properties of an instance to learn which of them take effect on this machine.
-func runProbe() int {
+// runProbe prints what this process really has, and which of the attempts in args an
+// app could make here with success; the daemon starts it in a unit with the properties
+// of an instance to learn which of them take effect on this machine.
+func runProbe(args []string) int {
 	facts := probe.Read()
+	facts.Landlock, _ = landlockABI()
 	if err := probeCgroup(&facts); err != nil {
 		facts.CgroupError = err.Error()
+	}
+	if len(args) > 0 {
+		if err := probeAttempts(args, &facts); err != nil {
+			fmt.Fprintln(os.Stderr, "ten-init:", err)
+			return exitUsage
+		}
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(facts); err != nil {
 		fmt.Fprintln(os.Stderr, "ten-init:", err)
@@ -47,6 +55,30 @@ func runProbeSandbox(args []string) int {
 	}
 	fmt.Fprintln(os.Stderr, "ten-init:", err)
 	return 1
+}
+
+// probeAttempts makes attempts behind the fence of an app with the port args[0], or
+// without where there can be none.
+func probeAttempts(args []string, facts *probe.Facts) error {
+	var listen address
+	if err := listen.UnmarshalText([]byte(args[0])); err != nil {
+		return err
+	}
+	facts.Attempts = map[string]string{}
+	try := func() error {
+		for _, what := range args[1:] {
+			facts.Attempts[what] = ""
+			if err := attempt(what); err != nil {
+				facts.Attempts[what] = err.Error()
+			}
+		}
+		return nil
+	}
+	if err := inFence(listen.port, try); err != nil {
+		facts.FenceError = err.Error()
+		return try()
+	}
+	return nil
 }
 
 // probeCgroup does to an empty app/ what a doze does to a full one.

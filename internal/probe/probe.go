@@ -32,6 +32,12 @@ type Facts struct {
 	Freezes     bool   `json:"freezes"`
 	Reclaims    bool   `json:"reclaims"`
 	CgroupError string `json:"cgroup_error,omitempty"`
+	// Landlock is the version of Landlock (landlock(7)), 0 where there is none.
+	Landlock int `json:"landlock"`
+	// FenceError says why the fence around an app's ports does not stand.
+	FenceError string `json:"fence_error,omitempty"`
+	// Attempts maps what was tried behind the fence to how it failed, "" if it did not.
+	Attempts map[string]string `json:"attempts,omitempty"`
 }
 
 // Read looks at the calling process. What cannot be read stays empty.
