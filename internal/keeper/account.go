@@ -146,14 +146,17 @@ func (a *accounts) publish(id tenant.ID, uid int, home string) error {
 	return nil
 }
 
-// withdraw removes the account's records; its uid stays the instance's.
-func (a *accounts) withdraw(id tenant.ID) error {
+// known gives the instance's uid if it has one.
+func (a *accounts) known(id tenant.ID) (uid int, ok bool) {
 	a.mu.Lock()
-	uid, ok := a.uids[id]
-	a.mu.Unlock()
-	if !ok {
-		return nil
-	}
+	defer a.mu.Unlock()
+	uid, ok = a.uids[id]
+	return uid, ok
+}
+
+// withdraw removes the records of the account with the given uid, which stays the
+// instance's.
+func (a *accounts) withdraw(uid int) error {
 	var errs []error
 	for _, base := range []string{strconv.Itoa(uid), accountName(uid)} {
 		for _, ext := range []string{".user", ".group"} {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
@@ -29,6 +30,7 @@ type Local struct {
 	host     units.Host
 	sandbox  *Sandbox  // nil where host says it all
 	accounts *accounts // nil for a user's manager
+	fence    *fence    // nil where there can be none
 	log      *slog.Logger
 	events   chan units.Status
 }
@@ -56,15 +58,35 @@ func NewLocal(o Options) (*Local, error) {
 			return nil, err
 		}
 		l.accounts = a
+		if l.fence, err = raiseFence(o.Host); err != nil {
+			return nil, err
+		}
 	}
 	return l, nil
+}
+
+// raiseFence raises the fence where the machine can have one. Where it cannot, the one
+// of an earlier daemon would keep new instances from their own ports.
+func raiseFence(h units.Host) (*fence, error) {
+	const table = "tenement"
+	dir := filepath.Join(h.RuntimeDir, "fence")
+	if h.ConnectFence {
+		return openFence(table, dir)
+	}
+	_ = dropFence(table, dir) // there is none, as a rule
+	return nil, nil
 }
 
 // Events gives hints that an instance may have changed; a zero ID stands for all.
 func (l *Local) Events() <-chan units.Status { return l.events }
 
-// Run passes the manager's events on until ctx ends.
+// Run passes the manager's events on and keeps the fence up until ctx ends.
 func (l *Local) Run(ctx context.Context) error {
+	if l.fence != nil {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() { l.fence.watch(ctx, l.log) })
+	}
 	for {
 		var status units.Status
 		select {
@@ -108,6 +130,11 @@ func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
 	if l.ownAccount(spec) {
 		if err := l.accounts.publish(spec.ID, owner.uid, spec.DataDir); err != nil {
 			return errors.Join(err, l.removeRuntime(spec.ID))
+		}
+		if l.fence != nil && spec.Network == tenant.NetworkHost {
+			if err := l.fence.allow(owner.uid, spec.Port); err != nil {
+				return errors.Join(err, l.removeRuntime(spec.ID))
+			}
 		}
 	}
 	if err := l.makeDirs(spec, owner); err != nil {
@@ -157,7 +184,12 @@ func (l *Local) Unload(ctx context.Context, id tenant.ID) error {
 func (l *Local) removeRuntime(id tenant.ID) error {
 	err := errors.Join(os.RemoveAll(l.host.SocketDir(id)), os.RemoveAll(l.host.BundleDir(id)))
 	if l.accounts != nil {
-		err = errors.Join(err, l.accounts.withdraw(id))
+		if uid, ok := l.accounts.known(id); ok {
+			err = errors.Join(err, l.accounts.withdraw(uid))
+			if l.fence != nil {
+				err = errors.Join(err, l.fence.forbid(uid))
+			}
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("tidy up after %s: %w", id, err)

@@ -43,6 +43,7 @@ type rig struct {
 	host    units.Host
 	checks  []keeper.Check
 	state   string
+	end     func() // ends the local's Run
 }
 
 // newRig makes a Local after probing the machine; change may spoil what was found.
@@ -83,7 +84,17 @@ func newRig(t *testing.T, change func(*units.Host)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wg.Go(func() { r.local.Run(ctx) })
+	local, running := r.local, make(chan struct{})
+	localCtx, end := context.WithCancel(ctx)
+	r.end = func() {
+		end()
+		<-running
+	}
+	go func() {
+		defer close(running)
+		_ = local.Run(localCtx)
+	}()
+	t.Cleanup(r.end)
 	return r
 }
 

@@ -61,8 +61,13 @@ func Probe(ctx context.Context, m Features, base units.Host) (units.Host, []Chec
 	if err != nil {
 		return base, nil, err
 	}
+	host, claims, err := tryClaims(ctx, m, host)
+	if err != nil {
+		return base, nil, err
+	}
 	checks := []Check{{Name: "systemd", OK: true, Detail: full}}
-	return host, append(checks, explain(host, version, facts, errs)...), nil
+	checks = append(checks, explain(host, version, facts, errs)...)
+	return host, append(checks, claims...), nil
 }
 
 // tryAll probes with everything that the manager knows, and with less where that
@@ -76,14 +81,7 @@ func tryAll(ctx context.Context, m Features, h units.Host) (facts probe.Facts, h
 	noPIDs.PrivatePIDs = false
 	var errs []error
 	for i, try := range []units.Host{all, noNet, noPIDs} {
-		spec := try.ProbeSpec(probeID, tenant.IsolationNamespace)
-		facts, cannot, err := runProbe(ctx, m, try, spec, 2*i)
-		if cannot != nil {
-			facts, cannot, err = runProbe(ctx, m, try, spec, 2*i+1)
-		}
-		if cannot != nil {
-			err = transient(ctx, m, cannot)
-		}
+		facts, cannot, err := runTwice(ctx, m, try, i)
 		if err != nil {
 			return facts, h, nil, err
 		}
@@ -93,6 +91,19 @@ func tryAll(ctx context.Context, m Features, h units.Host) (facts probe.Facts, h
 		errs = append(errs, cannot)
 	}
 	return probe.Facts{}, compare(noPIDs, probe.Facts{}, probe.Read()), errors.Join(errs...), nil
+}
+
+// runTwice runs the i-th kind of probe, and once more if it does not work.
+func runTwice(ctx context.Context, m Features, h units.Host, i int, args ...string) (facts probe.Facts, cannot, err error) {
+	spec := h.ProbeSpec(probeID, tenant.IsolationNamespace)
+	facts, cannot, err = runProbe(ctx, m, h, spec, 2*i, args...)
+	if cannot != nil {
+		facts, cannot, err = runProbe(ctx, m, h, spec, 2*i+1, args...)
+	}
+	if cannot != nil {
+		err = transient(ctx, m, cannot)
+	}
+	return facts, cannot, err
 }
 
 // transient gives the error of a probe that failed where it says nothing of what the
@@ -121,9 +132,9 @@ func compare(asked units.Host, inside, outside probe.Facts) units.Host {
 	return h
 }
 
-// runProbe runs the n-th probe unit and reads what it found. cannot says that the unit
-// did not work, err that it could not be tried.
-func runProbe(ctx context.Context, m Features, h units.Host, spec tenant.Spec, n int) (facts probe.Facts, cannot, err error) {
+// runProbe runs the n-th probe unit, with args for ten-init --probe, and reads what it
+// found. cannot says that the unit did not work, err that it could not be tried.
+func runProbe(ctx context.Context, m Features, h units.Host, spec tenant.Spec, n int, args ...string) (facts probe.Facts, cannot, err error) {
 	dir := spec.DataDir
 	o := owner{os.Getuid(), os.Getgid()}
 	account := ""
@@ -132,7 +143,7 @@ func runProbe(ctx context.Context, m Features, h units.Host, spec tenant.Spec, n
 		if err := a.publish(probeID, probeUID, dir); err != nil {
 			return facts, nil, err
 		}
-		defer func() { _ = a.withdraw(probeID) }()
+		defer func() { _ = a.withdraw(probeUID) }()
 		account, o = accountName(probeUID), owner{probeUID, probeUID}
 	}
 	if err := makeWay(h.RuntimeDir, h.DataRoot); err != nil {
@@ -148,7 +159,7 @@ func runProbe(ctx context.Context, m Features, h units.Host, spec tenant.Spec, n
 	defer os.RemoveAll(h.BundleDir(spec.ID))
 	output := filepath.Join(h.RuntimeDir, "probe.json")
 	defer os.Remove(output)
-	unit := h.ProbeUnit(spec, units.ProbeName(os.Getpid(), n), account, output)
+	unit := h.ProbeUnit(spec, units.ProbeName(os.Getpid(), n), account, output, args...)
 	err = m.StartTransient(ctx, unit)
 	text, readErr := os.ReadFile(output)
 	if err != nil && len(text) > 0 {
