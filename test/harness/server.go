@@ -284,10 +284,13 @@ func (s *Server) checkClean() {
 	if left != "" {
 		s.tb.Errorf("units left behind:\n%s", left)
 	}
-	for _, pattern := range []string{"/run/userdb/*", s.runtime + "/ingress/*", s.runtime + "/app/*", s.runtime + "/bundle/*", filepath.Join(s.Dir, "data/[a-z0-9]*/*")} {
+	for _, pattern := range []string{"/run/userdb/*", s.runtime + "/ingress/*", s.runtime + "/app/*", s.runtime + "/bundle/*", s.runtime + "/fence/*", filepath.Join(s.Dir, "data/[a-z0-9]*/*")} {
 		if files, _ := filepath.Glob(pattern); len(files) > 0 {
 			s.tb.Errorf("left behind: %v", files)
 		}
+	}
+	if tables, err := exec.Command("nft", "list", "tables").Output(); err != nil || strings.Contains(string(tables), "tenement") {
+		s.tb.Errorf("left behind in nftables: %s (%v)", tables, err)
 	}
 }
 
