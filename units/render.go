@@ -142,6 +142,12 @@ func fenced(spec tenant.Spec) bool {
 	return spec.Isolation != tenant.IsolationProcess && spec.Network == tenant.NetworkHost
 }
 
+// LacksFence reports whether the spec's instance would stand without the fence, or a
+// part of it, among others. Nothing in the configuration promises it, so it is no error.
+func (h Host) LacksFence(spec tenant.Spec) bool {
+	return fenced(spec) && !(h.BindFence && h.ConnectFence)
+}
+
 func listenAddress(spec tenant.Spec) string {
 	switch spec.Listen {
 	case tenant.ListenUnix:

@@ -140,7 +140,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		return errors.Join(err, group.Wait())
 	}
 	sandbox := keeper.NewSandbox(systemd, host)
-	warnOfServices(ctx, cfg, host, sandbox, log)
+	warnOfServices(cfg, lookedAt(ctx, cfg, host, sandbox, log), log)
 	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
 	if err != nil {
 		stopBelow()

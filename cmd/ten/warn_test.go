@@ -1,0 +1,54 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tenement.dev/internal/config"
+	"tenement.dev/units"
+)
+
+func TestWarnings(t *testing.T) {
+	able := units.Host{RuntimeDir: "/run/tenement", PrivatePIDs: true, PrivateNetwork: true, Namespaces: true, BindFence: true, ConnectFence: true}
+	unable := able
+	unable.ConnectFence = false
+	user := unable
+	user.User = true
+	low, high, ok := clientPorts()
+	if !ok || low < 1024 || high < low || high > 65535 {
+		t.Fatalf("got %d to %d, %t", low, high, ok)
+	}
+	const fence, cannot, ports = "not fenced", "cannot run", "kernel gives to clients"
+	for _, c := range []struct {
+		name, config string
+		host         units.Host
+		want         string
+	}{
+		{"fenced", "", able, ""},
+		{"no fence", "", unable, fence},
+		{"no fence for users", "", user, ""}, // of whom it is known
+		{"own network", "network = \"private\"\n", unable, ""},
+		{"process", "isolation = \"process\"\n", unable, ""},
+		{"limit", "memory_limit_mb = 1\n", able, cannot},
+		{"clients' ports", "[settings]\nport_range = \"2000-65535\"\n", able, ports},
+	} {
+		path := filepath.Join(t.TempDir(), "tenement.toml")
+		if err := os.WriteFile(path, []byte("[service.web]\ncommand = \"/bin/true\"\n"+c.config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := config.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		warnOfServices(cfg, c.host, slog.New(slog.NewTextHandler(&log, nil)))
+		for _, text := range []string{fence, cannot, ports} {
+			if got := strings.Contains(log.String(), text); got != (text == c.want) {
+				t.Errorf("%s: warned that %q: %t, want %t:\n%s", c.name, text, got, text == c.want, &log)
+			}
+		}
+	}
+}
