@@ -4,6 +4,9 @@
 //
 // What it owns: the units called tenement-SERVICE@NAME and their slices, the uid
 // range from FirstUID on with its records in /run/userdb, the instances' directories
-// below the data directory, and the doorbells and socket directories below the
-// runtime directory. It touches nothing else.
+// below the data directory, the doorbells and socket directories below the runtime
+// directory, and the nftables table "inet tenement". It touches nothing else.
+//
+// The ports of instances with an account of their own are in that table for as long as
+// their units are loaded, whether or not a keeper runs: see fence.
 package keeper
