@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"tenement.dev/internal/probe"
+	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
 )
 
@@ -169,35 +170,57 @@ func tryClaims(ctx context.Context, m Features, h units.Host) (units.Host, []Che
 	if !h.Namespaces {
 		return h, nil, nil
 	}
-	p, err := newPlayground(h)
+	facts, fenceErr, cannot, err := tryPlayground(ctx, m, h, 0)
+	if err == nil && (cannot != nil || !facts.worked("serve")) {
+		// Somebody may have been quicker to take the port.
+		facts, fenceErr, cannot, err = tryPlayground(ctx, m, h, 1)
+	}
+	if err == nil && cannot != nil {
+		err = transient(ctx, m, cannot)
+	}
 	if err != nil {
 		return h, nil, err
 	}
-	defer p.end()
-	shared := h
-	shared.PrivateNetwork = false
-	args := append([]string{"port:" + strconv.Itoa(p.own)}, p.attempts...)
-	facts, cannot, err := runTwice(ctx, m, shared, 3, args...)
-	if err != nil {
-		return h, nil, err
-	}
-	h, checks := judge(h, facts, p.fenceErr, cannot)
+	h, checks := judge(h, facts, fenceErr, cannot)
 	return h, checks, nil
 }
 
-// judge says which claims hold. cannot says that the probe could not look.
-func judge(h units.Host, facts probe.Facts, fenceErr, cannot error) (units.Host, []Check) {
-	worked := func(kinds ...string) (list []string) {
-		for what, failure := range facts.Attempts {
-			kind, _, _ := strings.Cut(what, ":")
-			if failure == "" && slices.Contains(kinds, kind) {
-				list = append(list, what)
-			}
-		}
-		slices.Sort(list)
-		return list
+// tryPlayground runs the n-th probe in the machine's network.
+func tryPlayground(ctx context.Context, m Features, h units.Host, n int) (tried attempts, fenceErr, cannot, err error) {
+	p, err := newPlayground(h)
+	if err != nil {
+		return attempts{}, nil, nil, err
 	}
-	serves := len(worked("serve")) == 1
+	defer p.end()
+	h.PrivateNetwork = false
+	args := append([]string{"port:" + strconv.Itoa(p.own)}, p.attempts...)
+	facts, cannot, err := runProbe(ctx, m, h, h.ProbeSpec(probeID, tenant.IsolationNamespace), networkProbes+n, args...)
+	return attempts{facts}, p.fenceErr, cannot, err
+}
+
+// networkProbes is the number of the first probe in the machine's network, after those
+// of tryAll.
+const networkProbes = 6
+
+// attempts are what a probe has found out by trying.
+type attempts struct{ probe.Facts }
+
+// which gives the attempts of the given kinds that were successful.
+func (a attempts) which(kinds ...string) (list []string) {
+	for what, failure := range a.Attempts {
+		kind, _, _ := strings.Cut(what, ":")
+		if failure == "" && slices.Contains(kinds, kind) {
+			list = append(list, what)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (a attempts) worked(kind string) bool { return len(a.which(kind)) > 0 }
+
+// judge says which claims hold. cannot says that the probe could not look.
+func judge(h units.Host, tried attempts, fenceErr, cannot error) (units.Host, []Check) {
 	said := func(prefix string, list []string, causes ...string) string {
 		if cannot != nil {
 			return prefix + "; a probe unit said: " + firstLine(cannot.Error())
@@ -213,11 +236,11 @@ func judge(h units.Host, facts probe.Facts, fenceErr, cannot error) (units.Host,
 		return prefix
 	}
 	const elsewhere = `network = "private" needs none of this; `
-	bound, reached := worked("bind", "mptcp"), worked("connect")
-	abstract, foreign := worked("unix"), worked("read", "write")
-	abstract, foreign = split(abstract, foreign)
+	bound, reached := tried.which("bind", "mptcp"), tried.which("connect")
+	abstract, foreign := split(tried.which("unix"), tried.which("read", "write"))
+	serves := tried.worked("serve")
 
-	h.BindFence = facts.FenceError == "" && len(bound) == 0 && serves
+	h.BindFence = tried.FenceError == "" && len(bound) == 0 && serves
 	h.ConnectFence = fenceErr == nil && len(reached) == 0 && serves
 	closed := cannot == nil && len(foreign) == 0
 	h.Namespaces = h.Namespaces && (cannot != nil || closed)
@@ -234,7 +257,7 @@ func judge(h units.Host, facts probe.Facts, fenceErr, cannot error) (units.Host,
 		},
 		{
 			Name: "a port of their own only", OK: h.BindFence,
-			Detail: choose(h.BindFence, `network = "host": an instance binds its own TCP port and no other`, said("instances can bind any port", bound, facts.FenceError)),
+			Detail: choose(h.BindFence, `network = "host": an instance binds its own TCP port and no other`, said("instances can bind any port", bound, tried.FenceError)),
 			Hint:   elsewhere + "Linux 6.7 or newer, with Landlock, has the means",
 		},
 		{

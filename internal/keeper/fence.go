@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -140,6 +141,7 @@ func (f *fence) changeLocked(gone, come map[int]int) error {
 func (f *fence) watch(ctx context.Context, log *slog.Logger) {
 	var wg sync.WaitGroup
 	changed := make(chan struct{}, 1)
+	changed <- struct{}{} // it may have gone before anybody listened
 	// Firewall tools flush everything when they start or reload.
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)})
 	if err != nil {
@@ -171,11 +173,17 @@ func (f *fence) watch(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// listen tells of messages until conn is closed. A lost one is as good as any.
+// listen tells of tables that are removed, until conn is closed.
 func listen(ctx context.Context, conn *netlink.Conn, changed chan<- struct{}) {
+	removal := func(m netlink.Message) bool { return m.Header.Type&0xff == unix.NFT_MSG_DELTABLE }
 	for ctx.Err() == nil {
-		if _, err := conn.Receive(); err != nil && !errors.Is(err, unix.ENOBUFS) {
+		list, err := conn.Receive()
+		lost := errors.Is(err, unix.ENOBUFS) // what was lost may have been one
+		if err != nil && !lost {
 			return
+		}
+		if !lost && !slices.ContainsFunc(list, removal) {
+			continue
 		}
 		select {
 		case changed <- struct{}{}:

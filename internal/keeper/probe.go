@@ -81,7 +81,14 @@ func tryAll(ctx context.Context, m Features, h units.Host) (facts probe.Facts, h
 	noPIDs.PrivatePIDs = false
 	var errs []error
 	for i, try := range []units.Host{all, noNet, noPIDs} {
-		facts, cannot, err := runTwice(ctx, m, try, i)
+		spec := try.ProbeSpec(probeID, tenant.IsolationNamespace)
+		facts, cannot, err := runProbe(ctx, m, try, spec, 2*i)
+		if cannot != nil {
+			facts, cannot, err = runProbe(ctx, m, try, spec, 2*i+1)
+		}
+		if cannot != nil {
+			err = transient(ctx, m, cannot)
+		}
 		if err != nil {
 			return facts, h, nil, err
 		}
@@ -91,19 +98,6 @@ func tryAll(ctx context.Context, m Features, h units.Host) (facts probe.Facts, h
 		errs = append(errs, cannot)
 	}
 	return probe.Facts{}, compare(noPIDs, probe.Facts{}, probe.Read()), errors.Join(errs...), nil
-}
-
-// runTwice runs the i-th kind of probe, and once more if it does not work.
-func runTwice(ctx context.Context, m Features, h units.Host, i int, args ...string) (facts probe.Facts, cannot, err error) {
-	spec := h.ProbeSpec(probeID, tenant.IsolationNamespace)
-	facts, cannot, err = runProbe(ctx, m, h, spec, 2*i, args...)
-	if cannot != nil {
-		facts, cannot, err = runProbe(ctx, m, h, spec, 2*i+1, args...)
-	}
-	if cannot != nil {
-		err = transient(ctx, m, cannot)
-	}
-	return facts, cannot, err
 }
 
 // transient gives the error of a probe that failed where it says nothing of what the

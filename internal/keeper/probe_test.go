@@ -44,15 +44,17 @@ func TestProbeInTrouble(t *testing.T) {
 	lost := fmt.Errorf("start: %w", dbusctl.ErrDisconnected)
 
 	for name, once := range map[string]error{"busy": busy, "lost": lost, "failed": &dbusctl.JobError{Op: "start", Result: "failed"}} {
-		m := &trouble{Client: r.systemd, before: func(n int) error {
-			if n == 1 {
-				return once
+		for start := range 2 { // of the two kinds of probe
+			m := &trouble{Client: r.systemd, before: func(n int) error {
+				if n == start+1 {
+					return once
+				}
+				return nil
+			}}
+			host, _, err := keeper.Probe(t.Context(), m, base)
+			if err != nil || fmt.Sprint(host) != fmt.Sprint(want) {
+				t.Errorf("%s once, at start %d: got %+v, %v, want %+v", name, start+1, host, err, want)
 			}
-			return nil
-		}}
-		host, _, err := keeper.Probe(t.Context(), m, base)
-		if err != nil || fmt.Sprint(host) != fmt.Sprint(want) {
-			t.Errorf("%s once: got %+v, %v, want %+v", name, host, err, want)
 		}
 	}
 
@@ -81,6 +83,22 @@ func TestProbeInTrouble(t *testing.T) {
 	host, checks, err := keeper.Probe(t.Context(), m, base)
 	if err != nil || host.Namespaces || len(checks) == 0 {
 		t.Errorf("refused: got %+v, %v, want no namespaces", host, err)
+	}
+	// What nobody could look at is not taken for a fence.
+	m = &trouble{Client: r.systemd, before: func(n int) error {
+		if n > 1 {
+			return &dbusctl.JobError{Op: "start", Result: "failed"}
+		}
+		return nil
+	}}
+	host, checks, err = keeper.Probe(t.Context(), m, base)
+	if err != nil || !host.Namespaces || host.BindFence || host.ConnectFence {
+		t.Errorf("refused in the machine's network: got %+v, %v, want no fence", host, err)
+	}
+	for _, c := range checks {
+		if strings.Contains(c.Name, "port of their own") && (c.OK || !strings.Contains(c.Detail, "failed") || c.Hint == "") {
+			t.Errorf("got %+v, want a no with its cause", c)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"tenement.dev/test/harness"
@@ -27,6 +28,27 @@ func TestDoctorFindsTheLimits(t *testing.T) {
 	for _, name := range []string{"memory_limit_mb", "cpu_shares", "tasks_max", "doze", "give memory back while dozing"} {
 		if !found[name] {
 			t.Errorf("%s: got no, want ok", name)
+		}
+	}
+	// Its kernel has neither Landlock nor what the fence needs of nftables.
+	for _, name := range []string{"a port of their own only", "others' ports", "abstract sockets"} {
+		if ok, there := found[name]; ok || !there {
+			t.Errorf("%s: got %t (listed: %t), want no", name, ok, there)
+		}
+	}
+}
+
+// Where the machine has no means for the fence, instances run without, and the daemon
+// says so.
+func TestWithoutFence(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: "[service.app]\ncommand = \"{bin}/testapp\"\n[service.own]\ncommand = \"{bin}/testapp\"\nnetwork = \"private\"\n"})
+	if log := s.Log.String(); strings.Count(log, "not fenced") != 1 || !strings.Contains(log, "service=app") {
+		t.Errorf("got log %s, want one warning, of app", log)
+	}
+	for _, id := range []string{"app:alice", "own:bob"} {
+		s.Spawn(id)
+		if got := s.Text(id, "/count"); got != "1" {
+			t.Errorf("%s: got count %q, want 1", id, got)
 		}
 	}
 }
