@@ -23,12 +23,12 @@ import (
 //		}
 //		chain output {
 //			type filter hook output priority filter; policy accept;
-//			meta l4proto tcp tcp flags & (fin | syn | rst | ack) == syn oifname "lo" tcp dport @ports goto connect
-//			meta l4proto tcp tcp flags & (fin | syn | rst | ack) == syn | ack oifname != "lo" meta skuid FIRST-LAST drop
+//			meta l4proto tcp tcp flags & (syn | ack) == syn oifname "lo" tcp dport @ports goto connect
+//			meta l4proto tcp tcp flags & (syn | ack) == syn | ack oifname != "lo" meta skuid FIRST-LAST drop
 //		}
 //		chain input {
 //			type filter hook input priority filter; policy accept;
-//			meta l4proto tcp tcp flags & (fin | syn | rst | ack) == syn iifname != "lo" tcp dport @ports reject with tcp reset
+//			meta l4proto tcp tcp flags & (syn | ack) == syn iifname != "lo" tcp dport @ports reject with tcp reset
 //		}
 //	}
 //
@@ -52,7 +52,6 @@ const (
 	tcpFlags       = 13
 	flagSYN        = 0x02
 	flagACK        = 0x10
-	flagsOpening   = 0x17 // FIN, SYN, RST, ACK
 )
 
 // Registers: a set of pairs wants its key in two that follow each other.
@@ -179,13 +178,13 @@ func removeTable(name string) error {
 	return conn.Flush()
 }
 
-// opening matches TCP packets of those that open a connection whose flags are these.
+// opening matches TCP packets of which SYN and ACK have these flags.
 func opening(flags byte) []expr.Any {
 	return slices.Concat(
 		[]expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}}, is([]byte{unix.IPPROTO_TCP}),
 		[]expr.Any{
 			&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: tcpFlags, Len: 1},
-			&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 1, Mask: []byte{flagsOpening}, Xor: []byte{0}},
+			&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 1, Mask: []byte{flagSYN | flagACK}, Xor: []byte{0}},
 		}, is([]byte{flags}))
 }
 
