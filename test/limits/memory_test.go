@@ -15,7 +15,7 @@ const mib = 1 << 20
 func TestMemoryLimitKillsOneTenant(t *testing.T) {
 	s := start(t, map[string]string{
 		"app":  "memory_limit_mb = 64",
-		"over": "memory_limit_mb = 64\nstartup_timeout = 25\nargs = [\"200\"]",
+		"over": "memory_limit_mb = 64\nstartup_timeout = 60\nargs = [\"200\"]",
 	})
 	s.Spawn("app:alice", "app:bob")
 	for file, want := range map[string]int64{"memory.max": 64 * mib, "memory.swap.max": 64 * mib} {
