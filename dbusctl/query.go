@@ -123,6 +123,22 @@ func (c *Client) Version(ctx context.Context) (int, string, error) {
 	return number, text, nil
 }
 
+// ControlGroup gives the path of the manager's own control group within the cgroup
+// hierarchy: "/" or, for a user's manager, such as
+// "/user.slice/user-1000.slice/user@1000.service".
+func (c *Client) ControlGroup(ctx context.Context) (string, error) {
+	const op = "ask for the manager's control group"
+	var v dbus.Variant
+	if _, err := c.do(ctx, op, "", managerPath, propsIface+".Get", []any{managerIface, "ControlGroup"}, &v); err != nil {
+		return "", err
+	}
+	path, ok := v.Value().(string)
+	if !ok {
+		return "", wrap(op, "", &valueError{fmt.Sprintf("got a %T", v.Value())})
+	}
+	return "/" + strings.TrimPrefix(path, "/"), nil
+}
+
 // majorVersion gives the number that a version begins with; some distributions put a
 // "v" before it.
 func majorVersion(text string) (int, bool) {

@@ -41,6 +41,8 @@ type pool struct {
 	key       poolKey
 	transport *http.Transport
 	used      time.Time
+	// complained: its instance has been told of for its bad headers.
+	complained bool
 }
 
 // poolKey is what a pool was made for; with another key it is replaced.
@@ -113,6 +115,19 @@ func (p *pools) get(v *visit) *pool {
 	fresh := &pool{key: key, transport: newTransport(key), used: time.Now()}
 	p.byID[v.id] = fresh
 	return fresh
+}
+
+// complain reports whether what the instance does wrong is worth a line in the log:
+// once in each of its lives.
+func (p *pools) complain(id tenant.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pool, ok := p.byID[id]
+	if !ok || pool.complained {
+		return false
+	}
+	pool.complained = true
+	return true
 }
 
 // used notes that a request has ended, and its connection may have come back.

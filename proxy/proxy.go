@@ -182,6 +182,7 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 	}
 	p.setForwarded(r)
 	r.Out.Header.Set(hopHeader, p.hop)
+	r.Out.Header.Del(tenant.ScheduleHeader) // only the daemon itself says that
 	if _, ok := r.In.Header["User-Agent"]; !ok {
 		r.Out.Header.Set("User-Agent", "") // or the transport would make one up
 	}
@@ -193,6 +194,7 @@ func (p *Proxy) modifyResponse(resp *http.Response) error {
 	if woke := v.endpoint.Woke(); woke != nil && v.local {
 		resp.Header.Add("Server-Timing", serverTiming(woke, time.Since(v.acquired)))
 	}
+	p.takeKeepAwake(resp, v)
 	asStream(resp, v.endpoint)
 	return nil
 }

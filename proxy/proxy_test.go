@@ -30,6 +30,7 @@ type backend struct {
 	acquired atomic.Int64
 	dials    atomic.Int64
 	touched  atomic.Int64
+	leases   chan time.Duration // may be nil
 }
 
 func (b *backend) Acquire(context.Context, tenant.ID) (tenant.Endpoint, func(), error) {
@@ -50,6 +51,7 @@ func (b *backend) Dial(ctx context.Context) (net.Conn, error) {
 func (b *backend) Generation() uint64            { return 1 }
 func (b *backend) Woke() *tenant.Wake            { return nil }
 func (b *backend) RequestTimeout() time.Duration { return 10 * time.Second }
+func (b *backend) KeepAwake(d time.Duration)     { b.leases <- d }
 func (b *backend) KeepAlive() bool               { return true }
 func (b *backend) Stream() func(context.Context) error {
 	return func(context.Context) error { b.touched.Add(1); return nil }

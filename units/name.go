@@ -46,6 +46,12 @@ func ParseName(name string) (tenant.ID, bool) {
 // with a slice for each service those of two services would not meet.
 const Slice = "tenement.slice"
 
+// ControlGroup is the path of an instance's service within the manager's own control
+// group (systemd.slice(5)).
+func ControlGroup(id tenant.ID) string {
+	return "tenement.slice/" + SliceName(id.Service) + "/" + ServiceName(id)
+}
+
 // maxFileName is how long FileName lets a name be, in bytes: with the longest
 // directory that we use it keeps a socket's path within the 107 bytes of
 // sockaddr_un (unix(7)).

@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"iter"
+	"log/slog"
+	"time"
 
+	"tenement.dev/dbusctl"
 	"tenement.dev/internal/api"
+	"tenement.dev/internal/cgroup"
 	"tenement.dev/internal/keeper"
+	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 	"tenement.dev/journal"
 	"tenement.dev/units"
@@ -34,6 +39,20 @@ func wireEntry(e journal.Entry) wire.LogEntry {
 		Time: e.Time, Message: e.Message, Priority: e.Priority, PID: e.PID,
 		Identifier: e.Identifier, Manager: e.Manager, Cursor: e.Cursor,
 	}
+}
+
+// cpuOf gives what tells the CPU time of instances; nil where the machine does not.
+func cpuOf(ctx context.Context, systemd *dbusctl.Client, log *slog.Logger) (func(tenant.ID) (time.Duration, error), error) {
+	group, err := systemd.ControlGroup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := cgroup.Find(group)
+	if err != nil {
+		log.Warn("work without requests does not keep instances awake here", "err", err)
+		return nil, nil
+	}
+	return tree.CPU, nil
 }
 
 // wireChecks are the keeper's checks as the API has them.

@@ -40,6 +40,7 @@ func commands(p *program) []*cobra.Command {
 		newWakeCommand(p),
 		newStopCommand(p),
 		newRestartCommand(p),
+		newKeepAwakeCommand(p),
 		newDestroyCommand(p),
 		newDeployCommand(p),
 		newWeightCommand(p),

@@ -154,6 +154,11 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
+	cpu, err := cpuOf(ctx, systemd, log)
+	if err != nil {
+		stopBelow()
+		return errors.Join(err, group.Wait())
+	}
 	var front *proxy.Proxy // set before anything runs
 	manager := lifecycle.New(lifecycle.Options{
 		Config:     cfg,
@@ -163,6 +168,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		SocketDir:  host.SocketDir,
 		Resting:    func(id tenant.ID) { front.Rest(id) },
 		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domain); return kind != proxy.Foreign },
+		CPU:        cpu,
 		Log:        log,
 	})
 	known := knownHost(manager, o.domain)
@@ -185,6 +191,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Operator:  manager,
 		Router:    manager,
 		Domains:   manager,
+		Keeper:    manager,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor:    func(ctx context.Context) ([]wire.Check, error) { return allChecks(ctx, checks, sandbox) },
 		URL:       func(id tenant.ID) string { return origin.url(id) },

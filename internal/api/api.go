@@ -48,6 +48,13 @@ type Domains interface {
 	RemoveDomain(ctx context.Context, host string) error
 }
 
+// Keeper keeps instances awake; *lifecycle.Manager has it.
+type Keeper interface {
+	// KeepAwake has an instance awake and keeps it so for d; with 0 whatever lease there
+	// is on it ends.
+	KeepAwake(ctx context.Context, id tenant.ID, d time.Duration) (tenant.Snapshot, error)
+}
+
 // Logs reads what instances print.
 type Logs interface {
 	// Read gives the entries that q asks for, oldest first. An error comes at the end,
@@ -74,6 +81,7 @@ type Options struct {
 	Operator  Operator
 	Router    Router
 	Domains   Domains
+	Keeper    Keeper
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
 	Doctor func(ctx context.Context) ([]wire.Check, error)
@@ -90,6 +98,7 @@ type API struct {
 	operator  Operator
 	router    Router
 	domains   Domains
+	keeper    Keeper
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
 	url       func(tenant.ID) string
@@ -110,6 +119,7 @@ func New(o Options) *API {
 		operator:  o.Operator,
 		router:    o.Router,
 		domains:   o.Domains,
+		keeper:    o.Keeper,
 		logs:      o.Logs,
 		doctor:    o.Doctor,
 		url:       o.URL,

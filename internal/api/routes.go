@@ -37,6 +37,7 @@ func (a *API) routes() []route {
 		{"GET", "/domains", accessLocal, nil, a.listDomains},
 		{"POST", "/domains", accessLocal, nil, a.addDomain},
 		{"DELETE", "/domains/{host}", accessLocal, nil, a.removeDomain},
+		{"POST", "/instances/{id}/keep-awake", accessLocal, nil, a.keepAwake},
 		{"GET", "/instances/{id}/logs", accessLocal, []string{"lines", "since", "follow"}, a.getLogs},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
@@ -68,6 +69,13 @@ func (c *Client) Stop(ctx context.Context, id tenant.ID) (wire.Outcome, error) {
 // Restart stops an instance and starts it.
 func (c *Client) Restart(ctx context.Context, id tenant.ID) (wire.Outcome, error) {
 	return c.operate(ctx, id, "restart")
+}
+
+// KeepAwake has an instance awake and keeps it so for d; with 0 all leases on it end
+// and nothing is woken.
+func (c *Client) KeepAwake(ctx context.Context, id tenant.ID, d time.Duration) (out wire.Outcome, err error) {
+	_, err = c.ask(ctx, http.MethodPost, instancePath(id)+"/keep-awake", wire.KeepAwakeRequest{ForMS: d.Milliseconds()}, &out)
+	return out, err
 }
 
 // Destroy stops an instance, removes its data and forgets it.

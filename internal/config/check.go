@@ -37,7 +37,7 @@ func (d *decoder) checkService(s *draft) {
 	d.checkWorkdir(s)
 	d.checkProgram(s)
 	if s.Health != "" {
-		if p := checkHealth(s.Health); p != nil {
+		if p := checkPath(s.Health, "/health"); p != nil {
 			fault("health", p)
 		}
 	}
@@ -52,6 +52,7 @@ func (d *decoder) checkService(s *draft) {
 			hint: "make it shorter, or leave it out",
 		})
 	}
+	d.checkSchedule(s)
 	if s.OnDemand && !s.given["max_instances"] {
 		fault("on_demand", &problem{
 			msg:  "anybody could create any number of instances",
@@ -231,8 +232,9 @@ func (d *decoder) checkSocket(s *draft) *problem {
 	return p
 }
 
-func checkHealth(path string) *problem {
-	p := &problem{msg: fmt.Sprintf("%q is not the path of a URL", path), hint: `write a path, such as "/health"`}
+// checkPath checks the path of a request to an app.
+func checkPath(path, example string) *problem {
+	p := &problem{msg: fmt.Sprintf("%q is not the path of a URL", path), hint: fmt.Sprintf("write a path, such as %q", example)}
 	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.ContainsAny(path, "# ") {
 		return p
 	}

@@ -86,6 +86,17 @@ type Service struct {
 	// IdleTimeout is the idle time after which an instance is put to sleep, and
 	// DozeTimeout the one after which it dozes; 0 is never.
 	IdleTimeout, DozeTimeout time.Duration
+	// KeepAwakeMax is how long an app may have itself kept awake at a time, 0 for not.
+	KeepAwakeMax time.Duration
+	// BusyMax is for how long the use of the CPU alone keeps an instance awake, 0 for
+	// not.
+	BusyMax time.Duration
+	// Schedule are calendar times at which instances are woken (systemd.time(7),
+	// "Calendar Events"). Nobody has looked at them before CheckSchedules.
+	Schedule []string
+	// SchedulePath is the path of the request that they get then, empty for none.
+	SchedulePath  string
+	scheduleLines []int // where the entries are
 	// StartupTimeout bounds the time from start to the first accepted connection.
 	StartupTimeout time.Duration
 	// RequestTimeout bounds the wait for a response's headers, 0 for no bound.

@@ -50,6 +50,8 @@ func TestQuickStart(t *testing.T) {
 			Network:        tenant.NetworkHost,
 			Listen:         tenant.ListenPort,
 			IdleTimeout:    300 * time.Second,
+			KeepAwakeMax:   time.Hour,
+			BusyMax:        10 * time.Minute,
 			StartupTimeout: 10 * time.Second,
 			RequestTimeout: 30 * time.Second,
 			StopGrace:      10 * time.Second,
@@ -86,6 +88,11 @@ network = "private"
 bind_read_only_paths = ["app", "/usr"]
 idle_timeout = 0.5
 doze_timeout = "250ms"
+keep_awake_max = "20m"
+busy_max = 0
+schedule = ["hourly",
+  "Mon..Fri 06:30"]
+schedule_path = "/cron?a=b"
 startup_timeout = "2m"
 request_timeout = 0
 stop_grace = 1.5
@@ -144,6 +151,10 @@ env.S = "{socket}"
 			BindReadOnlyPaths: []string{filepath.Join(dir, "app"), "/usr"},
 			IdleTimeout:       500 * time.Millisecond,
 			DozeTimeout:       250 * time.Millisecond,
+			KeepAwakeMax:      20 * time.Minute,
+			Schedule:          []string{"hourly", "Mon..Fri 06:30"},
+			SchedulePath:      "/cron?a=b",
+			scheduleLines:     []int{22, 23},
 			StartupTimeout:    2 * time.Minute,
 			StopGrace:         1500 * time.Millisecond,
 			MemoryLimitMB:     256,
@@ -159,6 +170,8 @@ env.S = "{socket}"
 			Network:        tenant.NetworkHost,
 			Listen:         tenant.ListenFD,
 			User:           "www-data",
+			KeepAwakeMax:   time.Hour,
+			BusyMax:        10 * time.Minute,
 			StartupTimeout: 10 * time.Second,
 			RequestTimeout: 30 * time.Second,
 			StopGrace:      10 * time.Second,
@@ -173,6 +186,8 @@ env.S = "{socket}"
 			Network:        tenant.NetworkHost,
 			Listen:         tenant.ListenUnix,
 			Socket:         "{data_dir}/{id}/w.sock",
+			KeepAwakeMax:   time.Hour,
+			BusyMax:        10 * time.Minute,
 			StartupTimeout: 10 * time.Second,
 			RequestTimeout: 30 * time.Second,
 			StopGrace:      10 * time.Second,

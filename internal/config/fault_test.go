@@ -35,7 +35,7 @@ func TestFaults(t *testing.T) {
 2: health: unknown key; it belongs in [service.NAME]`},
 		{"near table", "[services.notes]\ncommand = \"app\"\n", `1: services: unknown table; did you mean "service"?`},
 		{"bare service", "[notes]\ncommand = \"app\"\n", `1: notes: unknown table; write [service.notes] for a service`},
-		{"subtable", S + "[service.notes.limits]\nx = 1\n", "3: service.notes.limits: unknown table; known: command, args, env, workdir, health, isolation, network, listen, socket, user, bind_read_only_paths, idle_timeout, doze_timeout, startup_timeout, request_timeout, stop_grace, memory_limit_mb, cpu_shares, tasks_max, max_instances, on_demand, keepalive, sticky, storage_persist, restart, storage_quota_mb"},
+		{"subtable", S + "[service.notes.limits]\nx = 1\n", "3: service.notes.limits: unknown table; known: " + strings.Join(names(serviceKeys), ", ")},
 		{"nameless service", "[service]\ncommand = \"app\"\n", "2: service.command: expected the name of a service; write [service.NAME] above it"},
 		{"double brackets", "[[service.notes]]\ncommand = \"app\"\n", "1: service.notes: expected a table, found an array of tables; write [service.notes], with single brackets"},
 		{"quoted key", S + "\"a b\" = 1\n", `3: service.notes."a b": unknown key; known: ` + strings.Join(names(serviceKeys), ", ")},
@@ -176,6 +176,12 @@ func TestFaults(t *testing.T) {
 		{"health relative", S + "health = \"health\"\n", `3: service.notes.health: "health" is not the path of a URL; write a path, such as "/health"`},
 		{"health escape", S + "health = \"/%zz\"\n", `3: service.notes.health: "/%zz" is not the path of a URL; write a path, such as "/health"`},
 		{"health space", S + "health = \"/a b\"\n", `3: service.notes.health: "/a b" is not the path of a URL; write a path, such as "/health"`},
+		{"schedule", S + "schedule = [\n\"hourly\",\n\"\",\n\"hourly\",\n\" daily\",\n\"dai\\nly\"]\n", `5: service.notes.schedule: empty, or with space around it; write when, as in "hourly" or "Mon..Fri 06:30" (man systemd.time)
+6: service.notes.schedule: "hourly" is listed twice
+7: service.notes.schedule: empty, or with space around it; write when, as in "hourly" or "Mon..Fri 06:30" (man systemd.time)
+8: service.notes.schedule: "dai\nly" has characters that no calendar time has; write when, as in "hourly" or "Mon..Fri 06:30" (man systemd.time)`},
+		{"schedule path", S + "schedule = [\"hourly\"]\nschedule_path = \"cron\"\n", `4: service.notes.schedule_path: "cron" is not the path of a URL; write a path, such as "/cron"`},
+		{"no schedule", S + "schedule_path = \"/cron\"\n", `3: service.notes.schedule_path: goes with schedule, and there is none; add schedule = ["hourly"], or leave it out`},
 		{"health line", S + "health = \"/a\\r\\nX: 1\"\n", `3: service.notes.health: "/a\r\nX: 1" is not the path of a URL; write a path, such as "/health"`},
 
 		// Instances

@@ -64,6 +64,10 @@ var serviceKeys = []key[draft]{
 	{"bind_read_only_paths", nil, func(d *draft) reader { return texts(&d.BindReadOnlyPaths) }},
 	{"idle_timeout", int64(0), func(d *draft) reader { return seconds(&d.IdleTimeout, 0) }},
 	{"doze_timeout", int64(0), func(d *draft) reader { return seconds(&d.DozeTimeout, 0) }},
+	{"keep_awake_max", int64(3600), func(d *draft) reader { return seconds(&d.KeepAwakeMax, 0) }},
+	{"busy_max", int64(600), func(d *draft) reader { return seconds(&d.BusyMax, 0) }},
+	{"schedule", nil, func(d *draft) reader { return texts(&d.Schedule) }},
+	{"schedule_path", nil, func(d *draft) reader { return text(&d.SchedulePath) }},
 	{"startup_timeout", int64(10), func(d *draft) reader { return seconds(&d.StartupTimeout, shortest) }},
 	{"request_timeout", int64(30), func(d *draft) reader { return seconds(&d.RequestTimeout, 0) }},
 	// systemd takes 0 for infinity (systemd.service(5), TimeoutStopSec=).

@@ -31,6 +31,12 @@ func (m *Manager) holdsLocked(inst *instance, now time.Time) []tenant.Hold {
 			holds = append(holds, tenant.Hold{Kind: tenant.HoldStreams, Count: inst.streams, Until: until})
 		}
 	}
+	for _, l := range inst.leasesLocked(now) {
+		holds = append(holds, tenant.Hold{Kind: tenant.HoldLease, Holder: l.Holder, Until: l.Until})
+	}
+	if until := m.busyUntilLocked(inst); now.Before(until) {
+		holds = append(holds, tenant.Hold{Kind: tenant.HoldCPU, Cores: inst.cpu.cores, Until: until})
+	}
 	if doze == 0 && stop == 0 {
 		holds = append(holds, tenant.Hold{Kind: tenant.HoldConfig})
 	}
@@ -79,6 +85,14 @@ func (m *Manager) restLocked(inst *instance, now time.Time) (doze, stop time.Tim
 	}
 	dozeAfter, stopAfter := m.idleTimeoutsLocked(inst)
 	return at(dozeAfter), at(stopAfter)
+}
+
+// earliest gives the first of two moments that are not zero.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // due reports whether a moment that restLocked gave has come.

@@ -23,9 +23,9 @@ func (m *Manager) watchIdleLocked(inst *instance) {
 		inst.timer = nil
 	}
 	now := time.Now()
-	next, stop := m.restLocked(inst, now)
-	if next.IsZero() || !stop.IsZero() && stop.Before(next) {
-		next = stop
+	next := earliest(m.restLocked(inst, now))
+	if look := m.cpuLookLocked(inst, now, next); !look.IsZero() {
+		next = look // it does not rest before
 	}
 	if next.IsZero() {
 		return
@@ -56,7 +56,18 @@ func (m *Manager) checkIdle(inst *instance) {
 	}
 	now := time.Now()
 	doze, stop := m.restLocked(inst, now)
+	look := m.cpuLookLocked(inst, now, earliest(doze, stop))
+	if due(look, now) {
+		if !m.lookAtCPU(inst) {
+			return // whoever changed it sees to the rest
+		}
+		now = time.Now()
+		doze, stop = m.restLocked(inst, now)
+		look = m.cpuLookLocked(inst, now, earliest(doze, stop))
+	}
 	switch {
+	case !look.IsZero():
+		m.watchIdleLocked(inst)
 	case due(stop, now):
 		m.beginStopLocked(inst, "idle")
 	case due(doze, now):

@@ -51,6 +51,9 @@ type instance struct {
 	// spare is a connection to the app that proved it ready, for the first request: an
 	// app that takes one at a time shall not be kept busy by one that nobody uses.
 	spare net.Conn
+	// appLease and operatorLease are until when each wants it awake.
+	appLease, operatorLease time.Time
+	cpu                     cpuWatch
 	// timer looks whether the instance is idle; nil unless awake or dozing.
 	timer *time.Timer
 	// patience: no doze and no stop for idleness before, since one has failed.
@@ -96,6 +99,9 @@ func newInstance(row registry.Instance, now time.Time) *instance {
 		lastActive: row.LastActive,
 		wakes:      row.Wakes,
 		thaws:      row.Thaws,
+
+		appLease:      row.AppLease,
+		operatorLease: row.OperatorLease,
 	}
 	inst.active.Store(row.LastActive.UnixMicro())
 	return inst
@@ -167,6 +173,7 @@ func (i *instance) snapshot(now time.Time) tenant.Snapshot {
 		Wakes:      i.wakes,
 		Thaws:      i.thaws,
 		LastWake:   i.lastWake,
+		Leases:     i.leasesLocked(now),
 	}
 	if i.requests > 0 {
 		s.LastActive = now
@@ -188,6 +195,7 @@ func (i *instance) row() (registry.Instance, bool) {
 	i.dirty = false
 	return registry.Instance{
 		ID: i.id, Port: i.port, Created: i.created, LastActive: i.lastActive, Wakes: i.wakes, Thaws: i.thaws,
+		AppLease: i.appLease, OperatorLease: i.operatorLease,
 	}, true
 }
 

@@ -30,7 +30,10 @@ type Options struct {
 	Resting func(tenant.ID)
 	// Reserved reports whether a host name may not be given to an instance; it may be nil.
 	Reserved func(host string) bool
-	Log      *slog.Logger
+	// CPU gives all the CPU time that an instance has used since its start. Without it
+	// an instance at work without a request is taken for idle.
+	CPU func(tenant.ID) (time.Duration, error)
+	Log *slog.Logger
 }
 
 // Manager is the life of all instances. Make one with New; it works while Run runs.
@@ -41,6 +44,7 @@ type Manager struct {
 	socketDir  func(tenant.ID) string
 	resting    func(tenant.ID)
 	reserved   func(host string) bool
+	cpu        func(tenant.ID) (time.Duration, error)
 	log        *slog.Logger
 	config     atomic.Pointer[config.Config]
 
@@ -49,6 +53,8 @@ type Manager struct {
 	ctx   context.Context
 	ready chan struct{}
 	tasks taskGroup
+	// saves are requests to save now, each closed when that is done.
+	saves chan chan error
 
 	// weighing is held while weights are changed, over the registry's write.
 	weighing sync.Mutex
@@ -74,8 +80,10 @@ func New(o Options) *Manager {
 		socketDir:  o.SocketDir,
 		resting:    o.Resting,
 		reserved:   o.Reserved,
+		cpu:        o.CPU,
 		log:        o.Log,
 		ready:      make(chan struct{}),
+		saves:      make(chan chan error),
 		instances:  map[tenant.ID]*instance{},
 		domains:    map[string]tenant.Domain{},
 		services:   map[string][]*instance{},
@@ -121,7 +129,7 @@ func (m *Manager) Run(ctx context.Context) error {
 			// The context is over, but what was counted shall not be lost.
 			saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), slack)
 			defer cancel()
-			m.save(saving)
+			_ = m.save(saving)
 			return nil
 		case hint := <-m.controller.Events():
 			if hint.ID.IsZero() {
@@ -132,7 +140,9 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-reconcile.C:
 			m.reconcile(ctx)
 		case <-save.C:
-			m.save(ctx)
+			_ = m.save(ctx) // logged, and tried again
+		case done := <-m.saves:
+			done <- m.save(ctx)
 		}
 	}
 }
@@ -295,7 +305,7 @@ func (m *Manager) forget(inst *instance) {
 }
 
 // save writes activity to the registry.
-func (m *Manager) save(ctx context.Context) {
+func (m *Manager) save(ctx context.Context) error {
 	var rows []registry.Instance
 	var changed []*instance
 	for _, inst := range m.all() {
@@ -305,7 +315,7 @@ func (m *Manager) save(ctx context.Context) {
 		}
 	}
 	if len(rows) == 0 {
-		return
+		return nil
 	}
 	if err := m.store.SaveActivity(ctx, rows); err != nil {
 		for _, inst := range changed {
@@ -314,5 +324,7 @@ func (m *Manager) save(ctx context.Context) {
 			inst.mu.Unlock()
 		}
 		m.log.Error("activity not saved", "instances", len(rows), "err", err)
+		return err
 	}
+	return nil
 }

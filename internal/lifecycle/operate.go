@@ -90,6 +90,9 @@ func (m *Manager) Stop(ctx context.Context, id tenant.ID) (tenant.Snapshot, erro
 	if err != nil {
 		return tenant.Snapshot{}, err
 	}
+	if m.dropLeases(inst) {
+		_ = m.saveNow(ctx) // logged, and tried again; the stop is what matters
+	}
 	if err := m.putToSleep(ctx, inst, "asked to"); err != nil {
 		return tenant.Snapshot{}, err
 	}

@@ -42,6 +42,7 @@ type world struct {
 	t       *testing.T
 	systemd *lifecycletest.Systemd
 	store   *store
+	cpu     *cpus
 	manager *lifecycle.Manager
 	stop    func() // ends the manager and waits for it
 }
@@ -68,7 +69,7 @@ func parse(t *testing.T, text string) *config.Config {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, systemd: lifecycletest.New(), store: newStore(), stop: func() {}}
+	w := &world{t: t, systemd: lifecycletest.New(), store: newStore(), cpu: &cpus{}, stop: func() {}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { w.systemd.Run(ctx) })
@@ -89,6 +90,7 @@ func (w *world) start(cfg *config.Config) {
 		Store:      w.store,
 		Doorbell:   w.systemd.Doorbell,
 		SocketDir:  func(id tenant.ID) string { return "/run/tenement/app/" + id.Service + "@" + id.Name },
+		CPU:        w.cpu.used,
 		Log:        slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -366,6 +368,7 @@ func (s *store) SaveActivity(ctx context.Context, list []registry.Instance) erro
 	for _, in := range list {
 		if row, ok := s.rows[in.ID]; ok {
 			row.LastActive, row.Wakes, row.Thaws = in.LastActive, in.Wakes, in.Thaws
+			row.AppLease, row.OperatorLease = in.AppLease, in.OperatorLease
 			s.rows[in.ID] = row
 		}
 	}

@@ -290,8 +290,9 @@ func wantRefusedNot(t *testing.T, path string, migrations []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := len(mustList(t, r)); got != some {
-		t.Errorf("got %d instances, want %d", got, some)
+	var got int // by hand: the older program's own list knows no newer columns
+	if err := r.db.QueryRow(`SELECT count(*) FROM instances`).Scan(&got); err != nil || got != some {
+		t.Errorf("got %d instances, %v, want %d", got, err, some)
 	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)

@@ -26,6 +26,8 @@ type Instance struct {
 	LastActive time.Time
 	// Wakes counts starts from sleep, Thaws wakes from doze.
 	Wakes, Thaws int64
+	// AppLease and OperatorLease are until when each wants it awake, zero for not.
+	AppLease, OperatorLease time.Time
 }
 
 // Registry is an open registry file. Its methods may be called from several goroutines.
@@ -75,15 +77,16 @@ func (r *Registry) instances(ctx context.Context) ([]Instance, error) {
 	var list []Instance
 	for rows.Next() {
 		var in Instance
-		var created, lastActive int64
+		var created, lastActive, appLease, operatorLease int64
 		if err := rows.Scan(&in.ID.Service, &in.ID.Name, &in.Port,
-			&created, &lastActive, &in.Wakes, &in.Thaws); err != nil {
+			&created, &lastActive, &in.Wakes, &in.Thaws, &appLease, &operatorLease); err != nil {
 			return nil, err
 		}
 		if !tenant.IsLabel(in.ID.Service) || !tenant.IsLabel(in.ID.Name) {
 			return nil, r.file.damaged(fmt.Errorf("instance %q is no valid name", in.ID))
 		}
 		in.Created, in.LastActive = fromMicros(created), fromMicros(lastActive)
+		in.AppLease, in.OperatorLease = fromMicros(appLease), fromMicros(operatorLease)
 		list = append(list, in)
 	}
 	return list, rows.Err()
@@ -159,16 +162,17 @@ func (r *Registry) SetPort(ctx context.Context, id tenant.ID, port int) error {
 	return r.file.explain("set port of", id, err)
 }
 
-// SaveActivity writes LastActive, Wakes and Thaws of all instances in list, or of none
-// on an error. A value lower than the stored one leaves that as it is, and an instance
-// that is not registered is passed over.
+// SaveActivity writes LastActive, Wakes, Thaws and the leases of all instances in list,
+// or of none on an error. Of the first three a value lower than the stored one leaves
+// that as it is; an instance that is not registered is passed over.
 func (r *Registry) SaveActivity(ctx context.Context, list []Instance) error {
 	if len(list) == 0 {
 		return nil
 	}
-	rows := make([][5]any, len(list))
+	rows := make([][7]any, len(list))
 	for i, in := range list {
-		rows[i] = [5]any{in.ID.Service, in.ID.Name, micros(in.LastActive), in.Wakes, in.Thaws}
+		rows[i] = [7]any{in.ID.Service, in.ID.Name, micros(in.LastActive), in.Wakes, in.Thaws,
+			micros(in.AppLease), micros(in.OperatorLease)}
 	}
 	text, err := json.Marshal(rows)
 	if err == nil {

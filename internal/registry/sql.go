@@ -31,6 +31,23 @@ var migrations = []string{
 		name    TEXT    NOT NULL,
 		created INTEGER NOT NULL
 	) STRICT, WITHOUT ROWID`,
+	// Until when an app and the operators want it awake; when each schedule entry was
+	// last seen to, and which instances still have a run of it to come.
+	`ALTER TABLE instances ADD COLUMN app_lease INTEGER NOT NULL DEFAULT 0;
+	ALTER TABLE instances ADD COLUMN operator_lease INTEGER NOT NULL DEFAULT 0;
+	CREATE TABLE schedules (
+		service TEXT    NOT NULL,
+		entry   TEXT    NOT NULL,
+		seen    INTEGER NOT NULL,
+		PRIMARY KEY (service, entry)
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE runs (
+		service TEXT NOT NULL,
+		name    TEXT NOT NULL,
+		entry   TEXT NOT NULL,
+		PRIMARY KEY (service, name, entry),
+		FOREIGN KEY (service, name) REFERENCES instances (service, name) ON DELETE CASCADE
+	) STRICT, WITHOUT ROWID`,
 }
 
 // Opening and migrating.
@@ -46,7 +63,7 @@ const (
 
 // Instances. A port of 0 is stored as NULL, of which a unique column holds many.
 const (
-	sqlList = `SELECT service, name, ifnull(port, 0), created, last_active, wakes, thaws
+	sqlList = `SELECT service, name, ifnull(port, 0), created, last_active, wakes, thaws, app_lease, operator_lease
 		FROM instances ORDER BY service, name`
 
 	sqlAdd = `INSERT INTO instances (service, name, port, created, last_active, wakes, thaws)
@@ -66,13 +83,35 @@ const (
 	sqlRemoveDomain  = `DELETE FROM domains WHERE host = ?1`
 	sqlRemoveDomains = `DELETE FROM domains WHERE service = ?1 AND name = ?2`
 
-	// ?1 is a JSON array of [service, name, last_active, wakes, thaws].
+	// ?1 is a JSON array of [service, name, last_active, wakes, thaws, app_lease,
+	// operator_lease]. Counters only rise; leases are also given back.
 	sqlSaveActivity = `UPDATE instances SET
 			last_active = max(instances.last_active, new.last_active),
 			wakes       = max(instances.wakes, new.wakes),
-			thaws       = max(instances.thaws, new.thaws)
+			thaws       = max(instances.thaws, new.thaws),
+			app_lease   = new.app_lease, operator_lease = new.operator_lease
 		FROM (SELECT value ->> 0 AS service, value ->> 1 AS name, value ->> 2 AS last_active,
-				value ->> 3 AS wakes, value ->> 4 AS thaws
+				value ->> 3 AS wakes, value ->> 4 AS thaws, value ->> 5 AS app_lease, value ->> 6 AS operator_lease
 			FROM json_each(?1)) AS new
 		WHERE instances.service = new.service AND instances.name = new.name`
+)
+
+// Schedules.
+const (
+	sqlSchedules = `SELECT service, entry, seen FROM schedules ORDER BY service, entry`
+
+	// ?1 is a JSON array of [service, entry, seen].
+	sqlAddSchedules = `INSERT INTO schedules (service, entry, seen)
+		SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE true
+		ON CONFLICT (service, entry) DO NOTHING`
+	sqlDropSchedules = `DELETE FROM schedules WHERE (service, entry) NOT IN
+		(SELECT value ->> 0, value ->> 1 FROM json_each(?1))`
+	sqlDropRuns = `DELETE FROM runs WHERE (service, entry) NOT IN (SELECT service, entry FROM schedules)`
+
+	sqlSeen = `UPDATE schedules SET seen = ?3 WHERE service = ?1 AND entry = ?2`
+	sqlDue  = `INSERT INTO runs (service, name, entry)
+		SELECT service, name, ?2 FROM instances WHERE service = ?1
+		ON CONFLICT (service, name, entry) DO NOTHING`
+	sqlRuns = `SELECT service, name, entry FROM runs ORDER BY service, name, entry`
+	sqlRan  = `DELETE FROM runs WHERE service = ?1 AND name = ?2 AND entry = ?3`
 )

@@ -6,6 +6,14 @@ import (
 	"time"
 )
 
+// KeepAwakeHeader is the response header by which an app asks for a lease: a duration
+// such as "10m", or seconds; "0" gives it back. No client sees it.
+const KeepAwakeHeader = "Tenement-Keep-Awake"
+
+// ScheduleHeader is the request header that names the schedule entry whose time has
+// come. A client's is not passed on, so that an app may believe it.
+const ScheduleHeader = "Tenement-Schedule"
+
 // Endpoint is an awake instance as the proxy sees it. It is valid until the release
 // function that came with it is called. Whether a doorbell on this machine is behind
 // it or something else is of no concern to its user.
@@ -24,6 +32,9 @@ type Endpoint interface {
 	Woke() *Wake
 	// RequestTimeout bounds the wait for the response's headers, 0 for no bound.
 	RequestTimeout() time.Duration
+	// KeepAwake has the instance not rest for d from now on, instead of for what its app
+	// asked for before; d is cut to what its service allows, and 0 gives the lease back.
+	KeepAwake(d time.Duration)
 	// KeepAlive is false where the app must get a new connection for each request.
 	KeepAlive() bool
 }

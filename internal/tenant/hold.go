@@ -15,6 +15,10 @@ const (
 	HoldRequests HoldKind = "requests"
 	// HoldStreams: data goes over a WebSocket or an event stream.
 	HoldStreams HoldKind = "streams"
+	// HoldLease: its app, or an operator, wants it awake until a given time.
+	HoldLease HoldKind = "lease"
+	// HoldCPU: it uses the CPU without a request.
+	HoldCPU HoldKind = "cpu"
 	// HoldConfig: its service has no timeout that applies in its state.
 	HoldConfig HoldKind = "config"
 	// HoldRetry: an attempt to rest has failed, and the next one is not due yet.
@@ -28,6 +32,25 @@ type Hold struct {
 	Count int `json:"count,omitempty"`
 	// Until is when the hold ends by itself, zero where that is not known.
 	Until time.Time `json:"until,omitzero"`
+	// Holder is who has a lease.
+	Holder Holder `json:"holder,omitempty"`
+	// Cores is how much of the CPU it used when that was last looked at, 1 being a core.
+	Cores float64 `json:"cores,omitempty"`
+}
+
+// Holder is who has a lease on an instance's being awake.
+type Holder string
+
+// The holders of leases.
+const (
+	HolderApp      Holder = "app"
+	HolderOperator Holder = "operator"
+)
+
+// Lease keeps an instance from resting until it ends or is given back.
+type Lease struct {
+	Holder Holder    `json:"holder"`
+	Until  time.Time `json:"until"`
 }
 
 // Work reports whether there is work that only an operator may interrupt; the other
@@ -44,6 +67,10 @@ func (h Hold) String() string {
 		return plural(h.Count, "request") + " in flight"
 	case HoldStreams:
 		return "traffic on " + plural(h.Count, "stream")
+	case HoldLease:
+		return "a keep-awake lease of the " + string(h.Holder)
+	case HoldCPU:
+		return fmt.Sprintf("it uses %.0f %% of a core", 100*h.Cores)
 	case HoldConfig:
 		return "no timeout of its service applies"
 	case HoldRetry:

@@ -27,6 +27,8 @@ type Snapshot struct {
 	// registered.
 	Wakes int64 `json:"wakes"`
 	Thaws int64 `json:"thaws"`
+	// Leases are those that have not ended, the app's before the operator's.
+	Leases []Lease `json:"leases,omitempty"`
 	// LastWake is the timing of the latest wake that this daemon made.
 	LastWake *Wake `json:"last_wake,omitempty"`
 }

@@ -27,6 +27,14 @@ type Instance struct {
 	Wakes      int64     `json:"wakes"`
 	Thaws      int64     `json:"thaws"`
 	LastWake   *Wake     `json:"last_wake,omitempty"`
+	// Leases are those that keep it awake and have not ended.
+	Leases []tenant.Lease `json:"leases,omitempty"`
+}
+
+// KeepAwakeRequest is the body of POST /api/v1/instances/{id}/keep-awake.
+type KeepAwakeRequest struct {
+	// ForMS is for how long, 0 to end all leases on the instance.
+	ForMS int64 `json:"for_ms"`
 }
 
 // Wake is the timing of one wake; tenant.Wake explains the phases.
@@ -52,7 +60,7 @@ type SpawnRequest struct {
 	ID string `json:"id"`
 }
 
-// Outcome answers a spawn, wake, stop or restart: the instance as it is afterwards.
+// Outcome answers a spawn, wake, stop, restart or keep-awake: the instance as it is afterwards.
 type Outcome struct {
 	Instance
 	// Woke is the timing of the wake that the request made, nil if the instance was

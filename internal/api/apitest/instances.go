@@ -135,13 +135,30 @@ func (m *Instances) Wake(ctx context.Context, id tenant.ID) (tenant.Snapshot, er
 	return s, nil
 }
 
+// KeepAwake has an instance awake with an operator's lease of d, or without any.
+func (m *Instances) KeepAwake(ctx context.Context, id tenant.ID, d time.Duration) (tenant.Snapshot, error) {
+	s, err := m.Get(id)
+	if err == nil && d > 0 {
+		s, err = m.Wake(ctx, id)
+	}
+	if err != nil {
+		return s, err
+	}
+	s.Leases = nil
+	if d > 0 {
+		s.Leases = []tenant.Lease{{Holder: tenant.HolderOperator, Until: time.Now().Add(d)}}
+	}
+	m.Put(s)
+	return s, nil
+}
+
 // Stop has an instance asleep.
 func (m *Instances) Stop(_ context.Context, id tenant.ID) (tenant.Snapshot, error) {
 	s, err := m.Get(id)
 	if err != nil {
 		return s, err
 	}
-	s.State, s.Since, s.Port = tenant.Asleep, time.Now(), 0
+	s.State, s.Since, s.Port, s.Leases = tenant.Asleep, time.Now(), 0, nil
 	m.Put(s)
 	return s, nil
 }

@@ -1,0 +1,119 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+// maxOperatorLease bounds a lease of an operator: who wants it for longer wants a
+// service without timeouts.
+const maxOperatorLease = 366 * 24 * time.Hour
+
+// leasesLocked lists the leases that have not ended.
+func (i *instance) leasesLocked(now time.Time) []tenant.Lease {
+	var list []tenant.Lease
+	if now.Before(i.appLease) {
+		list = append(list, tenant.Lease{Holder: tenant.HolderApp, Until: i.appLease})
+	}
+	if now.Before(i.operatorLease) {
+		list = append(list, tenant.Lease{Holder: tenant.HolderOperator, Until: i.operatorLease})
+	}
+	return list
+}
+
+// KeepAwake implements tenant.Endpoint. Only an awake instance can take a lease: what
+// a stopping one still says does not keep the next one awake.
+func (l *lease) KeepAwake(d time.Duration) {
+	now := time.Now()
+	until := time.Time{}
+	if d = min(d, l.service.KeepAwakeMax); d > 0 {
+		until = now.Add(d)
+	}
+	l.inst.mu.Lock()
+	defer l.inst.mu.Unlock()
+	if l.inst.state != tenant.Awake || l.inst.appLease.Equal(until) {
+		return
+	}
+	l.inst.appLease, l.inst.dirty = until, true
+	l.manager.watchIdleLocked(l.inst)
+}
+
+// KeepAwake has an instance awake, waking it if need be, and keeps it from resting for
+// d. With 0 all leases on it end, its app's too, and nothing is woken. It returns when
+// the registry has it.
+func (m *Manager) KeepAwake(ctx context.Context, id tenant.ID, d time.Duration) (tenant.Snapshot, error) {
+	if d < 0 || d > maxOperatorLease {
+		return tenant.Snapshot{}, &tenant.Error{
+			Code: tenant.CodeInvalid, Op: "keep awake", ID: id,
+			Msg:  fmt.Sprintf("an instance cannot be kept awake for %v", d),
+			Hint: "say up to a year, as in 2h; a service without timeouts never sleeps",
+		}
+	}
+	inst, err := m.find(ctx, "keep awake", id)
+	if err != nil {
+		return tenant.Snapshot{}, err
+	}
+	if d == 0 {
+		m.dropLeases(inst)
+	} else if err := m.takeLease(ctx, inst, d); err != nil {
+		return tenant.Snapshot{}, err
+	}
+	if err := m.saveNow(ctx); err != nil {
+		return tenant.Snapshot{}, fmt.Errorf("save lease of %s: %w", id, err)
+	}
+	return m.Get(id)
+}
+
+// takeLease wakes an instance and counts as a request until the lease is taken, so that
+// it cannot go to rest in between.
+func (m *Manager) takeLease(ctx context.Context, inst *instance, d time.Duration) error {
+	if _, err := m.service("keep awake", inst.id); err != nil {
+		return err
+	}
+	inst.mu.Lock()
+	inst.requests++
+	inst.mu.Unlock()
+	defer m.countOut(inst, false)
+	if _, err := m.awaken(ctx, inst, true); err != nil {
+		return err
+	}
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	inst.operatorLease, inst.dirty = time.Now().Add(d), true
+	return nil
+}
+
+// dropLeases ends all leases on an instance and reports whether there were any.
+func (m *Manager) dropLeases(inst *instance) bool {
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if inst.appLease.IsZero() && inst.operatorLease.IsZero() {
+		return false
+	}
+	inst.appLease, inst.operatorLease, inst.dirty = time.Time{}, time.Time{}, true
+	if believedRunning(inst) && inst.op == nil {
+		m.watchIdleLocked(inst)
+	}
+	return true
+}
+
+// saveNow has what is not saved yet written to the registry.
+func (m *Manager) saveNow(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case m.saves <- done:
+	case <-m.ctx.Done():
+		return m.ctx.Err()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
