@@ -150,7 +150,7 @@ func visitOf(ctx context.Context) *visit {
 }
 
 func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) {
-	endpoint, release, err := p.waker.Acquire(r.Context(), id)
+	endpoint, release, err := p.waker.Acquire(tenant.WithCause(r.Context(), tenant.CauseRequest(r.Method)), id)
 	if err != nil {
 		p.fail(w, r, err)
 		return

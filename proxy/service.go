@@ -30,7 +30,7 @@ func (p *Proxy) serveService(w http.ResponseWriter, r *http.Request, service str
 			}
 			break
 		}
-		endpoint, release, err := p.waker.Acquire(r.Context(), id)
+		endpoint, release, err := p.waker.Acquire(tenant.WithCause(r.Context(), tenant.CauseRequest(r.Method)), id)
 		if err == nil {
 			if sticky && id.Name != prefer {
 				http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: id.Name, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode})

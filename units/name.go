@@ -49,7 +49,7 @@ const Slice = "tenement.slice"
 // ControlGroup is the path of an instance's service within the manager's own control
 // group (systemd.slice(5)).
 func ControlGroup(id tenant.ID) string {
-	return "tenement.slice/" + SliceName(id.Service) + "/" + ServiceName(id)
+	return Slice + "/" + ServiceName(id)
 }
 
 // maxFileName is how long FileName lets a name be, in bytes: with the longest

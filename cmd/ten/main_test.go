@@ -44,6 +44,7 @@ type daemonKey struct{}
 //	daemon                      start a daemon at $SOCKET
 //	stop-daemon                 stop it
 //	put ID STATE [REASON]       have an instance in a state
+//	because ID                  have it held by requests, a lease and the CPU
 //	print ID TEXT               have an instance print a line, \n and such unescaped
 //	exits CODE PROGRAM ARG...   run a program that must exit with a code
 func TestScripts(t *testing.T) {
@@ -77,6 +78,21 @@ func TestScripts(t *testing.T) {
 					s.Port, s.Wakes, s.LastActive = 30001, 7, now.Add(-2*time.Hour-time.Second)
 				}
 				scriptDaemon(ts).Instances.Put(s)
+			},
+			"because": func(ts *testscript.TestScript, _ bool, args []string) {
+				now := time.Now()
+				w := tenant.Why{
+					Holds: []tenant.Hold{
+						{Kind: tenant.HoldRequests, Count: 2},
+						{Kind: tenant.HoldLease, Holder: tenant.HolderApp, Until: now.Add(time.Hour)},
+						{Kind: tenant.HoldCPU, Cores: 0.42, Until: now.Add(time.Minute)},
+					},
+					DozeAt: now.Add(time.Hour), SleepAt: now.Add(2 * time.Hour),
+					WokenBy: tenant.CauseRequest("GET"), WokenAt: now.Add(-time.Hour),
+					ScheduledAt: now.Add(time.Hour), Entry: "hourly",
+				}
+				ts.Check(w.ID.UnmarshalText([]byte(args[0])))
+				scriptDaemon(ts).Instances.PutWhy(w)
 			},
 			"print": func(ts *testscript.TestScript, _ bool, args []string) {
 				var id tenant.ID

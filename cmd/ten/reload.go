@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 
+	"tenement.dev/internal/calendar"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/units"
@@ -23,7 +24,7 @@ func reloads(ctx context.Context, signals <-chan os.Signal, old *config.Config, 
 			return nil
 		case <-signals:
 		}
-		cfg, err := reload(old)
+		cfg, err := reload(ctx, old)
 		if err != nil {
 			for line := range strings.Lines(err.Error()) {
 				log.Error("configuration not reloaded", "err", strings.TrimSpace(line))
@@ -37,8 +38,20 @@ func reloads(ctx context.Context, signals <-chan os.Signal, old *config.Config, 
 	}
 }
 
-func reload(old *config.Config) (*config.Config, error) {
-	cfg, err := config.Load(old.Path)
+// loadConfig reads the file at path and has systemd look at its calendar times.
+func loadConfig(ctx context.Context, path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.CheckSchedules(func(entry string) error { return calendar.Check(ctx, entry) }); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+func reload(ctx context.Context, old *config.Config) (*config.Config, error) {
+	cfg, err := loadConfig(ctx, old.Path)
 	if err != nil {
 		return nil, err
 	}

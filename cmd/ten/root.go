@@ -37,6 +37,7 @@ func commands(p *program) []*cobra.Command {
 		newSpawnCommand(p),
 		newPsCommand(p),
 		newLogsCommand(p),
+		newWhyCommand(p),
 		newWakeCommand(p),
 		newStopCommand(p),
 		newRestartCommand(p),

@@ -22,7 +22,7 @@ import (
 
 	"tenement.dev/dbusctl"
 	"tenement.dev/internal/api"
-	"tenement.dev/internal/config"
+	"tenement.dev/internal/calendar"
 	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/lifecycle"
@@ -87,7 +87,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			return &tenant.Error{Code: tenant.CodeInvalid, Op: "serve", Msg: fmt.Sprintf("%d is not a port", port), Hint: flag + " takes 1 to 65535"}
 		}
 	}
-	cfg, err := config.Load(o.config)
+	cfg, err := loadConfig(ctx, o.config)
 	if err != nil {
 		return err
 	}
@@ -169,6 +169,8 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Resting:    func(id tenant.ID) { front.Rest(id) },
 		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domain); return kind != proxy.Foreign },
 		CPU:        cpu,
+		Schedules:  store,
+		Calendar:   calendar.Next,
 		Log:        log,
 	})
 	known := knownHost(manager, o.domain)

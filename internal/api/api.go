@@ -17,6 +17,8 @@ type Instances interface {
 	// List tells of every instance, sorted by ID.
 	List() []tenant.Snapshot
 	Get(id tenant.ID) (tenant.Snapshot, error)
+	// Why tells why an instance is in its state.
+	Why(id tenant.ID) (tenant.Why, error)
 }
 
 // Operator changes instances; *lifecycle.Manager has it. Errors for people are

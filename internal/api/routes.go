@@ -38,6 +38,7 @@ func (a *API) routes() []route {
 		{"POST", "/domains", accessLocal, nil, a.addDomain},
 		{"DELETE", "/domains/{host}", accessLocal, nil, a.removeDomain},
 		{"POST", "/instances/{id}/keep-awake", accessLocal, nil, a.keepAwake},
+		{"GET", "/instances/{id}/why", accessLocal, nil, a.getWhy},
 		{"GET", "/instances/{id}/logs", accessLocal, []string{"lines", "since", "follow"}, a.getLogs},
 	}
 }

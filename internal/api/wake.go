@@ -82,7 +82,7 @@ func wake(w *tenant.Wake) *wire.Wake {
 		return nil
 	}
 	return &wire.Wake{
-		Kind: w.Kind, At: w.At,
+		Kind: w.Kind, Cause: w.Cause, At: w.At,
 		QueueMS: millis(w.Queue), LoadMS: millis(w.Load), UnitStartMS: millis(w.UnitStart),
 		AppReadyMS: millis(w.AppReady), HealthMS: millis(w.Health), TotalMS: millis(w.Total),
 	}

@@ -17,7 +17,7 @@ func TestCPU(t *testing.T) {
 	if _, err := tree.CPU(id); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("not running: got %v, want it not to exist", err)
 	}
-	dir := filepath.Join(tree.root, `tenement.slice/tenement-my\x2dapp.slice/tenement-my-app@alice.service`)
+	dir := filepath.Join(tree.root, "tenement.slice/tenement-my-app@alice.service")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -50,6 +50,15 @@ func (c *Client) Get(ctx context.Context, id tenant.ID) (wire.Instance, error) {
 	return inst, err
 }
 
+// Why asks why an instance is in its state.
+func (c *Client) Why(ctx context.Context, id tenant.ID) (wire.Why, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var why wire.Why
+	_, err := c.ask(ctx, http.MethodGet, instancePath(id)+"/why", nil, &why)
+	return why, err
+}
+
 // Spawn creates an instance, unless it exists, and has it awake.
 func (c *Client) Spawn(ctx context.Context, id tenant.ID) (out wire.Outcome, created bool, err error) {
 	status, err := c.ask(ctx, http.MethodPost, "/instances", wire.SpawnRequest{ID: id.String()}, &out)

@@ -108,6 +108,7 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, force bool) (*tena
 				inst.mu.Unlock()
 				return nil, err
 			}
+			inst.wokenLocked(tenant.CauseOf(ctx, tenant.CauseRequest("")), asked)
 			op = m.beginWakeLocked(inst, asked)
 		}
 		inst.mu.Unlock()
@@ -229,7 +230,7 @@ func (l *lease) touch(ctx context.Context) error {
 	if !dozing {
 		return nil
 	}
-	_, err := l.manager.awaken(ctx, inst, false)
+	_, err := l.manager.awaken(tenant.WithCause(ctx, tenant.CauseTraffic), inst, false)
 	return err
 }
 

@@ -75,7 +75,9 @@ func (m *Manager) connectSame(ctx context.Context, inst *instance) (net.Conn, er
 		if err != nil {
 			inst.fingerprint = "" // clean units: that it has failed is to be news to the wake
 		}
-		m.beginWakeLocked(inst, time.Now())
+		now := time.Now()
+		inst.wokenLocked(tenant.CauseEnded, now)
+		m.beginWakeLocked(inst, now)
 	}
 	return nil, errAnother
 }

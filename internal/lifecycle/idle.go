@@ -139,6 +139,7 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 	now := time.Now()
 	if err == nil {
 		inst.setLocked(tenant.Asleep, now, op.fault)
+		inst.rested = reason
 		m.log.Info("asleep", "instance", inst.id, "reason", reason, "dur", now.Sub(begun))
 	} else {
 		inst.patience = now.Add(idleRetry)

@@ -72,6 +72,10 @@ type instance struct {
 	created      time.Time
 	wakes, thaws int64
 	lastWake     *tenant.Wake
+	// wokenBy is what woke it last, at wokenAt; rested is why it went to sleep.
+	wokenBy tenant.Cause
+	wokenAt time.Time
+	rested  string
 	// dirty: activity has changed since it was saved.
 	dirty bool
 }
@@ -161,6 +165,10 @@ func (i *instance) trafficLocked(now time.Time) {
 func (i *instance) snapshot(now time.Time) tenant.Snapshot {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	return i.snapshotLocked(now)
+}
+
+func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 	s := tenant.Snapshot{
 		ID:         i.id,
 		State:      i.state,

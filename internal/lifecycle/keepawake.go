@@ -24,21 +24,28 @@ func (i *instance) leasesLocked(now time.Time) []tenant.Lease {
 	return list
 }
 
-// KeepAwake implements tenant.Endpoint. Only an awake instance can take a lease: what
-// a stopping one still says does not keep the next one awake.
-func (l *lease) KeepAwake(d time.Duration) {
-	now := time.Now()
-	until := time.Time{}
-	if d = min(d, l.service.KeepAwakeMax); d > 0 {
-		until = now.Add(d)
-	}
-	l.inst.mu.Lock()
-	defer l.inst.mu.Unlock()
-	if l.inst.state != tenant.Awake || l.inst.appLease.Equal(until) {
+// KeepAwake implements tenant.Endpoint.
+func (l *lease) KeepAwake(d time.Duration) { l.manager.takeAppLease(l.inst, d) }
+
+// takeAppLease gives an app the lease that it asks for, or takes it back with 0. Only an
+// awake instance can have one: what a stopping one still says does not keep the next one
+// awake.
+func (m *Manager) takeAppLease(inst *instance, d time.Duration) {
+	service, ok := m.config.Load().Services[inst.id.Service]
+	if !ok {
 		return
 	}
-	l.inst.appLease, l.inst.dirty = until, true
-	l.manager.watchIdleLocked(l.inst)
+	var until time.Time
+	if d = min(d, service.KeepAwakeMax); d > 0 {
+		until = time.Now().Add(d)
+	}
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if inst.state != tenant.Awake || inst.appLease.Equal(until) {
+		return
+	}
+	inst.appLease, inst.dirty = until, true
+	m.watchIdleLocked(inst)
 }
 
 // KeepAwake has an instance awake, waking it if need be, and keeps it from resting for
@@ -77,7 +84,7 @@ func (m *Manager) takeLease(ctx context.Context, inst *instance, d time.Duration
 	inst.requests++
 	inst.mu.Unlock()
 	defer m.countOut(inst, false)
-	if _, err := m.awaken(ctx, inst, true); err != nil {
+	if _, err := m.awaken(tenant.WithCause(ctx, tenant.CauseOperator), inst, true); err != nil {
 		return err
 	}
 	inst.mu.Lock()

@@ -33,7 +33,11 @@ type Options struct {
 	// CPU gives all the CPU time that an instance has used since its start. Without it
 	// an instance at work without a request is taken for idle.
 	CPU func(tenant.ID) (time.Duration, error)
-	Log *slog.Logger
+	// Schedules and Calendar are for services with a schedule; without them there is
+	// none.
+	Schedules Schedules
+	Calendar  Calendar
+	Log       *slog.Logger
 }
 
 // Manager is the life of all instances. Make one with New; it works while Run runs.
@@ -47,6 +51,8 @@ type Manager struct {
 	cpu        func(tenant.ID) (time.Duration, error)
 	log        *slog.Logger
 	config     atomic.Pointer[config.Config]
+
+	scheduler *scheduler // nil without schedules
 
 	// ctx is Run's own context, for work that belongs to an instance and not to a
 	// request; set before ready is closed.
@@ -97,6 +103,9 @@ func New(o Options) *Manager {
 	if m.reserved == nil {
 		m.reserved = func(string) bool { return false }
 	}
+	if o.Schedules != nil && o.Calendar != nil {
+		m.scheduler = newScheduler(m, o.Schedules, o.Calendar)
+	}
 	m.config.Store(o.Config)
 	return m
 }
@@ -117,6 +126,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	close(m.ready)
 	m.startConfigured()
+	if m.scheduler != nil {
+		m.tasks.do(func() { m.scheduler.run(ctx) })
+	}
 
 	reconcile := time.NewTicker(reconcileInterval)
 	defer reconcile.Stop()
@@ -155,6 +167,9 @@ func (m *Manager) Ready() <-chan struct{} { return m.ready }
 // the new one with their next start.
 func (m *Manager) SetConfig(cfg *config.Config) {
 	m.config.Store(cfg)
+	if m.scheduler != nil {
+		m.scheduler.reload()
+	}
 	for _, inst := range m.all() {
 		inst.mu.Lock()
 		if inst.state == tenant.Awake || inst.state == tenant.Dozing {

@@ -78,7 +78,7 @@ func (m *Manager) wakeByHand(ctx context.Context, inst *instance) error {
 	inst.requests++
 	inst.mu.Unlock()
 	defer m.countOut(inst, false)
-	_, err := m.awaken(ctx, inst, true)
+	_, err := m.awaken(tenant.WithCause(ctx, tenant.CauseOf(ctx, tenant.CauseOperator)), inst, true)
 	return err
 }
 
@@ -114,7 +114,7 @@ func (m *Manager) Restart(ctx context.Context, id tenant.ID) (tenant.Snapshot, e
 	if err := m.putToSleep(ctx, inst, "restart"); err != nil {
 		return tenant.Snapshot{}, err
 	}
-	if err := m.wakeByHand(ctx, inst); err != nil {
+	if err := m.wakeByHand(tenant.WithCause(ctx, tenant.CauseRestart), inst); err != nil {
 		return tenant.Snapshot{}, err
 	}
 	return m.Get(id)
@@ -270,7 +270,7 @@ func (m *Manager) startConfigured() {
 			case <-m.ctx.Done():
 				return
 			}
-			if _, _, err := m.Spawn(m.ctx, id); err != nil && m.ctx.Err() == nil {
+			if _, _, err := m.Spawn(tenant.WithCause(m.ctx, tenant.CauseConfigured), id); err != nil && m.ctx.Err() == nil {
 				m.log.Error("configured instance not started", "instance", id, "err", err)
 			}
 		})

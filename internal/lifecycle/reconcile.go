@@ -250,6 +250,7 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 		}
 		inst.loaded = status.Doorbell
 		inst.setLocked(tenant.Asleep, now, reason)
+		inst.rested = "it ended by itself"
 		m.log.Warn("ended by itself", "instance", inst.id, "unit_state", status.Active,
 			"result", status.Exit.Result, "status", status.Exit.Status)
 		if inst.loaded {
@@ -266,7 +267,9 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 func (m *Manager) adoptLocked(inst *instance) {
 	op := inst.beginLocked(true)
 	inst.loaded, inst.fingerprint = true, ""
-	inst.setLocked(tenant.Waking, time.Now(), "")
+	now := time.Now()
+	inst.wokenLocked(tenant.CauseAdopted, now)
+	inst.setLocked(tenant.Waking, now, "")
 	m.tasks.do(func() { m.adopt(inst, op) })
 }
 

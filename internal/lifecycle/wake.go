@@ -62,6 +62,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 	defer inst.mu.Unlock()
 	if err == nil {
 		op.woke = w
+		w.Cause = inst.wokenBy
 		inst.lastWake = w
 		inst.brake = brake{}
 		inst.unasked = 0
@@ -91,6 +92,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		state = tenant.Failed
 	}
 	inst.setLocked(state, now, reason)
+	inst.rested = "its start failed"
 	m.tasks.do(func() { m.fellAsleep(inst) })
 	m.log.Error("wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", state.String(), "err", err)
 	m.endLocked(inst, op, err)

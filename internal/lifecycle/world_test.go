@@ -43,8 +43,10 @@ type world struct {
 	systemd *lifecycletest.Systemd
 	store   *store
 	cpu     *cpus
-	manager *lifecycle.Manager
-	stop    func() // ends the manager and waits for it
+	// calendar stands for systemd-analyze, which has no place in a bubble.
+	calendar *calendar
+	manager  *lifecycle.Manager
+	stop     func() // ends the manager and waits for it
 }
 
 // bubble runs f in a bubble, whose clock is the test's: no goroutine may be left at
@@ -69,7 +71,7 @@ func parse(t *testing.T, text string) *config.Config {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, systemd: lifecycletest.New(), store: newStore(), cpu: &cpus{}, stop: func() {}}
+	w := &world{t: t, systemd: lifecycletest.New(), store: newStore(), cpu: &cpus{}, calendar: &calendar{}, stop: func() {}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { w.systemd.Run(ctx) })
@@ -91,6 +93,8 @@ func (w *world) start(cfg *config.Config) {
 		Doorbell:   w.systemd.Doorbell,
 		SocketDir:  func(id tenant.ID) string { return "/run/tenement/app/" + id.Service + "@" + id.Name },
 		CPU:        w.cpu.used,
+		Schedules:  w.store,
+		Calendar:   w.calendar.next,
 		Log:        slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -242,6 +246,7 @@ type store struct {
 	domains map[string]tenant.Domain
 	fault   map[string]error // by operation, for its next call
 	saves   int
+	scheduled
 }
 
 func newStore() *store {

@@ -47,6 +47,8 @@ const (
 type Wake struct {
 	Kind WakeKind  `json:"kind"`
 	At   time.Time `json:"at"`
+	// Cause is what the instance was woken by.
+	Cause Cause `json:"cause"`
 	// Queue is the wait before anything was done: for a stop to finish, for a place.
 	Queue time.Duration `json:"queue"`
 	// Load is making the units known to the manager, 0 if they were.

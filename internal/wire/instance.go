@@ -40,6 +40,7 @@ type KeepAwakeRequest struct {
 // Wake is the timing of one wake; tenant.Wake explains the phases.
 type Wake struct {
 	Kind        tenant.WakeKind `json:"kind"`
+	Cause       tenant.Cause    `json:"cause,omitempty"`
 	At          time.Time       `json:"at"`
 	QueueMS     float64         `json:"queue_ms"`
 	LoadMS      float64         `json:"load_ms"`

@@ -24,13 +24,14 @@ type Instances struct {
 	mu      sync.Mutex
 	all     map[tenant.ID]tenant.Snapshot
 	domains map[string]tenant.Domain
+	why     map[tenant.ID]tenant.Why
 	release chan struct{}
 	waiting chan struct{}
 }
 
 func newInstances(logs *Logs) *Instances {
 	return &Instances{
-		logs: logs, all: map[tenant.ID]tenant.Snapshot{}, domains: map[string]tenant.Domain{},
+		logs: logs, all: map[tenant.ID]tenant.Snapshot{}, domains: map[string]tenant.Domain{}, why: map[tenant.ID]tenant.Why{},
 		release: make(chan struct{}), waiting: make(chan struct{}, 1),
 	}
 }
@@ -75,6 +76,26 @@ func (m *Instances) Get(id tenant.ID) (tenant.Snapshot, error) {
 		}
 	}
 	return s, nil
+}
+
+// PutWhy says why an instance is in its state; its snapshot is that of the instance.
+func (m *Instances) PutWhy(w tenant.Why) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.why[w.ID] = w
+}
+
+// Why tells what PutWhy has said.
+func (m *Instances) Why(id tenant.ID) (tenant.Why, error) {
+	s, err := m.Get(id)
+	if err != nil {
+		return tenant.Why{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w := m.why[id]
+	w.Snapshot = s
+	return w, nil
 }
 
 // Spawn makes an instance and wakes it.

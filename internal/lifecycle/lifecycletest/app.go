@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tenement.dev/internal/ingress"
+	"tenement.dev/internal/tenant"
 )
 
 // App is how an instance's process behaves. The zero value starts, answers and ends
@@ -51,8 +52,14 @@ func (s *Systemd) serve(r *run, conn net.Conn) {
 	defer stop()
 	in := bufio.NewReader(conn)
 	for {
-		if _, err := http.ReadRequest(in); err != nil {
+		request, err := http.ReadRequest(in)
+		if err != nil {
 			return
+		}
+		if entry := request.Header.Get(tenant.ScheduleHeader); entry != "" {
+			s.mu.Lock()
+			s.scheduled[r.id] = append(s.scheduled[r.id], request.Method+" "+request.URL.RequestURI()+" "+entry)
+			s.mu.Unlock()
 		}
 		if !pause(r.ctx, r.app.Serve) || !s.awaitThaw(r) {
 			return

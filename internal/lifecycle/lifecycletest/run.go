@@ -14,6 +14,7 @@ import (
 
 // run is one life of an instance's process.
 type run struct {
+	id     tenant.ID
 	number int
 	app    App
 	// ctx ends with the run; kill ends it.
@@ -69,7 +70,7 @@ func (s *Systemd) startLocked(u *unit) {
 	if !ok {
 		app = s.standard
 	}
-	r := &run{number: s.runs[id], app: app, term: make(chan struct{}), ended: make(chan struct{})}
+	r := &run{id: id, number: s.runs[id], app: app, term: make(chan struct{}), ended: make(chan struct{})}
 	r.ctx, r.kill = context.WithCancel(context.Background())
 	u.run, u.exit = r, units.Exit{}
 	s.setLocked(u, "activating")

@@ -24,11 +24,13 @@ type Systemd struct {
 	apps     map[tenant.ID]App
 	standard App
 	runs     map[tenant.ID]int
-	wiped    map[tenant.ID]int
-	taken    map[int]bool
-	faults   map[string][]fault
-	latency  func(op string) time.Duration
-	onSignal func(tenant.ID, string)
+	// scheduled has the scheduled requests that apps got.
+	scheduled map[tenant.ID][]string
+	wiped     map[tenant.ID]int
+	taken     map[int]bool
+	faults    map[string][]fault
+	latency   func(op string) time.Duration
+	onSignal  func(tenant.ID, string)
 }
 
 // unit is a loaded socket and service.
@@ -50,14 +52,15 @@ type fault struct {
 // New makes a service manager that knows no unit.
 func New() *Systemd {
 	return &Systemd{
-		hints:   newHints(),
-		units:   map[tenant.ID]*unit{},
-		apps:    map[tenant.ID]App{},
-		runs:    map[tenant.ID]int{},
-		wiped:   map[tenant.ID]int{},
-		taken:   map[int]bool{},
-		faults:  map[string][]fault{},
-		latency: func(string) time.Duration { return 0 },
+		hints:     newHints(),
+		units:     map[tenant.ID]*unit{},
+		apps:      map[tenant.ID]App{},
+		runs:      map[tenant.ID]int{},
+		scheduled: map[tenant.ID][]string{},
+		wiped:     map[tenant.ID]int{},
+		taken:     map[int]bool{},
+		faults:    map[string][]fault{},
+		latency:   func(string) time.Duration { return 0 },
 	}
 }
 
@@ -116,6 +119,14 @@ func (s *Systemd) OnSignal(f func(id tenant.ID, what string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onSignal = f
+}
+
+// Schedules gives the requests of schedules that an instance's app got, as "METHOD PATH
+// ENTRY".
+func (s *Systemd) Schedules(id tenant.ID) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.scheduled[id])
 }
 
 // TakePort has something else listen on a port: runs that want it are refused.

@@ -1,0 +1,34 @@
+package api_test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+func TestWhy(t *testing.T) {
+	d := start(t)
+	d.Instances.Put(tenant.Snapshot{ID: alice, State: tenant.Awake})
+	path := instances + "/notes:alice/why"
+	if got := must[wire.Why](t, d, http.StatusOK, "GET", path, ""); got.ID != alice || got.State != tenant.Awake || got.Holds == nil || len(got.Holds) != 0 {
+		t.Errorf("got %+v, want an awake alice with an empty list of holds", got)
+	}
+	want := tenant.Why{
+		Snapshot: tenant.Snapshot{ID: alice},
+		Holds:    []tenant.Hold{{Kind: tenant.HoldRequests, Count: 3}},
+		SleepAt:  time.Unix(1e9, 0).UTC(), WokenBy: tenant.CauseOperator, Rested: "idle", Failures: 2, Spent: true, Entry: "hourly",
+	}
+	d.Instances.PutWhy(want)
+	d.Logs.Add("tenement-notes@alice.service", "hello", false)
+	got := must[wire.Why](t, d, http.StatusOK, "GET", path, "")
+	if !slices.Equal(got.Holds, want.Holds) || !got.SleepAt.Equal(want.SleepAt) || got.WokenBy != want.WokenBy || got.Rested != "idle" ||
+		got.Failures != 2 || !got.Spent || got.Entry != "hourly" || !slices.Equal(got.Log, []string{"hello"}) {
+		t.Errorf("got %+v, want %+v and its last line", got, want)
+	}
+	must[wire.Failure](t, d, http.StatusNotFound, "GET", instances+"/notes:bob/why", "")
+	must[wire.Failure](t, d, http.StatusBadRequest, "GET", instances+"/Notes:bob/why", "")
+}

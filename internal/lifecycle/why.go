@@ -1,0 +1,40 @@
+package lifecycle
+
+import (
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
+
+// Why tells why an instance is in its state, from what its decisions are made of.
+func (m *Manager) Why(id tenant.ID) (tenant.Why, error) {
+	inst, ok := m.lookup(id)
+	if !ok {
+		return tenant.Why{}, notRegistered("explain", id)
+	}
+	now := time.Now()
+	w := tenant.Why{}
+	if m.scheduler != nil {
+		w.ScheduledAt, w.Entry = m.scheduler.next(id.Service)
+	}
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	w.Snapshot = inst.snapshotLocked(now)
+	w.WokenBy, w.WokenAt = inst.wokenBy, inst.wokenAt
+	w.Failures, w.Spent = inst.brake.streak, inst.brake.spent
+	if now.Before(inst.brake.until) {
+		w.NextTry = inst.brake.until
+	}
+	if believedRunning(inst) {
+		w.Holds = m.holdsLocked(inst, now)
+		w.DozeAt, w.SleepAt = m.restLocked(inst, now)
+	} else {
+		w.Rested = inst.rested
+	}
+	return w, nil
+}
+
+// wokenLocked notes by what the instance is being woken.
+func (i *instance) wokenLocked(by tenant.Cause, at time.Time) {
+	i.wokenBy, i.wokenAt = by, at
+}

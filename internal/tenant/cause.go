@@ -1,0 +1,44 @@
+package tenant
+
+import "context"
+
+// Cause says in a few words why an instance is woken, such as "operator" or
+// "schedule hourly". Nothing that a visitor sends is in it.
+type Cause string
+
+// Causes that are always the same.
+const (
+	CauseOperator   Cause = "operator"
+	CauseConfigured Cause = "configured"
+	CauseRestart    Cause = "restart"
+	CauseAdopted    Cause = "adopted"
+	CauseTraffic    Cause = "traffic on a stream"
+	CauseEnded      Cause = "a request, after it ended by itself"
+)
+
+// CauseSchedule is the cause of a schedule entry.
+func CauseSchedule(entry string) Cause { return Cause("schedule " + entry) }
+
+// CauseRequest is the cause of a request.
+func CauseRequest(method string) Cause {
+	switch method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+		return Cause(method + " request")
+	}
+	return "request"
+}
+
+type causeKey struct{}
+
+// WithCause notes why whatever is done with ctx is done.
+func WithCause(ctx context.Context, c Cause) context.Context {
+	return context.WithValue(ctx, causeKey{}, c)
+}
+
+// CauseOf gives what WithCause has noted, or otherwise.
+func CauseOf(ctx context.Context, otherwise Cause) Cause {
+	if c, ok := ctx.Value(causeKey{}).(Cause); ok {
+		return c
+	}
+	return otherwise
+}
