@@ -161,6 +161,20 @@ func routes() http.Handler {
 	mux.HandleFunc("/bind", bind)
 	mux.HandleFunc("/connect", connect)
 	mux.HandleFunc("/extra", extra)
+	// A job in the background, which uses a core for so many ms.
+	mux.HandleFunc("/burn", func(_ http.ResponseWriter, r *http.Request) {
+		end := time.Now().Add(time.Duration(number(r, "ms")) * time.Millisecond)
+		go func() {
+			for time.Now().Before(end) {
+			}
+		}()
+	})
+	mux.HandleFunc("/keep", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Tenement-Keep-Awake", r.URL.Query().Get("for"))
+	})
+	mux.HandleFunc("/cron", func(_ http.ResponseWriter, r *http.Request) {
+		mark(r.Method + " " + r.Header.Get("Tenement-Schedule"))
+	})
 	mux.HandleFunc("/upload", upload)
 	mux.HandleFunc("/download", download)
 	mux.HandleFunc("/events", events)
