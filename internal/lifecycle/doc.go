@@ -12,6 +12,8 @@
 //   - A request is counted in before anything is awaited and out exactly once, so an
 //     instance that has one never dozes or stops by itself: lost requests at the idle
 //     boundary are impossible by construction.
+//   - What keeps an instance awake is one list, the holds, made under its mutex: the
+//     idle check, whoever wants memory back and Why go by the same one.
 //   - A wake belongs to the instance. It goes on when the client that caused it
 //     leaves, and its failure reaches everybody who waits.
 //   - What the service manager signals are hints. A hint that contradicts the state

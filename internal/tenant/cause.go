@@ -19,11 +19,16 @@ const (
 // CauseSchedule is the cause of a schedule entry.
 func CauseSchedule(entry string) Cause { return Cause("schedule " + entry) }
 
+// requestCauses are the causes of requests whose methods are worth telling.
+var requestCauses = map[string]Cause{
+	"GET": "GET request", "HEAD": "HEAD request", "POST": "POST request", "PUT": "PUT request",
+	"PATCH": "PATCH request", "DELETE": "DELETE request", "OPTIONS": "OPTIONS request",
+}
+
 // CauseRequest is the cause of a request.
 func CauseRequest(method string) Cause {
-	switch method {
-	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
-		return Cause(method + " request")
+	if c, ok := requestCauses[method]; ok {
+		return c
 	}
 	return "request"
 }
