@@ -136,7 +136,7 @@ func explainRest(w wire.Why, now time.Time) []string {
 		switch rested := w.Rested; {
 		case rested == "" && w.Reason == "":
 			lines = append(lines, "because: it slept when the daemon started")
-		case w.Reason == "":
+		case w.Reason == "" || w.Reason == rested:
 			lines = append(lines, "because: "+rested)
 		case rested == "":
 			lines = append(lines, "because: "+w.Reason)
