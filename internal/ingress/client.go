@@ -39,6 +39,21 @@ func (d Doorbell) Connect(ctx context.Context) (net.Conn, Answer, error) {
 	return conn, answer, nil
 }
 
+// ProbeApp gives a new connection to the app if it is awake; nil where it is starting
+// or dozing, as the answer tells. It changes nothing about either. A doorbell that
+// nobody is behind starts the instance even so: ask it of one that runs.
+func (d Doorbell) ProbeApp(ctx context.Context) (net.Conn, Answer, error) {
+	answer, sent, err := d.ring(ctx, Probe)
+	if err != nil || sent.fd < 0 {
+		return nil, answer, err
+	}
+	conn, err := newConn(sent.fd, sent.sender)
+	if err != nil {
+		return nil, Answer{}, fmt.Errorf("probe: %w", err)
+	}
+	return conn, answer, nil
+}
+
 // Do sends a verb whose answer carries no descriptor.
 func (d Doorbell) Do(ctx context.Context, verb Verb) (Answer, error) {
 	answer, sent, err := d.ring(ctx, verb)

@@ -35,6 +35,7 @@ type Controller interface {
 // Doorbell reaches the first process of an instance; see package ingress.
 type Doorbell interface {
 	Connect(ctx context.Context) (net.Conn, ingress.Answer, error)
+	ProbeApp(ctx context.Context) (net.Conn, ingress.Answer, error)
 	Do(ctx context.Context, verb ingress.Verb) (ingress.Answer, error)
 }
 

@@ -248,17 +248,27 @@ func (s *Systemd) handleLocked(u *unit, c *call) {
 		c.end(r.answer(r.thawed != nil), nil)
 	case c.verb == ingress.Doze:
 		s.dozeLocked(u, c)
+	case c.verb == ingress.Probe:
+		if r.running && r.thawed == nil {
+			s.connectLocked(r, c)
+		}
+		c.end(r.answer(r.thawed != nil), nil)
 	case !r.running:
 		r.waiting = append(r.waiting, c)
 	default:
 		dozed := r.thawLocked()
 		if c.verb == ingress.Connect {
-			near, far := net.Pipe()
-			c.conn = near
-			s.wg.Go(func() { s.serve(r, far) })
+			s.connectLocked(r, c)
 		}
 		c.end(r.answer(dozed), nil)
 	}
+}
+
+// connectLocked makes the connection that answers a call.
+func (s *Systemd) connectLocked(r *run, c *call) {
+	near, far := net.Pipe()
+	c.conn = near
+	s.wg.Go(func() { s.serve(r, far) })
 }
 
 func (r *run) answer(dozing bool) ingress.Answer {
@@ -311,6 +321,15 @@ type doorbell struct {
 // Connect implements lifecycle.Doorbell.
 func (d doorbell) Connect(ctx context.Context) (net.Conn, ingress.Answer, error) {
 	c, err := d.ring(ctx, ingress.Connect)
+	if err != nil {
+		return nil, ingress.Answer{}, err
+	}
+	return c.conn, c.answer, nil
+}
+
+// ProbeApp implements lifecycle.Doorbell.
+func (d doorbell) ProbeApp(ctx context.Context) (net.Conn, ingress.Answer, error) {
+	c, err := d.ring(ctx, ingress.Probe)
 	if err != nil {
 		return nil, ingress.Answer{}, err
 	}
