@@ -51,4 +51,6 @@ type Store interface {
 	AddDomain(ctx context.Context, d tenant.Domain) error
 	RemoveDomain(ctx context.Context, host string) error
 	SaveActivity(ctx context.Context, list []registry.Instance) error
+	Brakes(ctx context.Context) (map[tenant.ID]registry.Brake, error)
+	SetBrake(ctx context.Context, id tenant.ID, b registry.Brake) error
 }

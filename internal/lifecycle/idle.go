@@ -18,6 +18,7 @@ const dozeTimeout = 5 * time.Second
 // watchIdleLocked sets the timer for the next moment at which the instance may be
 // idle enough to doze or stop.
 func (m *Manager) watchIdleLocked(inst *instance) {
+	m.watchHealthLocked(inst)
 	if inst.timer != nil {
 		inst.timer.Stop()
 		inst.timer = nil
@@ -78,6 +79,7 @@ func (m *Manager) doze(inst *instance, op *operation) {
 	defer cancel()
 	begun := time.Now()
 	m.resting(inst.id)
+	m.endProbe(inst)
 	_, err := m.doorbell(inst.id).Do(ctx, ingress.Doze)
 	var refusal *ingress.Refusal
 	inst.mu.Lock()
@@ -115,20 +117,25 @@ func (m *Manager) beginStopLocked(inst *instance, reason string) *operation {
 }
 
 func (m *Manager) stop(inst *instance, op *operation, reason string) {
-	timeout := slack
-	if service, ok := m.config.Load().Services[inst.id.Service]; ok {
-		timeout += service.StopGrace
+	grace := m.stopGrace(inst)
+	if op.fate != nil {
+		grace = min(grace, hastyGrace)
 	}
-	ctx, cancel := context.WithTimeout(m.ctx, timeout)
-	defer cancel()
 	begun := time.Now()
-	m.resting(inst.id)
+	m.endProbe(inst)
+	m.drain(m.ctx, inst, grace)
+	ctx, cancel := context.WithTimeout(m.ctx, m.stopGrace(inst)+slack)
+	defer cancel()
 	err := m.controller.Stop(ctx, inst.id)
 	inst.mu.Lock()
 	now := time.Now()
+	f := fate{state: tenant.Asleep}
+	if op.fate != nil {
+		f = *op.fate
+	}
 	if err == nil {
-		inst.setLocked(tenant.Asleep, now, op.fault)
-		m.log.Info("asleep", "instance", inst.id, "reason", reason, "dur", now.Sub(begun))
+		inst.setLocked(f.state, now, f.reason)
+		m.log.Info(f.state.String(), "instance", inst.id, "reason", reason, "dur", now.Sub(begun))
 	} else {
 		inst.patience = now.Add(idleRetry)
 		inst.setLocked(tenant.Awake, now, "")
@@ -136,12 +143,19 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 		m.log.Error("stop failed", "instance", inst.id, "err", err)
 	}
 	m.endLocked(inst, op, err)
+	if err == nil && m.ctx.Err() == nil {
+		m.settledLocked(inst, now, f)
+	}
 	inst.mu.Unlock()
-	switch {
-	case m.ctx.Err() != nil:
-	case err == nil:
-		m.fellAsleep(inst)
-	default:
+	if err != nil && m.ctx.Err() == nil {
 		m.look(m.ctx, inst)
 	}
+}
+
+// stopGrace is what an instance gets to end, once for its requests and once for itself.
+func (m *Manager) stopGrace(inst *instance) time.Duration {
+	if service, ok := m.config.Load().Services[inst.id.Service]; ok {
+		return service.StopGrace
+	}
+	return 0
 }

@@ -46,9 +46,14 @@ type Manager struct {
 
 	// ctx is Run's own context, for work that belongs to an instance and not to a
 	// request; set before ready is closed.
-	ctx   context.Context
-	ready chan struct{}
-	tasks taskGroup
+	ctx         context.Context
+	ready       chan struct{}
+	tasks       taskGroup
+	saving      chore
+	reconciling chore
+	changed     chan struct{}      // asks for a save
+	pings       chan chan struct{} // answered by Run's loop
+	probes      chan struct{}      // places for health checks
 
 	// weighing is held while weights are changed, over the registry's write.
 	weighing sync.Mutex
@@ -82,6 +87,12 @@ func New(o Options) *Manager {
 		ports:      map[int]tenant.ID{},
 		sleepers:   newSleepers(),
 		waking:     map[tenant.ID]*hints{},
+
+		saving:      newChore(),
+		reconciling: newChore(),
+		changed:     make(chan struct{}, 1),
+		pings:       make(chan chan struct{}),
+		probes:      make(chan struct{}, maxProbes),
 	}
 	if m.resting == nil {
 		m.resting = func(tenant.ID) {}
@@ -125,14 +136,18 @@ func (m *Manager) Run(ctx context.Context) error {
 			return nil
 		case hint := <-m.controller.Events():
 			if hint.ID.IsZero() {
-				m.reconcile(ctx)
+				m.reconciling.run(m, m.reconcile)
 			} else {
 				m.hint(hint)
 			}
 		case <-reconcile.C:
-			m.reconcile(ctx)
+			m.reconciling.run(m, m.reconcile)
 		case <-save.C:
-			m.save(ctx)
+			m.saveSoon()
+		case <-m.changed:
+			m.saving.run(m, m.save)
+		case pong := <-m.pings:
+			close(pong)
 		}
 	}
 }
@@ -252,7 +267,7 @@ func (m *Manager) register(ctx context.Context, id tenant.ID, limit int, weight 
 	// Reserve before the registry is asked, so that two requests cannot both add.
 	now := time.Now()
 	row := registry.Instance{ID: id, Created: now}
-	inst = newInstance(row, now)
+	inst = newInstance(row, registry.Brake{}, now)
 	inst.weight = weight
 	op := inst.beginLocked(false) // not shared yet: no lock needed
 	m.addLocked(inst)
@@ -304,6 +319,7 @@ func (m *Manager) save(ctx context.Context) {
 			changed = append(changed, inst)
 		}
 	}
+	m.saveBrakes(ctx)
 	if len(rows) == 0 {
 		return
 	}
@@ -314,5 +330,21 @@ func (m *Manager) save(ctx context.Context) {
 			inst.mu.Unlock()
 		}
 		m.log.Error("activity not saved", "instances", len(rows), "err", err)
+	}
+}
+
+// saveBrakes writes to the registry what has failed.
+func (m *Manager) saveBrakes(ctx context.Context) {
+	for _, inst := range m.all() {
+		b, ok := inst.brakeRow()
+		if !ok {
+			continue
+		}
+		if err := m.store.SetBrake(ctx, inst.id, b); err != nil {
+			inst.mu.Lock()
+			inst.brake.dirty = true
+			inst.mu.Unlock()
+			m.log.Error("failures not saved", "instance", inst.id, "err", err)
+		}
 	}
 }

@@ -238,12 +238,13 @@ type store struct {
 	rows    map[tenant.ID]registry.Instance
 	weights map[tenant.ID]tenant.Weight
 	domains map[string]tenant.Domain
+	brakes  map[tenant.ID]registry.Brake
 	fault   map[string]error // by operation, for its next call
 	saves   int
 }
 
 func newStore() *store {
-	return &store{rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, domains: map[string]tenant.Domain{}, fault: map[string]error{}}
+	return &store{rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, brakes: map[tenant.ID]registry.Brake{}, domains: map[string]tenant.Domain{}, fault: map[string]error{}}
 }
 
 func (s *store) fail(op string, err error) {
@@ -289,6 +290,7 @@ func (s *store) Remove(ctx context.Context, id tenant.ID) error {
 		return err
 	}
 	delete(s.rows, id)
+	delete(s.brakes, id)
 	delete(s.weights, id)
 	maps.DeleteFunc(s.domains, func(_ string, d tenant.Domain) bool { return d.ID == id })
 	return nil
@@ -368,6 +370,24 @@ func (s *store) SaveActivity(ctx context.Context, list []registry.Instance) erro
 			row.LastActive, row.Wakes, row.Thaws = in.LastActive, in.Wakes, in.Thaws
 			s.rows[in.ID] = row
 		}
+	}
+	return nil
+}
+
+func (s *store) Brakes(ctx context.Context) (map[tenant.ID]registry.Brake, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.brakes), s.faultLocked(ctx, "brakes")
+}
+
+func (s *store) SetBrake(ctx context.Context, id tenant.ID, b registry.Brake) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "setbrake"); err != nil {
+		return err
+	}
+	if _, ok := s.rows[id]; ok {
+		s.brakes[id] = b
 	}
 	return nil
 }

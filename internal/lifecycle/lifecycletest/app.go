@@ -41,6 +41,10 @@ type App struct {
 	StopFails bool
 	// Unhealthy: every request is answered with 500.
 	Unhealthy bool
+	// Status gives the status of each answer, 0 for none at all; it may be nil.
+	Status func() int
+	// Exit: the app ends by itself, well, when this is closed; it may be nil.
+	Exit <-chan struct{}
 }
 
 // serve answers HTTP requests on the app's side of a connection, with the number of
@@ -60,6 +64,13 @@ func (s *Systemd) serve(r *run, conn net.Conn) {
 		status := http.StatusOK
 		if r.app.Unhealthy {
 			status = http.StatusInternalServerError
+		}
+		if r.app.Status != nil {
+			status = r.app.Status()
+		}
+		if status == 0 {
+			<-r.ctx.Done()
+			return
 		}
 		body := fmt.Sprint(r.number)
 		if _, err := fmt.Fprintf(conn, "HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body); err != nil {

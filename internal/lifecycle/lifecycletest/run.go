@@ -151,6 +151,11 @@ func (s *Systemd) live(u *unit, r *run) units.Exit {
 	select {
 	case <-r.term:
 	case <-r.ctx.Done():
+	case <-r.app.Exit:
+		s.mu.Lock()
+		s.refuseLocked(r, &ingress.Refusal{Class: ingress.ClassGone, Text: "exit status 0"})
+		s.mu.Unlock()
+		return units.Exit{Result: "success"}
 	}
 	return s.die(r)
 }
