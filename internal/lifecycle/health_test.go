@@ -229,7 +229,7 @@ func TestCheckAtEveryMomentOfARest(t *testing.T) {
 // One that loops disturbs no other's schedule.
 func TestSchedulesAreSeparate(t *testing.T) {
 	bubble(t, patient(""), func(t *testing.T, w *world) {
-		for i := range 50 {
+		for i := range 8 {
 			id := tenant.ID{Service: "notes", Name: fmt.Sprint("bad-", i)}
 			bad := newChecked()
 			w.systemd.SetApp(id, bad.app())
