@@ -216,7 +216,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			listeners = append(listeners, tls.NewListener(l, source.Config()))
 		}
 	}
-	clients, operators := proxy.NewServer(handler, log), api.NewServer(manage)
+	clients, operators := proxy.NewServer(handler, front, log), api.NewServer(manage)
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })
 	}
