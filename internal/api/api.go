@@ -17,6 +17,8 @@ type Instances interface {
 	// List tells of every instance, sorted by ID.
 	List() []tenant.Snapshot
 	Get(id tenant.ID) (tenant.Snapshot, error)
+	// CheckService is an error where there is no service of that name.
+	CheckService(name string) error
 }
 
 // Operator changes instances; *lifecycle.Manager has it. Errors for people are

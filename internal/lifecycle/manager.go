@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -172,19 +171,16 @@ func (m *Manager) SetConfig(cfg *config.Config) {
 // Config is the present configuration.
 func (m *Manager) Config() *config.Config { return m.config.Load() }
 
-// service gives the configuration of a service, or a *tenant.Error that says which
-// ones there are.
+// service gives the configuration of an instance's service.
 func (m *Manager) service(op string, id tenant.ID) (*config.Service, error) {
-	cfg := m.config.Load()
-	if s, ok := cfg.Services[id.Service]; ok {
-		return s, nil
-	}
-	names := slices.Sorted(maps.Keys(cfg.Services))
-	return nil, &tenant.Error{
-		Code: tenant.CodeNotFound, Op: op, ID: id,
-		Msg:  fmt.Sprintf("there is no service %q", id.Service),
-		Hint: fmt.Sprintf("%s has: %s", cfg.Path, strings.Join(names, ", ")),
-	}
+	return m.config.Load().Service(op, id)
+}
+
+// CheckService reports whether there is a service of that name; if not the error is a
+// *tenant.Error that says which there are.
+func (m *Manager) CheckService(name string) error {
+	_, err := m.service("list", tenant.ID{Service: name})
+	return err
 }
 
 // lookup gives a registered instance.
