@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -24,7 +25,13 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(doorbellVariable); path != "" {
+		fmt.Fprintln(os.Stderr, answerDoorbell(path))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // alice and bob are the instances that most tests are about.
 var (
@@ -58,7 +65,7 @@ func bubble(t *testing.T, text string, f func(t *testing.T, w *world)) {
 	})
 }
 
-func parse(t *testing.T, text string) *config.Config {
+func parse(t testing.TB, text string) *config.Config {
 	t.Helper()
 	cfg, err := config.Parse("tenement.toml", []byte(text), "/")
 	if err != nil {
