@@ -103,7 +103,8 @@ func (m *Manager) checkHealth(ctx context.Context, inst *instance, path string) 
 		return err
 	}
 	defer conn.Close()
-	return askHealth(ctx, conn, path)
+	_, err = askHealth(ctx, conn, path, false)
+	return err
 }
 
 // statusError is an answer that is not 200.
@@ -112,32 +113,33 @@ type statusError struct{ status int }
 func (e *statusError) Error() string { return fmt.Sprintf("status %d", e.status) }
 
 // askHealth makes the request on conn, until ctx ends, and takes the answer to its end:
-// an app that cannot write all of it might complain in its log, each time.
-func askHealth(ctx context.Context, conn net.Conn, path string) error {
+// an app that cannot write all of it might complain in its log, each time. With keep the
+// connection may be used again, if the app agrees.
+func askHealth(ctx context.Context, conn net.Conn, path string, keep bool) (again bool, err error) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer func() { again = stop() && again }()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {
-		return fmt.Errorf("check health: %w", err)
+		return false, fmt.Errorf("check health: %w", err)
 	}
 	req.Header.Set("User-Agent", "tenement-health")
-	req.Close = true
+	req.Close = !keep
 	if err := req.Write(conn); err != nil {
-		return fmt.Errorf("check health: %w", err)
+		return false, fmt.Errorf("check health: %w", err)
 	}
 	in := bufio.NewReader(io.LimitReader(conn, maxHealthAnswer))
 	for {
 		resp, err := http.ReadResponse(in, req)
 		if err != nil {
-			return fmt.Errorf("check health: %w", err)
+			return false, fmt.Errorf("check health: %w", err)
 		}
-		_, _ = io.Copy(io.Discard, resp.Body)
+		_, err = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 		switch {
 		case resp.StatusCode == http.StatusOK:
-			return nil
+			return keep && err == nil && !resp.Close && in.Buffered() == 0, nil
 		case resp.StatusCode/100 != 1: // else the answer is yet to come
-			return &statusError{resp.StatusCode}
+			return false, &statusError{resp.StatusCode}
 		}
 	}
 }

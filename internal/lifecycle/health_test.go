@@ -226,6 +226,32 @@ func TestCheckAtEveryMomentOfARest(t *testing.T) {
 	}
 }
 
+// An app that serves one connection at a time is not blocked by one of ours, but for a
+// moment in each of its lives.
+func TestChecksOfAnAppThatServesOneAtATime(t *testing.T) {
+	bubble(t, patient(""), func(t *testing.T, w *world) {
+		w.systemd.SetApp(alice, lifecycletest.App{Single: true, Serve: time.Millisecond})
+		w.spawn(alice)
+		late := 0
+		for range 1000 {
+			time.Sleep(97 * time.Millisecond)
+			begun := time.Now()
+			w.served(alice, 1)
+			if took := time.Since(begun); took > 150*time.Millisecond {
+				t.Fatalf("a request took %v", took)
+			} else if took > 20*time.Millisecond {
+				late++
+			}
+		}
+		if late > 2 {
+			t.Errorf("%d requests had to wait", late)
+		}
+		if s := w.state(alice, tenant.Awake); s.Health != tenant.Healthy || s.Restarts != 0 {
+			t.Errorf("got %q and %d restarts, want it healthy", s.Health, s.Restarts)
+		}
+	})
+}
+
 // One that loops disturbs no other's schedule.
 func TestSchedulesAreSeparate(t *testing.T) {
 	bubble(t, patient(""), func(t *testing.T, w *world) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"tenement.dev/internal/config"
-	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/tenant"
 )
 
@@ -33,6 +32,7 @@ type health struct {
 	probe    *probe      // the one that runs; it outlives a change of state
 	failures int         // in a row
 	last     string      // why the last one failed
+	line     line
 }
 
 // probe is a check that runs.
@@ -45,7 +45,8 @@ func (h *health) resetLocked() {
 	if h.timer != nil {
 		h.timer.Stop()
 	}
-	h.timer, h.failures, h.last = nil, 0, ""
+	h.line.close()
+	h.timer, h.failures, h.last, h.line = nil, 0, "", line{}
 }
 
 // tell puts it in words.
@@ -98,42 +99,23 @@ func (m *Manager) probe(inst *instance) {
 	p := &probe{cancel: cancel, done: make(chan struct{})}
 	generation, startedAt := inst.generation, inst.startedAt
 	inst.health.probe = p
+	c := check{m: m, inst: inst, path: service.Health, startedAt: startedAt, ringing: ringing, asking: asking, line: inst.health.line}
+	inst.health.line.conn = nil // the check's now
 	inst.mu.Unlock()
 
-	err := m.checkOnce(ringing, asking, inst, service.Health, startedAt)
+	err := c.run()
 
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	inst.health.probe = nil
 	close(p.done)
-	if inst.generation == generation && inst.op == nil && !inst.removed && m.ctx.Err() == nil {
+	if inst.generation != generation || inst.op != nil || inst.removed || m.ctx.Err() != nil {
+		c.line.close()
+	} else {
+		inst.health.line = c.line
 		m.judgeLocked(inst, service, err, timeout)
 	}
 	m.watchHealthLocked(inst)
-}
-
-// checkOnce makes one check of the process that began at startedAt. The doorbell is rung
-// within ringing: a ring that was given up in between could start an instance that is
-// being stopped.
-func (m *Manager) checkOnce(ringing, asking context.Context, inst *instance, path string, startedAt int64) error {
-	conn, answer, err := m.doorbell(inst.id).ProbeApp(ringing)
-	if conn != nil {
-		defer conn.Close()
-	}
-	var refusal *ingress.Refusal
-	switch {
-	case errors.As(err, &refusal) && refusal.Class == ingress.ClassRefused:
-		return errors.New("the app refuses connections")
-	case refusal != nil, errors.Is(err, ingress.ErrHungUp), errors.Is(err, ingress.ErrNoDoorbell):
-		return fmt.Errorf("%w: %w", errUnknown, err)
-	case err != nil:
-		return err
-	case answer.InitAt != startedAt:
-		return errAnother
-	case conn == nil:
-		return errUnknown
-	}
-	return askHealth(asking, conn, path)
 }
 
 // judgeLocked draws the conclusion from a check.

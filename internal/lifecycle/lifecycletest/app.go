@@ -43,6 +43,8 @@ type App struct {
 	Unhealthy bool
 	// Status gives the status of each answer, 0 for none at all; it may be nil.
 	Status func() int
+	// Single: the app serves one connection at a time, to its end.
+	Single bool
 	// Exit: the app ends by itself, well, when this is closed; it may be nil.
 	Exit <-chan struct{}
 }
@@ -53,6 +55,14 @@ func (s *Systemd) serve(r *run, conn net.Conn) {
 	defer conn.Close()
 	stop := context.AfterFunc(r.ctx, func() { conn.Close() })
 	defer stop()
+	if r.app.Single {
+		select {
+		case r.single <- struct{}{}:
+			defer func() { <-r.single }()
+		case <-r.ctx.Done():
+			return
+		}
+	}
 	in := bufio.NewReader(conn)
 	for {
 		if _, err := http.ReadRequest(in); err != nil {

@@ -30,6 +30,7 @@ type run struct {
 	initAt, readyAt int64
 	waiting         []*call       // taken and not answered
 	thawed          chan struct{} // not nil while frozen; closed by a thaw
+	single          chan struct{} // the place at which a Single app serves
 }
 
 // call is one ring of a doorbell.
@@ -69,7 +70,7 @@ func (s *Systemd) startLocked(u *unit) {
 	if !ok {
 		app = s.standard
 	}
-	r := &run{number: s.runs[id], app: app, term: make(chan struct{}), ended: make(chan struct{})}
+	r := &run{number: s.runs[id], app: app, term: make(chan struct{}), ended: make(chan struct{}), single: make(chan struct{}, 1)}
 	r.ctx, r.kill = context.WithCancel(context.Background())
 	u.run, u.exit = r, units.Exit{}
 	s.setLocked(u, "activating")
