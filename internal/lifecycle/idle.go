@@ -110,7 +110,13 @@ func (m *Manager) doze(inst *instance, op *operation) {
 
 // beginStopLocked begins to stop an instance that runs.
 func (m *Manager) beginStopLocked(inst *instance, reason string) *operation {
+	return m.beginStopForLocked(inst, reason, nil)
+}
+
+// beginStopForLocked is beginStopLocked for a stop that leads to f.
+func (m *Manager) beginStopForLocked(inst *instance, reason string, f *fate) *operation {
 	op := inst.beginLocked(false)
+	op.fate = f
 	inst.setLocked(tenant.Stopping, time.Now(), reason)
 	m.tasks.do(func() { m.stop(inst, op, reason) })
 	return op

@@ -138,7 +138,7 @@ func (m *Manager) judgeLocked(inst *instance, service *config.Service, err error
 		if h.failures >= unhealthyAfter && service.Restart != config.RestartNever {
 			_, reason := h.tell()
 			f := m.failedLocked(inst, time.Now(), fmt.Sprintf("unhealthy: %s", reason), service.Restart)
-			m.beginStopLocked(inst, f.reason).fate = &f
+			m.beginStopForLocked(inst, f.reason, &f)
 		}
 	}
 }

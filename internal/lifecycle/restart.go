@@ -38,7 +38,7 @@ func (m *Manager) endedLocked(inst *instance, now time.Time, e end) {
 	f := m.fateLocked(inst, now, e)
 	m.log.Warn("ended by itself", "instance", inst.id, "reason", e.reason, "next", f.state.String(), "restart", f.revive)
 	if e.running && !(f.revive && !now.Before(inst.brake.until)) {
-		m.beginStopLocked(inst, f.reason).fate = &f
+		m.beginStopForLocked(inst, f.reason, &f)
 		return
 	}
 	inst.setLocked(f.state, now, f.reason)
