@@ -238,7 +238,7 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 		inst.loaded = status.Doorbell
 		if outOfMemory(status.Exit) {
 			f := m.fateLocked(inst, now, end{reason: "the app ended: " + describeExit(status.Exit)})
-			m.beginStopLocked(inst, f.reason).fate = &f
+			m.beginStopForLocked(inst, f.reason, &f)
 			return
 		}
 		m.beginStopLocked(inst, "stopped from outside")
