@@ -11,6 +11,8 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"tenement.dev/internal/tenant"
@@ -58,6 +60,10 @@ type Proxy struct {
 	hop     string // marks requests that have been through this proxy
 	pools   *pools
 	reverse *httputil.ReverseProxy
+
+	upgrades atomic.Int64 // connections that speak another protocol now
+	leaving  chan struct{}
+	leave    func() // closes leaving
 }
 
 // New makes a Proxy.
@@ -78,6 +84,8 @@ func New(o Options) *Proxy {
 	if p.known == nil {
 		p.known = func(string) bool { return false }
 	}
+	p.leaving = make(chan struct{})
+	p.leave = sync.OnceFunc(func() { close(p.leaving) })
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		Transport:      p.pools,
@@ -195,7 +203,7 @@ func (p *Proxy) modifyResponse(resp *http.Response) error {
 		resp.Header.Add("Server-Timing", serverTiming(woke, time.Since(v.acquired)))
 	}
 	p.takeKeepAwake(resp, v)
-	asStream(resp, v.endpoint)
+	p.asStream(resp, v.endpoint)
 	return nil
 }
 

@@ -31,6 +31,7 @@ type backend struct {
 	dials    atomic.Int64
 	touched  atomic.Int64
 	leases   chan time.Duration // may be nil
+	ending   chan struct{}      // nil: never
 }
 
 func (b *backend) Acquire(context.Context, tenant.ID) (tenant.Endpoint, func(), error) {
@@ -49,6 +50,7 @@ func (b *backend) Dial(ctx context.Context) (net.Conn, error) {
 }
 
 func (b *backend) Generation() uint64            { return 1 }
+func (b *backend) Ending() <-chan struct{}       { return b.ending }
 func (b *backend) Woke() *tenant.Wake            { return nil }
 func (b *backend) RequestTimeout() time.Duration { return 10 * time.Second }
 func (b *backend) KeepAwake(d time.Duration)     { b.leases <- d }
@@ -67,7 +69,7 @@ func serve(t *testing.T, b *backend, app http.Handler) (string, *Server) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	p := New(Options{Domain: "test", Waker: b, Log: log})
-	server := NewServer(p, log)
+	server := NewServer(p, p, log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -271,7 +273,7 @@ func TestDrain(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	for range 10 {
 		p := New(Options{Domain: "test", Waker: b, Log: log})
-		server := NewServer(p, log)
+		server := NewServer(p, p, log)
 		l, err := net.FileListener(held)
 		if err != nil {
 			t.Fatal(err)

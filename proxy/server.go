@@ -29,6 +29,7 @@ const (
 // Server is the server for clients. Bodies may take as long as they like in both
 // directions.
 type Server struct {
+	proxy    *Proxy
 	http     *http.Server
 	draining atomic.Bool
 
@@ -43,9 +44,9 @@ type connState struct {
 	since time.Time
 }
 
-// NewServer makes the server for handler, a Proxy and what stands before it.
-func NewServer(handler http.Handler, log *slog.Logger) *Server {
-	s := &Server{listeners: map[net.Listener]chan struct{}{}, busy: map[net.Conn]connState{}}
+// NewServer makes the server for handler: p, or what stands before it.
+func NewServer(handler http.Handler, p *Proxy, log *slog.Logger) *Server {
+	s := &Server{proxy: p, listeners: map[net.Listener]chan struct{}{}, busy: map[net.Conn]connState{}}
 	s.http = &http.Server{
 		Handler:           handler,
 		ConnContext:       ConnContext,
@@ -83,8 +84,8 @@ func (s *Server) follow(c net.Conn, state http.ConnState) {
 	}
 }
 
-// Drain takes no more connections, and returns when the requests in flight have been
-// answered, or with ctx's error. http.Server.Shutdown is of no use here: it drops
+// Drain takes no more connections, ends streams, and returns when the requests in flight
+// have been answered, or with ctx's error. http.Server.Shutdown is of no use here: it drops
 // requests that it has read but not begun to handle.
 func (s *Server) Drain(ctx context.Context) error {
 	s.draining.Store(true)
@@ -98,6 +99,7 @@ func (s *Server) Drain(ctx context.Context) error {
 		l.Close()
 		<-done // what it accepted is followed now
 	}
+	s.proxy.leave()
 	s.http.SetKeepAlivesEnabled(false) // also closes the unused ones
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
@@ -119,7 +121,7 @@ func (s *Server) inFlight() bool {
 			return true
 		}
 	}
-	return false
+	return s.proxy.upgrades.Load() > 0
 }
 
 // Close closes every connection.

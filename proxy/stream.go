@@ -13,51 +13,21 @@ import (
 // asStream makes a response that has no foreseeable end keep its instance awake by
 // its traffic alone: a forgotten tab must not do so for ever, and one that is read
 // must. What counts is data, not the heartbeats that keep the connection open.
-func asStream(resp *http.Response, endpoint tenant.Endpoint) {
+func (p *Proxy) asStream(resp *http.Response, endpoint tenant.Endpoint) {
 	ctx := resp.Request.Context()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		body, ok := resp.Body.(io.ReadWriteCloser)
 		if !ok {
 			return // the reverse proxy refuses it
 		}
-		u := &upgraded{ReadWriteCloser: body, ctx: ctx, touch: endpoint.Stream()}
-		if strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
-			u.fromApp, u.toApp = &frames{}, &frames{}
-		}
-		resp.Body = u
+		resp.Body = p.newUpgraded(ctx, body, endpoint, strings.EqualFold(resp.Header.Get("Upgrade"), "websocket"))
 		return
 	}
 	if mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && mediaType == "text/event-stream" {
-		resp.Body = &events{ReadCloser: resp.Body, ctx: ctx, touch: endpoint.Stream(), lineStart: true}
+		e := &events{ReadCloser: resp.Body, ctx: ctx, touch: endpoint.Stream(), lineStart: true}
+		e.watch = p.watchEnd(ctx, endpoint, func() { e.ReadCloser.Close() })
+		resp.Body = e
 	}
-}
-
-// upgraded is a connection after 101 Switching Protocols, from the app's side.
-type upgraded struct {
-	io.ReadWriteCloser
-	ctx   context.Context
-	touch func(context.Context) error
-	// Each is nil for other protocols than WebSocket, where every byte counts.
-	fromApp, toApp *frames
-}
-
-// Read gives what the app sends.
-func (u *upgraded) Read(p []byte) (int, error) {
-	n, err := u.ReadWriteCloser.Read(p)
-	if n > 0 && (u.fromApp == nil || u.fromApp.data(p[:n])) {
-		_ = u.touch(u.ctx) // it sends, so it is awake
-	}
-	return n, err
-}
-
-// Write passes on what the client sends; a dozing app is woken first.
-func (u *upgraded) Write(p []byte) (int, error) {
-	if u.toApp == nil || u.toApp.data(p) {
-		if err := u.touch(u.ctx); err != nil {
-			return 0, err
-		}
-	}
-	return u.ReadWriteCloser.Write(p)
 }
 
 // frames follows one direction of a WebSocket connection to tell data frames from
@@ -66,7 +36,12 @@ type frames struct {
 	head []byte // of the frame whose header is incomplete
 	left uint64 // bytes of the present frame's payload to come
 	kind byte   // the present frame's opcode
+	// closing: there was a close frame, after which nothing follows.
+	closing bool
 }
+
+// between reports whether a frame may begin here.
+func (f *frames) between() bool { return f.left == 0 && len(f.head) == 0 }
 
 // data reports whether p, the next bytes of the connection, has any of a data frame.
 func (f *frames) data(p []byte) bool {
@@ -87,6 +62,7 @@ func (f *frames) data(p []byte) bool {
 		f.kind = f.head[0] & 0x0f
 		f.left = f.payloadLen()
 		f.head = f.head[:0]
+		f.closing = f.closing || f.kind == 8
 		found = found || f.kind < 8
 	}
 	return found
@@ -132,10 +108,22 @@ type events struct {
 	touch     func(context.Context) error
 	lineStart bool
 	comment   bool // the present line is one
+	watch     *watch
 }
 
+// Close implements io.Closer.
+func (e *events) Close() error {
+	e.watch.end()
+	return e.ReadCloser.Close()
+}
+
+// Read gives what the app sends, until its end or that of the instance; clients connect
+// again after both.
 func (e *events) Read(p []byte) (int, error) {
 	n, err := e.ReadCloser.Read(p)
+	if err != nil && e.watch.begun() {
+		err = io.EOF
+	}
 	if e.data(p[:n]) {
 		_ = e.touch(e.ctx) // it sends, so it is awake
 	}

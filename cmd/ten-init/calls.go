@@ -40,6 +40,8 @@ func (s *supervisor) serve(conn *net.UnixConn) {
 	switch call.Verb {
 	case ingress.Connect, ingress.Ready:
 		answer, app, err = s.wake(call.Verb == ingress.Connect)
+	case ingress.Probe:
+		answer, app, err = s.probe()
 	case ingress.Doze:
 		answer, err = s.doze()
 	case ingress.Status:
@@ -73,6 +75,12 @@ func (s *supervisor) wake(connect bool) (ingress.Answer, net.Conn, error) {
 	if !connect || spare != nil {
 		return answer, spare, nil
 	}
+	app, err := s.connect()
+	return answer, app, err
+}
+
+// connect makes a connection to an app that is ready.
+func (s *supervisor) connect() (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), busyPatience)
 	defer cancel()
 	stop := s.onEnding(cancel)
@@ -86,9 +94,25 @@ func (s *supervisor) wake(connect bool) (ingress.Answer, net.Conn, error) {
 			// Also where another has the app's port now: the app runs, but not there.
 			refusal = &ingress.Refusal{Class: ingress.ClassRefused, Text: err.Error()}
 		}
-		return ingress.Answer{}, nil, refusal
+		return nil, refusal
 	}
-	return answer, app, nil
+	return app, nil
+}
+
+// probe connects to the app if it is awake, and changes nothing.
+func (s *supervisor) probe() (ingress.Answer, net.Conn, error) {
+	answer := s.status()
+	s.mu.Lock()
+	phase, refusal := s.phase, s.refusal
+	s.mu.Unlock()
+	switch {
+	case phase == ending:
+		return ingress.Answer{}, nil, refusal
+	case phase == starting || answer.Dozing:
+		return answer, nil, nil
+	}
+	app, err := s.connect()
+	return answer, app, err
 }
 
 // await waits for the app to be ready. A caller that wants a connection may get the

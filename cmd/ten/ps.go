@@ -22,7 +22,8 @@ func newPsCommand(p *program) *cobra.Command {
 		Long: `List the instances, of one service or of all.
 
 SINCE is how long an instance has been in its state, LAST-ACTIVE when its last request
-ended, BUSY how many are in flight now and WAKES how often it was started from sleep.`,
+ended, BUSY how many are in flight now and WAKES how often it was started from sleep.
+Below the table are the last lines of the first three that have failed.`,
 		Example: "  ten ps\n  ten ps notes --json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -48,9 +49,11 @@ ended, BUSY how many are in flight now and WAKES how often it was started from s
 func (p *program) ps(ctx context.Context, service string, asJSON bool) error {
 	return p.ask(func(c *client.Client) error {
 		list, err := c.List(ctx, service)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
+		}
+		p.addLogs(ctx, c, list)
+		switch {
 		case asJSON:
 			return printJSON(p.out, list)
 		case len(list) == 0 && service == "":
@@ -60,8 +63,31 @@ func (p *program) ps(ctx context.Context, service string, asJSON bool) error {
 			p.note("no instances of %s yet; `ten spawn %s:NAME` creates one\n", service, service)
 			return nil
 		}
-		return printTable(p.out, list, p.now())
+		if err := printTable(p.out, list, p.now()); err != nil {
+			return err
+		}
+		for _, inst := range list {
+			p.noteLog(inst.ID, inst.Log)
+		}
+		return nil
 	})
+}
+
+// maxLogs is of how many failed instances the last lines are shown.
+const maxLogs = 3
+
+// addLogs adds the last lines of those that have failed. One that cannot be asked for
+// is shown without.
+func (p *program) addLogs(ctx context.Context, c *client.Client, list []wire.Instance) {
+	left := maxLogs
+	for i := range list {
+		if list[i].State == tenant.Failed && left > 0 {
+			left--
+			if inst, err := c.Get(ctx, list[i].ID); err == nil {
+				list[i].Log = inst.Log
+			}
+		}
+	}
 }
 
 // printTable prints instances, with columns for weights and reasons where there are any.

@@ -81,11 +81,16 @@ func (p *program) reportFor(verb string, id tenant.ID, err error) {
 		told.Msg = fmt.Sprintf("%s %s: %s", verb, id, e.Msg)
 	}
 	p.report(&told)
-	if len(e.Log) == 0 {
+	p.noteLog(id, e.Log)
+}
+
+// noteLog prints the last lines of an instance.
+func (p *program) noteLog(id tenant.ID, log []string) {
+	if len(log) == 0 {
 		return
 	}
 	p.note("last lines of %s:\n", id)
-	for _, line := range e.Log {
+	for _, line := range log {
 		p.note("  %s\n", clean(line))
 	}
 }

@@ -78,7 +78,9 @@ their next start.`,
 
 // serve runs the daemon until ctx ends. This is the only place that knows all parts.
 func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
-	log := slog.New(slog.NewTextHandler(p.err, nil))
+	logged := newAsyncWriter(p.err)
+	defer logged.Close()
+	log := slog.New(slog.NewTextHandler(logged, nil))
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -225,12 +227,13 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			listeners = append(listeners, tls.NewListener(l, source.Config()))
 		}
 	}
-	clients, operators := proxy.NewServer(handler, log), api.NewServer(manage)
+	clients, operators := proxy.NewServer(handler, front, log), api.NewServer(manage)
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })
 	}
 	group.Go(func() error { return reloads(ctx, hangups, cfg, host, sandbox, manager.SetConfig, log) })
 	group.Go(func() error { return serveAPI(operators, apiListener) })
+	group.Go(func() error { return watchdog(below, manager, log) })
 	group.Go(func() error {
 		<-ctx.Done()
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)

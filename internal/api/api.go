@@ -19,6 +19,8 @@ type Instances interface {
 	Get(id tenant.ID) (tenant.Snapshot, error)
 	// Why tells why an instance is in its state.
 	Why(id tenant.ID) (tenant.Why, error)
+	// CheckService is an error where there is no service of that name.
+	CheckService(name string) error
 }
 
 // Operator changes instances; *lifecycle.Manager has it. Errors for people are

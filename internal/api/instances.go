@@ -34,6 +34,11 @@ func (a *API) listInstances(w http.ResponseWriter, r *http.Request) error {
 			list.Instances = append(list.Instances, a.instance(s))
 		}
 	}
+	if service != "" && len(list.Instances) == 0 {
+		if err := a.instances.CheckService(service); err != nil {
+			return err
+		}
+	}
 	a.reply(w, r, http.StatusOK, list)
 	return nil
 }
@@ -43,7 +48,11 @@ func (a *API) getInstance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a.reply(w, r, http.StatusOK, a.instance(s))
+	inst := a.instance(s)
+	if s.State == tenant.Failed {
+		inst.Log = a.lastWords(r.Context(), s.Unit)
+	}
+	a.reply(w, r, http.StatusOK, inst)
 	return nil
 }
 

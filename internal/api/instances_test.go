@@ -71,7 +71,7 @@ func TestList(t *testing.T) {
 		d.Instances.Put(tenant.Snapshot{ID: id})
 	}
 	for query, want := range map[string]string{
-		"": "notes:alice notes:bob web:a", "?service=notes": "notes:alice notes:bob", "?service=web": "web:a", "?service=none": "",
+		"": "notes:alice notes:bob web:a", "?service=notes": "notes:alice notes:bob", "?service=web": "web:a", "?service=broken": "",
 	} {
 		var got []string
 		for _, inst := range must[wire.Instances](t, d, 200, "GET", instances+query, "").Instances {

@@ -133,6 +133,15 @@ func (a *API) lastLines(ctx context.Context, unit string, since time.Time, earli
 	return lines
 }
 
+// lastWords gives the last lines of a unit that failed some time ago.
+func (a *API) lastWords(ctx context.Context, unit string) []string {
+	lines, _, err := a.collect(ctx, LogQuery{Unit: unit, Lines: 5 * tailLines})
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("last lines not read", "unit", unit, "err", err)
+	}
+	return lines
+}
+
 // collect reads the end of what q asks for, and the newest entry's cursor. The lines are
 // the app's own, or if it said nothing systemd's.
 func (a *API) collect(ctx context.Context, q LogQuery) (lines []string, newest string, err error) {

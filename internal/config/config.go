@@ -37,11 +37,11 @@ type Settings struct {
 	Doorbells int
 	// HealthCheckInterval is the time between two checks of an awake instance.
 	HealthCheckInterval time.Duration
-	// After MaxRestarts failed starts within RestartWindow an instance is failed and
-	// no longer started.
+	// After more than MaxRestarts failures within RestartWindow, at its start or later,
+	// an instance is failed and no longer started.
 	MaxRestarts   int
 	RestartWindow time.Duration
-	// BackoffBase is the wait after the second failed start in a row, doubled for
+	// BackoffBase is the wait after the second failure within the window, doubled for
 	// each further one up to BackoffMax.
 	BackoffBase, BackoffMax time.Duration
 	// PortMin to PortMax, both included, are given to instances with ListenPort.
@@ -71,7 +71,9 @@ type Service struct {
 	Workdir string
 	// Health is the path, maybe with a query, that answers 200 when an instance that
 	// wakes can take requests; empty means that accepting a connection is enough.
-	Health    string
+	Health string
+	// Restart says when an awake instance is started again whose app has ended.
+	Restart   Restart
 	Isolation tenant.Isolation
 	Network   tenant.Network
 	Listen    tenant.Listen
@@ -120,6 +122,20 @@ type Service struct {
 	// StoragePersist is false where stopping an instance removes its data.
 	StoragePersist bool
 }
+
+// Restart is when an instance is started again whose app ended although nobody had it
+// stop. The names are those of systemd.service(5), Restart=.
+type Restart string
+
+// The policies.
+const (
+	// RestartOnFailure: when it ended with an error or a signal, or is unhealthy.
+	RestartOnFailure Restart = "on-failure"
+	// RestartAlways: also when it ended well.
+	RestartAlways Restart = "always"
+	// RestartNever: not at all; one that ended with an error has failed.
+	RestartNever Restart = "never"
+)
 
 // standardPath is PATH for services that do not set it, as systemd has it for system
 // units (systemd.exec(5), "Environment Variables in Spawned Processes"). The

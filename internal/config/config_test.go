@@ -46,6 +46,7 @@ func TestQuickStart(t *testing.T) {
 			Command:        []string{"python3", "app.py"},
 			Env:            map[string]string{"DATA_DIR": "{data_dir}/{id}"},
 			Health:         "/health",
+			Restart:        RestartOnFailure,
 			Isolation:      tenant.IsolationProcess,
 			Network:        tenant.NetworkHost,
 			Listen:         tenant.ListenPort,
@@ -72,6 +73,7 @@ func TestEveryKey(t *testing.T) {
 [settings]
 data_dir = "/srv/x/../tenement"
 doorbells = 0
+health_check_interval = "1m"
 max_restarts = 0
 restart_window = "1h30m"
 backoff_base_ms = 250
@@ -84,6 +86,7 @@ command = ["app", "a b", "$X", '{"a":{"b":1}}']
 args = ["--port={port}", ""]
 workdir = "app"
 health = "/ready?deep=1"
+restart = "always"
 network = "private"
 bind_read_only_paths = ["app", "/usr"]
 idle_timeout = 0.5
@@ -124,7 +127,7 @@ env.S = "{socket}"
 `)
 	wantSettings := Settings{
 		DataDir:             "/srv/tenement",
-		HealthCheckInterval: 10 * time.Second,
+		HealthCheckInterval: time.Minute,
 		RestartWindow:       90 * time.Minute,
 		BackoffBase:         250 * time.Millisecond,
 		BackoffMax:          500 * time.Millisecond,
@@ -145,6 +148,7 @@ env.S = "{socket}"
 			Env:               map[string]string{"A": "1", "PATH": "/usr/bin:bin:../bin"},
 			Workdir:           "app",
 			Health:            "/ready?deep=1",
+			Restart:           RestartAlways,
 			Isolation:         tenant.IsolationNamespace,
 			Network:           tenant.NetworkPrivate,
 			Listen:            tenant.ListenPort,
@@ -165,6 +169,7 @@ env.S = "{socket}"
 		"api": {
 			Name:           "api",
 			Command:        []string{"./run"},
+			Restart:        RestartOnFailure,
 			Isolation:      tenant.IsolationProcess,
 			Network:        tenant.NetworkHost,
 			Listen:         tenant.ListenFD,
@@ -181,6 +186,7 @@ env.S = "{socket}"
 			Name:           "worker",
 			Command:        []string{"bin/app", "x  y", "", "a b"},
 			Env:            map[string]string{"S": "{socket}"},
+			Restart:        RestartOnFailure,
 			Isolation:      tenant.IsolationNamespace,
 			Network:        tenant.NetworkHost,
 			Listen:         tenant.ListenUnix,

@@ -89,6 +89,8 @@ func TestFaults(t *testing.T) {
 		{"backoff overflow", "[settings]\nbackoff_max_ms = 9223372036854775807\n", "2: settings.backoff_max_ms: longer than ten years"},
 		{"backoff order", "[settings]\nbackoff_base_ms = 2000\nbackoff_max_ms = 1000\n", "3: settings.backoff_max_ms: backoff_base_ms is more than backoff_max_ms"},
 		{"backoff base", "[settings]\nbackoff_base_ms = 60001\n", "2: settings.backoff_base_ms: backoff_base_ms is more than backoff_max_ms"},
+		{"restart", S + "restart = \"sometimes\"\n", `3: service.notes.restart: unknown value "sometimes"; use "on-failure", "always" or "never"`},
+		{"interval", "[settings]\nhealth_check_interval = 0\n", "2: settings.health_check_interval: a duration of 0 makes no sense here"},
 		{"doze", S + "idle_timeout = 60\ndoze_timeout = \"1m\"\n", "4: service.notes.doze_timeout: not shorter than idle_timeout (1m0s), so an instance would never doze; make it shorter, or leave it out"},
 
 		// TLS
@@ -102,8 +104,6 @@ func TestFaults(t *testing.T) {
 		{"tls flag", "[settings]\ntls = true\n", "2: settings.tls: expected a table, found a boolean"},
 
 		// Not yet
-		{"interval", "[settings]\nhealth_check_interval = 10\n", "2: settings.health_check_interval: not supported yet; leave it out; health is asked when an instance wakes"},
-		{"restart", S + "restart = \"always\"\n", "3: service.notes.restart: not supported yet; leave it out; settings.max_restarts and settings.restart_window say how often a start is tried"},
 		{"quota", S + "storage_quota_mb = 1\n", "3: service.notes.storage_quota_mb: not supported yet; leave it out, or set a quota on the file system"},
 
 		// Commands

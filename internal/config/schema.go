@@ -81,7 +81,9 @@ var serviceKeys = []key[draft]{
 	{"keepalive", true, func(d *draft) reader { return flag(&d.KeepAlive) }},
 	{"sticky", false, func(d *draft) reader { return flag(&d.Sticky) }},
 	{"storage_persist", true, func(d *draft) reader { return flag(&d.StoragePersist) }},
-	{"restart", nil, nil},
+	{"restart", "on-failure", func(d *draft) reader {
+		return choice(&d.Restart, RestartOnFailure, RestartAlways, RestartNever)
+	}},
 	{"storage_quota_mb", nil, nil},
 }
 
@@ -92,8 +94,6 @@ var notYet = []struct {
 	value      any // nil: whatever it is set to
 	hint       string
 }{
-	{"settings", "health_check_interval", nil, "leave it out; health is asked when an instance wakes"},
-	{"service", "restart", nil, "leave it out; settings.max_restarts and settings.restart_window say how often a start is tried"},
 	{"service", "storage_quota_mb", nil, "leave it out, or set a quota on the file system"},
 }
 

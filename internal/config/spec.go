@@ -29,7 +29,10 @@ const maxSocketPath = 107
 // impossible, such as a socket's path that is too long, CodeStartFailed where the
 // command is not there.
 func (c *Config) Spec(id tenant.ID, p Placement) (tenant.Spec, error) {
-	s, err := c.serviceOf(id)
+	s, err := c.Service("configure", id)
+	if err == nil {
+		err = tenant.CheckLabel("instance", id.Name) // before it gets anywhere
+	}
 	if err != nil {
 		return tenant.Spec{}, err
 	}
@@ -85,25 +88,21 @@ func (c *Config) Spec(id tenant.ID, p Placement) (tenant.Spec, error) {
 	return spec, nil
 }
 
-// serviceOf finds the service of id, and checks the other half of id before it gets
-// into a path.
-func (c *Config) serviceOf(id tenant.ID) (*Service, error) {
-	s := c.Services[id.Service]
-	if s == nil {
-		known := sortedKeys(c.Services)
-		hint := "known services: " + strings.Join(known, ", ")
-		if len(known) == 0 {
-			hint = fmt.Sprintf("add [service.%s] to %s", id.Service, c.Path)
-		}
-		return nil, &tenant.Error{
-			Code: tenant.CodeNotFound,
-			Op:   "configure",
-			ID:   id,
-			Msg:  fmt.Sprintf("there is no service %q", id.Service),
-			Hint: hint,
-		}
+// Service gives the configuration of id's service. Where there is none the error is a
+// *tenant.Error with CodeNotFound that says which there are; op is what was attempted.
+func (c *Config) Service(op string, id tenant.ID) (*Service, error) {
+	if s, ok := c.Services[id.Service]; ok {
+		return s, nil
 	}
-	return s, tenant.CheckLabel("instance", id.Name)
+	hint := "known services: " + strings.Join(sortedKeys(c.Services), ", ")
+	if len(c.Services) == 0 {
+		hint = fmt.Sprintf("add [service.%s] to %s", id.Service, c.Path)
+	}
+	return nil, &tenant.Error{
+		Code: tenant.CodeNotFound, Op: op, ID: id,
+		Msg:  fmt.Sprintf("there is no service %q", id.Service),
+		Hint: hint,
+	}
 }
 
 // values are the placeholders' values, that of {socket} excepted.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,21 @@ func (d Doorbell) Connect(ctx context.Context) (net.Conn, Answer, error) {
 	return conn, answer, nil
 }
 
+// ProbeApp gives a new connection to the app if it is awake; nil where it is starting
+// or dozing, as the answer tells. It changes nothing about either. A doorbell that
+// nobody is behind starts the instance even so: ask it of one that runs.
+func (d Doorbell) ProbeApp(ctx context.Context) (net.Conn, Answer, error) {
+	answer, sent, err := d.ring(ctx, Probe)
+	if err != nil || sent.fd < 0 {
+		return nil, answer, err
+	}
+	conn, err := newConn(sent.fd, sent.sender)
+	if err != nil {
+		return nil, Answer{}, fmt.Errorf("probe: %w", err)
+	}
+	return conn, answer, nil
+}
+
 // Do sends a verb whose answer carries no descriptor.
 func (d Doorbell) Do(ctx context.Context, verb Verb) (Answer, error) {
 	answer, sent, err := d.ring(ctx, verb)
@@ -66,8 +82,8 @@ func (d Doorbell) ring(ctx context.Context, verb Verb) (Answer, descriptor, erro
 	if err != nil {
 		return Answer{}, none, err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer conn.file.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.file.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
 	answer, sent, err := exchange(conn, verb)
@@ -85,37 +101,48 @@ func (d Doorbell) ring(ctx context.Context, verb Verb) (Answer, descriptor, erro
 
 // dial connects to the doorbell. A full backlog is waited out: for Unix sockets
 // connect(2) says EAGAIN instead of waiting.
-func (d Doorbell) dial(ctx context.Context) (*net.UnixConn, error) {
-	var dialer net.Dialer
-	for {
-		conn, err := dialer.DialContext(ctx, "unix", string(d))
+func (d Doorbell) dial(ctx context.Context) (socket, error) {
+	for ctx.Err() == nil {
+		conn, err := d.dialOnce()
 		switch {
 		case err == nil:
-			if unixConn, ok := conn.(*net.UnixConn); ok {
-				return unixConn, nil
-			}
-			conn.Close()
-			return nil, fmt.Errorf("ring doorbell: connection of type %T", conn)
+			return conn, nil
 		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
-			return nil, fmt.Errorf("%w at %s", ErrNoDoorbell, string(d))
-		case !errors.Is(err, unix.EAGAIN):
-			return nil, fmt.Errorf("ring doorbell: %w", err)
+			return socket{}, fmt.Errorf("%w at %s", ErrNoDoorbell, string(d))
+		case !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR):
+			return socket{}, fmt.Errorf("ring doorbell: %w", err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("ring doorbell: %w", context.Cause(ctx))
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
+	return socket{}, fmt.Errorf("ring doorbell: %w", context.Cause(ctx))
+}
+
+// dialOnce connects without waiting. The kernel is asked to tell with each message who
+// sent it (SO_PASSCRED, unix(7)): the connection itself would say who listens, and that
+// is systemd.
+func (d Doorbell) dialOnce() (socket, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return socket{}, os.NewSyscallError("socket", err)
+	}
+	err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1))
+	if err == nil {
+		err = os.NewSyscallError("connect", unix.Connect(fd, &unix.SockaddrUnix{Name: string(d)}))
+	}
+	if err != nil {
+		unix.Close(fd)
+		return socket{}, err
+	}
+	return newSocket(fd, "doorbell")
 }
 
 // exchange writes the verb and reads the answer. A descriptor that came is returned
 // also beside an error.
-func exchange(conn *net.UnixConn, verb Verb) (Answer, descriptor, error) {
-	if err := askSender(conn); err != nil {
-		return Answer{}, none, err
-	}
-	if _, err := conn.Write([]byte(string(verb) + "\n")); err != nil {
+func exchange(conn socket, verb Verb) (Answer, descriptor, error) {
+	if _, err := conn.file.Write([]byte(string(verb) + "\n")); err != nil {
 		return Answer{}, none, hungUp(err)
 	}
 	line, sent, err := readAnswer(conn)
@@ -126,28 +153,33 @@ func exchange(conn *net.UnixConn, verb Verb) (Answer, descriptor, error) {
 	return answer, sent, err
 }
 
-// askSender has the kernel tell with each message who sent it (SO_PASSCRED, unix(7)).
-// The connection itself would say who listens: that is systemd.
-func askSender(conn *net.UnixConn) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("ask for the sender: %w", err)
+// receive waits for a message, or the end, which is io.EOF. Descriptors that come with it
+// are not inherited by programs that this one starts.
+func (s socket) receive(p, oob []byte) (n, oobn, flags int, err error) {
+	var opErr error
+	err = s.raw.Read(func(fd uintptr) bool {
+		for {
+			n, oobn, flags, _, opErr = unix.Recvmsg(int(fd), p, oob, unix.MSG_CMSG_CLOEXEC)
+			if opErr != unix.EINTR {
+				break
+			}
+		}
+		return opErr != unix.EAGAIN
+	})
+	switch {
+	case err != nil:
+		return 0, 0, 0, err
+	case opErr != nil:
+		return 0, 0, 0, os.NewSyscallError("recvmsg", opErr)
+	case n == 0: // beside the sender's name
+		return 0, oobn, flags, io.EOF
 	}
-	var optErr error
-	if err := raw.Control(func(fd uintptr) {
-		optErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
-	}); err != nil {
-		return fmt.Errorf("ask for the sender: %w", err)
-	}
-	if optErr != nil {
-		return fmt.Errorf("ask for the sender: %w", optErr)
-	}
-	return nil
+	return n, oobn, flags, nil
 }
 
 // readAnswer reads one line and at most one descriptor; more than one is an error and
 // all of them are closed.
-func readAnswer(conn *net.UnixConn) (string, descriptor, error) {
+func readAnswer(conn socket) (string, descriptor, error) {
 	var line []byte
 	fds := fdList{}
 	// Room for the sender, which comes first, and one descriptor; alignment gives two,
@@ -155,7 +187,7 @@ func readAnswer(conn *net.UnixConn) (string, descriptor, error) {
 	oob := make([]byte, unix.CmsgSpace(unix.SizeofUcred)+unix.CmsgSpace(4))
 	buf := make([]byte, maxLine)
 	for {
-		n, oobn, flags, _, err := conn.ReadMsgUnix(buf, oob)
+		n, oobn, flags, err := conn.receive(buf, oob)
 		fds.take(oob[:oobn], flags)
 		if err != nil {
 			fds.close()

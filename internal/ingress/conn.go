@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,34 +16,49 @@ import (
 // description and clear its O_NONBLOCK flag at any time; a plain read(2) would then
 // block a thread of ours beyond any deadline. Conn therefore asks for each transfer
 // not to block (MSG_DONTWAIT, recv(2)).
-type Conn struct {
-	net.Conn
-	raw syscall.RawConn
+//
+// It is a file and not one of package net's, which would make a copy of the descriptor
+// and set options that ten-init has set: there is one of it for each health check.
+type Conn struct{ socket }
+
+// socket is a stream socket that waits in the runtime's poller.
+type socket struct {
+	file *os.File
+	raw  syscall.RawConn
+}
+
+// newSocket takes over fd, and closes it on an error.
+func newSocket(fd int, name string) (socket, error) {
+	// What does not block is polled; the flag is the open file description's, so its
+	// other holder may have cleared it.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return socket{}, fmt.Errorf("take over %s: %w", name, err)
+	}
+	file := os.NewFile(uintptr(fd), name)
+	raw, err := file.SyscallConn()
+	if err == nil {
+		err = file.SetDeadline(time.Time{}) // an error where it is not polled
+	}
+	if err != nil {
+		file.Close()
+		return socket{}, fmt.Errorf("take over %s: %w", name, err)
+	}
+	return socket{file, raw}, nil
 }
 
 // newConn takes over fd, which must be a connected stream socket that the user sender
 // may have us write to, and closes it when it is not.
 func newConn(fd int, sender uint32) (*Conn, error) {
-	file := os.NewFile(uintptr(fd), "app")
-	defer file.Close()
 	if err := checkConnected(fd, sender); err != nil {
+		unix.Close(fd)
 		return nil, err
 	}
-	inner, err := net.FileConn(file)
+	s, err := newSocket(fd, "app")
 	if err != nil {
-		return nil, fmt.Errorf("take over connection: %w", err)
+		return nil, err
 	}
-	sc, ok := inner.(syscall.Conn)
-	if !ok {
-		inner.Close()
-		return nil, fmt.Errorf("connection of type %T", inner)
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		inner.Close()
-		return nil, fmt.Errorf("take over connection: %w", err)
-	}
-	return &Conn{Conn: inner, raw: raw}, nil
+	return &Conn{s}, nil
 }
 
 // checkConnected makes sure that fd is a connected stream socket of a family that
@@ -121,9 +137,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	})
 	switch {
 	case err != nil:
-		return 0, err
+		return 0, c.failed("read", err)
 	case opErr != nil:
-		return 0, &net.OpError{Op: "read", Net: "app", Err: os.NewSyscallError("recvfrom", opErr)}
+		return 0, c.failed("read", os.NewSyscallError("recvfrom", opErr))
 	case n == 0:
 		return 0, io.EOF
 	}
@@ -146,10 +162,10 @@ func (c *Conn) Write(p []byte) (int, error) {
 			return opErr != unix.EAGAIN
 		})
 		if err != nil {
-			return written, err
+			return written, c.failed("write", err)
 		}
 		if opErr != nil {
-			return written, &net.OpError{Op: "write", Net: "app", Err: os.NewSyscallError("sendmsg", opErr)}
+			return written, c.failed("write", os.NewSyscallError("sendmsg", opErr))
 		}
 		written += n
 	}
@@ -162,14 +178,47 @@ func (c *Conn) Close() error {
 	_ = c.raw.Control(func(fd uintptr) {
 		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
 	})
-	return c.Conn.Close()
+	return c.file.Close()
 }
 
 // CloseWrite shuts down the writing side, as net.TCPConn and net.UnixConn do.
 func (c *Conn) CloseWrite() error {
-	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok {
-		return fmt.Errorf("connection of type %T has no CloseWrite", c.Conn)
+	var opErr error
+	if err := c.raw.Control(func(fd uintptr) { opErr = unix.Shutdown(int(fd), unix.SHUT_WR) }); err != nil {
+		return c.failed("close", err)
 	}
-	return half.CloseWrite()
+	if opErr != nil {
+		return c.failed("close", os.NewSyscallError("shutdown", opErr))
+	}
+	return nil
 }
+
+// failed gives the error that package net would.
+func (c *Conn) failed(op string, err error) error {
+	var number syscall.Errno
+	if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.As(err, &number) {
+		err = net.ErrClosed // all else that the poller may say
+	}
+	return &net.OpError{Op: op, Net: addr{}.Network(), Addr: addr{}, Err: err}
+}
+
+// addr is where both ends of a Conn are, as far as anybody needs to know.
+type addr struct{}
+
+func (addr) Network() string { return "app" }
+func (addr) String() string  { return "app" }
+
+// LocalAddr implements net.Conn.
+func (c *Conn) LocalAddr() net.Addr { return addr{} }
+
+// RemoteAddr implements net.Conn.
+func (c *Conn) RemoteAddr() net.Addr { return addr{} }
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error { return c.file.SetDeadline(t) }
+
+// SetReadDeadline implements net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.file.SetReadDeadline(t) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.file.SetWriteDeadline(t) }

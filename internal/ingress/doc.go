@@ -14,7 +14,7 @@
 //
 // The answer to the verb "connect" carries one descriptor (SCM_RIGHTS, unix(7)): a
 // stream socket that ten-init connected to the app from inside the app's network
-// namespace.
+// namespace. So does the answer to "probe" while the app is awake.
 //
 // Everything that comes back over a doorbell is hostile input, since a tenant can
 // replace its own ten-init. The client bounds every answer in size and time, takes

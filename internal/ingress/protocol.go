@@ -14,6 +14,9 @@ type Verb string
 const (
 	// Connect: have the app awake and send a connection to it.
 	Connect Verb = "connect"
+	// Probe: send a connection to the app if it is awake. It wakes nothing; where the
+	// app is starting or dozing the answer says so and carries no connection.
+	Probe Verb = "probe"
 	// Ready: have the app awake.
 	Ready Verb = "ready"
 	// Doze: freeze the app and give its memory back.

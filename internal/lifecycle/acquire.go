@@ -74,12 +74,13 @@ func (m *Manager) join(ctx context.Context, inst *instance, service *config.Serv
 	}
 	inst.requests++
 	inst.mu.Unlock()
-	woke, err := m.awaken(ctx, inst, false)
-	if err != nil {
+	l := &lease{manager: m, inst: inst, service: service}
+	var err error
+	if l.woke, err = m.admit(ctx, l); err != nil {
 		m.countOut(inst, false)
 		return nil, err
 	}
-	return &lease{manager: m, inst: inst, service: service, woke: woke}, nil
+	return l, nil
 }
 
 // awaken waits until the instance is awake, waking it if need be. The timing is of
@@ -101,8 +102,18 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, force bool) (*tena
 				return nil, nil
 			}
 			if force {
-				inst.brake = brake{}
+				inst.brake.reset()
+				inst.restForGoodLocked()
 				force = false
+			}
+			if held := inst.heldLocked(time.Now()); held != nil {
+				inst.mu.Unlock()
+				select {
+				case <-held:
+				case <-ctx.Done():
+					return nil, leave(ctx, inst.id)
+				}
+				continue
 			}
 			if err := m.brakedLocked(inst, asked); err != nil {
 				inst.mu.Unlock()
@@ -132,13 +143,13 @@ func (m *Manager) brakedLocked(inst *instance, now time.Time) error {
 	case inst.brake.spent:
 		return &tenant.Error{
 			Code: tenant.CodeFailed, Op: "wake", ID: inst.id,
-			Msg:  fmt.Sprintf("%s failed to start %d times: %s", inst.id, len(inst.brake.failures), inst.reason),
+			Msg:  fmt.Sprintf("%s has failed: %s", inst.id, inst.reason),
 			Hint: fmt.Sprintf("`ten logs %s` shows what it said; `ten restart %s` tries again", inst.id, inst.id),
 		}
 	case now.Before(inst.brake.until):
 		return &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "wake", ID: inst.id,
-			Msg:        fmt.Sprintf("%s failed to start: %s; the next try is in %v", inst.id, inst.reason, inst.brake.until.Sub(now).Round(100*time.Millisecond)),
+			Msg:        fmt.Sprintf("%s has failed: %s; the next try is in %v", inst.id, inst.reason, inst.brake.until.Sub(now).Round(100*time.Millisecond)),
 			Hint:       fmt.Sprintf("`ten logs %s` shows what it said; `ten restart %s` tries at once", inst.id, inst.id),
 			RetryAfter: inst.brake.until.Sub(now),
 		}
@@ -176,9 +187,15 @@ type lease struct {
 	service *config.Service
 	woke    *tenant.Wake
 
+	// mu guards what follows; it comes before the instance's.
 	mu       sync.Mutex
 	stream   bool
 	released bool
+	// admitted: it is among those that the process served which began at startedAt and
+	// whose end ending announces.
+	admitted  bool
+	startedAt int64
+	ending    <-chan struct{}
 }
 
 func (l *lease) Dial(ctx context.Context) (net.Conn, error) {
@@ -189,7 +206,7 @@ func (l *lease) Dial(ctx context.Context) (net.Conn, error) {
 		// Nobody is counted in any more, so the instance may rest.
 		return nil, fmt.Errorf("connect %s: the request has ended", l.inst.id)
 	}
-	return l.manager.dial(ctx, l.inst)
+	return l.manager.dial(ctx, l)
 }
 
 func (l *lease) Generation() uint64 {
@@ -241,5 +258,6 @@ func (l *lease) release() {
 		return
 	}
 	l.released = true
+	l.dismissLocked()
 	l.manager.countOut(l.inst, l.stream)
 }

@@ -35,6 +35,7 @@ type Controller interface {
 // Doorbell reaches the first process of an instance; see package ingress.
 type Doorbell interface {
 	Connect(ctx context.Context) (net.Conn, ingress.Answer, error)
+	ProbeApp(ctx context.Context) (net.Conn, ingress.Answer, error)
 	Do(ctx context.Context, verb ingress.Verb) (ingress.Answer, error)
 }
 
@@ -50,4 +51,6 @@ type Store interface {
 	AddDomain(ctx context.Context, d tenant.Domain) error
 	RemoveDomain(ctx context.Context, host string) error
 	SaveActivity(ctx context.Context, list []registry.Instance) error
+	Brakes(ctx context.Context) (map[tenant.ID]registry.Brake, error)
+	SetBrake(ctx context.Context, id tenant.ID, b registry.Brake) error
 }

@@ -14,9 +14,10 @@ import (
 // errAnother says that the process which was woken is not there any more.
 var errAnother = errors.New("the process has changed")
 
-// dial connects to the app of an awake instance. Should the app have died a moment
+// dial connects to the process that l was admitted to. Should it have died a moment
 // ago, the instance is woken again, as any other that sleeps.
-func (m *Manager) dial(ctx context.Context, inst *instance) (net.Conn, error) {
+func (m *Manager) dial(ctx context.Context, l *lease) (net.Conn, error) {
+	inst := l.inst
 	inst.mu.Lock()
 	spare := inst.spare
 	inst.spare = nil
@@ -32,10 +33,10 @@ func (m *Manager) dial(ctx context.Context, inst *instance) (net.Conn, error) {
 	defer cancel()
 	var conn net.Conn
 	for range maxRings {
-		if conn, err = m.connectSame(bounded, inst); !errors.Is(err, errAnother) {
+		if conn, err = m.connectSame(bounded, l); !errors.Is(err, errAnother) {
 			break
 		}
-		if _, err := m.awaken(bounded, inst, false); err != nil {
+		if err := m.readmit(bounded, l); err != nil {
 			return nil, err
 		}
 	}
@@ -52,13 +53,21 @@ func (m *Manager) dial(ctx context.Context, inst *instance) (net.Conn, error) {
 	}
 }
 
-// connectSame connects to the process that was woken. If it has gone, whether or not
-// the doorbell has started the next one meanwhile, a wake begins and the error is
-// errAnother.
-func (m *Manager) connectSame(ctx context.Context, inst *instance) (net.Conn, error) {
+// connectSame connects to the process that l was admitted to, also while that is being
+// drained. If it has gone, whether or not the doorbell has started the next one
+// meanwhile, the error is errAnother; whoever notices first sees to what follows.
+func (m *Manager) connectSame(ctx context.Context, l *lease) (net.Conn, error) {
+	inst := l.inst
+	l.mu.Lock()
+	startedAt := l.startedAt
+	l.mu.Unlock()
 	inst.mu.Lock()
-	generation, startedAt := inst.generation, inst.startedAt
+	generation := inst.generation
+	serves := inst.startedAt == startedAt && (inst.op == nil && inst.state == tenant.Awake || inst.draining)
 	inst.mu.Unlock()
+	if !serves {
+		return nil, errAnother
+	}
 	conn, answer, err := m.doorbell(inst.id).Connect(ctx)
 	if err == nil && answer.InitAt == startedAt {
 		return conn, nil
@@ -71,13 +80,10 @@ func (m *Manager) connectSame(ctx context.Context, inst *instance) (net.Conn, er
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	if inst.generation == generation && inst.op == nil && inst.state == tenant.Awake && !inst.removed {
-		m.log.Warn("ended by itself, starting anew for a request", "instance", inst.id)
 		if err != nil {
 			inst.fingerprint = "" // clean units: that it has failed is to be news to the wake
 		}
-		now := time.Now()
-		inst.wokenLocked(tenant.CauseEnded, now)
-		m.beginWakeLocked(inst, now)
+		m.endedLocked(inst, time.Now(), end{reason: "the app ended", running: true})
 	}
 	return nil, errAnother
 }

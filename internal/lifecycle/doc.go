@@ -19,6 +19,14 @@
 //   - What the service manager signals are hints. A hint that contradicts the state
 //     is followed by a look at the truth, and the answer counts only if the instance
 //     did not change in between (its generation).
+//   - An instance whose app ends by itself is started again as its service's restart
+//     policy says. Failures are counted within a window, over sleep and daemons; who has
+//     too many is failed until somebody asks for it.
+//   - A health check is no activity, and neither wakes nor thaws anything: a doze or a
+//     stop waits for the one that runs, and there is none until it is over.
+//   - A stop lets those end whom the process serves, for stop_grace; new requests wait
+//     for the next process.
 //
-// Lock order: instance.mu before Manager.mu; neither is held over I/O, log lines apart.
+// Lock order: lease.mu, instance.mu, Manager.mu; none is held over I/O. Lines are logged
+// under them, so a logger must not wait for its reader.
 package lifecycle

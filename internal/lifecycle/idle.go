@@ -18,6 +18,7 @@ const dozeTimeout = 5 * time.Second
 // watchIdleLocked sets the timer for the next moment at which the instance may be
 // idle enough to doze or stop.
 func (m *Manager) watchIdleLocked(inst *instance) {
+	m.watchHealthLocked(inst)
 	if inst.timer != nil {
 		inst.timer.Stop()
 		inst.timer = nil
@@ -89,6 +90,7 @@ func (m *Manager) doze(inst *instance, op *operation) {
 	defer cancel()
 	begun := time.Now()
 	m.resting(inst.id)
+	m.endProbe(inst)
 	_, err := m.doorbell(inst.id).Do(ctx, ingress.Doze)
 	var refusal *ingress.Refusal
 	inst.mu.Lock()
@@ -119,28 +121,39 @@ func (m *Manager) doze(inst *instance, op *operation) {
 
 // beginStopLocked begins to stop an instance that runs.
 func (m *Manager) beginStopLocked(inst *instance, reason string) *operation {
+	return m.beginStopForLocked(inst, reason, nil)
+}
+
+// beginStopForLocked is beginStopLocked for a stop that leads to f.
+func (m *Manager) beginStopForLocked(inst *instance, reason string, f *fate) *operation {
 	op := inst.beginLocked(false)
+	op.fate = f
 	inst.setLocked(tenant.Stopping, time.Now(), reason)
 	m.tasks.do(func() { m.stop(inst, op, reason) })
 	return op
 }
 
 func (m *Manager) stop(inst *instance, op *operation, reason string) {
-	timeout := slack
-	if service, ok := m.config.Load().Services[inst.id.Service]; ok {
-		timeout += service.StopGrace
+	grace := m.stopGrace(inst)
+	if op.fate != nil {
+		grace = min(grace, hastyGrace)
 	}
-	ctx, cancel := context.WithTimeout(m.ctx, timeout)
-	defer cancel()
 	begun := time.Now()
-	m.resting(inst.id)
+	m.endProbe(inst)
+	m.drain(m.ctx, inst, grace)
+	ctx, cancel := context.WithTimeout(m.ctx, m.stopGrace(inst)+slack)
+	defer cancel()
 	err := m.controller.Stop(ctx, inst.id)
 	inst.mu.Lock()
 	now := time.Now()
+	f := fate{state: tenant.Asleep}
+	if op.fate != nil {
+		f = *op.fate
+	}
 	if err == nil {
-		inst.setLocked(tenant.Asleep, now, op.fault)
+		inst.setLocked(f.state, now, f.reason)
 		inst.rested = reason
-		m.log.Info("asleep", "instance", inst.id, "reason", reason, "dur", now.Sub(begun))
+		m.log.Info(f.state.String(), "instance", inst.id, "reason", reason, "dur", now.Sub(begun))
 	} else {
 		inst.patience = now.Add(idleRetry)
 		inst.setLocked(tenant.Awake, now, "")
@@ -148,12 +161,19 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 		m.log.Error("stop failed", "instance", inst.id, "err", err)
 	}
 	m.endLocked(inst, op, err)
+	if err == nil && m.ctx.Err() == nil {
+		m.settledLocked(inst, now, f)
+	}
 	inst.mu.Unlock()
-	switch {
-	case m.ctx.Err() != nil:
-	case err == nil:
-		m.fellAsleep(inst)
-	default:
+	if err != nil && m.ctx.Err() == nil {
 		m.look(m.ctx, inst)
 	}
+}
+
+// stopGrace is what an instance gets to end, once for its requests and once for itself.
+func (m *Manager) stopGrace(inst *instance) time.Duration {
+	if service, ok := m.config.Load().Services[inst.id.Service]; ok {
+		return service.StopGrace
+	}
+	return 0
 }

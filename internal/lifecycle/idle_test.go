@@ -107,13 +107,14 @@ func TestPassiveStreamDoesNotKeepAwake(t *testing.T) {
 		w.state(alice, tenant.Awake)
 		w.active(alice, "active")
 		time.Sleep(60 * time.Second)
-		w.state(alice, tenant.Asleep)
+		w.state(alice, tenant.Stopping)
+		<-e.Ending() // the proxy closes it then
 		if err := touch(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		release()
 		w.state(alice, tenant.Asleep)
 		w.starts(alice, 1)
-		release()
 		if s := w.state(alice, tenant.Asleep); s.InFlight != 0 {
 			t.Errorf("got %d in flight, want 0", s.InFlight)
 		}
@@ -207,8 +208,8 @@ func TestCrashDuringADoze(t *testing.T) {
 		w.state(alice, tenant.Dozing)
 		w.systemd.Crash(alice)
 		time.Sleep(time.Second)
-		w.state(alice, tenant.Asleep)
-		w.served(alice, 2)
+		w.state(alice, tenant.Awake) // it is started again
+		w.starts(alice, 2)
 	})
 }
 
@@ -257,6 +258,7 @@ func TestLostHint(t *testing.T) {
 		w.systemd.Crash(alice)
 		w.state(alice, tenant.Awake)
 		time.Sleep(31 * time.Second)
-		w.state(alice, tenant.Asleep)
+		w.state(alice, tenant.Awake)
+		w.starts(alice, 2)
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tenement.dev/internal/config"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
@@ -68,6 +67,20 @@ type instance struct {
 	port        int
 	brake       brake
 	reason      string
+	health      health
+	// reviving: the next start is the Manager's own doing, and so is the one after a
+	// failure. revival is the next one, where there is a wait before it.
+	reviving bool
+	revival  *revival
+
+	// serving counts requests and streams that were admitted to the present process and
+	// may use it; drained, where somebody waits for that, is closed when there are none.
+	// ending is closed when the process is about to be stopped, draining while those
+	// that it serves may still end.
+	serving  int
+	drained  chan struct{}
+	ending   chan struct{}
+	draining bool
 
 	created      time.Time
 	wakes, thaws int64
@@ -86,14 +99,13 @@ type operation struct {
 	done chan struct{}
 	// wake tells wakes from the other kinds: requests join them.
 	wake bool
-	// fault is why the instance had to be stopped, where it was for a fault of its own: it
-	// stays its reason while asleep.
-	fault string
-	err   error
-	woke  *tenant.Wake
+	err  error
+	woke *tenant.Wake
+	// fate is what a stop leads to, nil for sleep.
+	fate *fate
 }
 
-func newInstance(row registry.Instance, now time.Time) *instance {
+func newInstance(row registry.Instance, kept registry.Brake, now time.Time) *instance {
 	inst := &instance{
 		id:         row.ID,
 		state:      tenant.Asleep,
@@ -103,11 +115,16 @@ func newInstance(row registry.Instance, now time.Time) *instance {
 		lastActive: row.LastActive,
 		wakes:      row.Wakes,
 		thaws:      row.Thaws,
+		brake:      brake{failures: kept.Failures, spent: kept.Failed, restarts: kept.Restarts},
 
 		appLease:      row.AppLease,
 		operatorLease: row.OperatorLease,
 	}
 	inst.active.Store(row.LastActive.UnixMicro())
+	if kept.Failed {
+		inst.state, inst.reason = tenant.Failed, kept.Reason
+		inst.seen.Store(uint32(tenant.Failed))
+	}
 	return inst
 }
 
@@ -132,6 +149,8 @@ func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 	i.seen.Store(uint32(state))
 	i.generation++
 	i.dropSpareLocked()
+	i.dropRevivalLocked()
+	i.health.resetLocked()
 	if state != tenant.Awake && state != tenant.Dozing && i.timer != nil {
 		i.timer.Stop()
 		i.timer = nil
@@ -182,6 +201,10 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 		Thaws:      i.thaws,
 		LastWake:   i.lastWake,
 		Leases:     i.leasesLocked(now),
+		Restarts:   i.brake.restarts,
+	}
+	if i.state == tenant.Awake {
+		s.Health, s.Reason = i.health.tell()
 	}
 	if i.requests > 0 {
 		s.LastActive = now
@@ -205,43 +228,4 @@ func (i *instance) row() (registry.Instance, bool) {
 		ID: i.id, Port: i.port, Created: i.created, LastActive: i.lastActive, Wakes: i.wakes, Thaws: i.thaws,
 		AppLease: i.appLease, OperatorLease: i.operatorLease,
 	}, true
-}
-
-// brake slows down and finally ends the starting of an instance that keeps failing.
-type brake struct {
-	failures []time.Time // those within the restart window
-	streak   int         // failures since the last success
-	until    time.Time   // no start before
-	spent    bool        // no start at all until reset
-}
-
-// fail notes a failed start and reports whether the instance has now failed for
-// good.
-func (b *brake) fail(now time.Time, s config.Settings) bool {
-	kept := b.failures[:0]
-	for _, at := range b.failures {
-		if now.Sub(at) < s.RestartWindow {
-			kept = append(kept, at)
-		}
-	}
-	b.failures = append(kept, now)
-	b.streak++
-	b.until = now.Add(backoff(b.streak, s))
-	b.spent = len(b.failures) > s.MaxRestarts
-	return b.spent
-}
-
-// backoff is the wait after the n-th failed start in a row: 0, base, 2×base … max.
-func backoff(n int, s config.Settings) time.Duration {
-	if n <= 1 {
-		return 0
-	}
-	wait := s.BackoffBase
-	for range n - 2 {
-		if wait >= s.BackoffMax {
-			break
-		}
-		wait *= 2
-	}
-	return min(wait, s.BackoffMax)
 }

@@ -109,18 +109,11 @@ func (m *Manager) dropLeases(inst *instance) bool {
 
 // saveNow has what is not saved yet written to the registry.
 func (m *Manager) saveNow(ctx context.Context) error {
-	done := make(chan error, 1)
 	select {
-	case m.saves <- done:
-	case <-m.ctx.Done():
-		return m.ctx.Err()
+	case m.saving.running <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	defer func() { <-m.saving.running }()
+	return m.save(ctx)
 }

@@ -56,11 +56,14 @@ type Manager struct {
 
 	// ctx is Run's own context, for work that belongs to an instance and not to a
 	// request; set before ready is closed.
-	ctx   context.Context
-	ready chan struct{}
-	tasks taskGroup
-	// saves are requests to save now, each closed when that is done.
-	saves chan chan error
+	ctx         context.Context
+	ready       chan struct{}
+	tasks       taskGroup
+	saving      chore
+	reconciling chore
+	changed     chan struct{}      // asks for a save
+	pings       chan chan struct{} // answered by Run's loop
+	probes      chan struct{}      // places for health checks
 
 	// weighing is held while weights are changed, over the registry's write.
 	weighing sync.Mutex
@@ -89,13 +92,18 @@ func New(o Options) *Manager {
 		cpu:        o.CPU,
 		log:        o.Log,
 		ready:      make(chan struct{}),
-		saves:      make(chan chan error),
 		instances:  map[tenant.ID]*instance{},
 		domains:    map[string]tenant.Domain{},
 		services:   map[string][]*instance{},
 		ports:      map[int]tenant.ID{},
 		sleepers:   newSleepers(),
 		waking:     map[tenant.ID]*hints{},
+
+		saving:      newChore(),
+		reconciling: newChore(),
+		changed:     make(chan struct{}, 1),
+		pings:       make(chan chan struct{}),
+		probes:      make(chan struct{}, maxProbes),
 	}
 	if m.resting == nil {
 		m.resting = func(tenant.ID) {}
@@ -145,16 +153,18 @@ func (m *Manager) Run(ctx context.Context) error {
 			return nil
 		case hint := <-m.controller.Events():
 			if hint.ID.IsZero() {
-				m.reconcile(ctx)
+				m.reconciling.run(m, m.reconcile)
 			} else {
 				m.hint(hint)
 			}
 		case <-reconcile.C:
-			m.reconcile(ctx)
+			m.reconciling.run(m, m.reconcile)
 		case <-save.C:
-			_ = m.save(ctx) // logged, and tried again
-		case done := <-m.saves:
-			done <- m.save(ctx)
+			m.saveSoon()
+		case <-m.changed:
+			m.saving.run(m, func(ctx context.Context) { _ = m.save(ctx) }) // logged, and tried again
+		case pong := <-m.pings:
+			close(pong)
 		}
 	}
 }
@@ -182,19 +192,16 @@ func (m *Manager) SetConfig(cfg *config.Config) {
 // Config is the present configuration.
 func (m *Manager) Config() *config.Config { return m.config.Load() }
 
-// service gives the configuration of a service, or a *tenant.Error that says which
-// ones there are.
+// service gives the configuration of an instance's service.
 func (m *Manager) service(op string, id tenant.ID) (*config.Service, error) {
-	cfg := m.config.Load()
-	if s, ok := cfg.Services[id.Service]; ok {
-		return s, nil
-	}
-	names := slices.Sorted(maps.Keys(cfg.Services))
-	return nil, &tenant.Error{
-		Code: tenant.CodeNotFound, Op: op, ID: id,
-		Msg:  fmt.Sprintf("there is no service %q", id.Service),
-		Hint: fmt.Sprintf("%s has: %s", cfg.Path, strings.Join(names, ", ")),
-	}
+	return m.config.Load().Service(op, id)
+}
+
+// CheckService reports whether there is a service of that name; if not the error is a
+// *tenant.Error that says which there are.
+func (m *Manager) CheckService(name string) error {
+	_, err := m.service("list", tenant.ID{Service: name})
+	return err
 }
 
 // lookup gives a registered instance.
@@ -277,7 +284,7 @@ func (m *Manager) register(ctx context.Context, id tenant.ID, limit int, weight 
 	// Reserve before the registry is asked, so that two requests cannot both add.
 	now := time.Now()
 	row := registry.Instance{ID: id, Created: now}
-	inst = newInstance(row, now)
+	inst = newInstance(row, registry.Brake{}, now)
 	inst.weight = weight
 	op := inst.beginLocked(false) // not shared yet: no lock needed
 	m.addLocked(inst)
@@ -329,6 +336,7 @@ func (m *Manager) save(ctx context.Context) error {
 			changed = append(changed, inst)
 		}
 	}
+	m.saveBrakes(ctx)
 	if len(rows) == 0 {
 		return nil
 	}
@@ -342,4 +350,20 @@ func (m *Manager) save(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// saveBrakes writes to the registry what has failed.
+func (m *Manager) saveBrakes(ctx context.Context) {
+	for _, inst := range m.all() {
+		b, ok := inst.brakeRow()
+		if !ok {
+			continue
+		}
+		if err := m.store.SetBrake(ctx, inst.id, b); err != nil {
+			inst.mu.Lock()
+			inst.brake.dirty = true
+			inst.mu.Unlock()
+			m.log.Error("failures not saved", "instance", inst.id, "err", err)
+		}
+	}
 }

@@ -187,6 +187,7 @@ func (m *Manager) exclusive(ctx context.Context, inst *instance, begin func() *o
 func (m *Manager) putToSleep(ctx context.Context, inst *instance, reason string) error {
 	return m.exclusive(ctx, inst, func() *operation {
 		if !believedRunning(inst) {
+			inst.restForGoodLocked()
 			return nil
 		}
 		return m.beginStopLocked(inst, reason)
@@ -247,6 +248,8 @@ func (m *Manager) unloadAndWipe(inst *instance) error {
 }
 
 func (m *Manager) remove(inst *instance) error {
+	m.endProbe(inst)
+	m.drain(m.ctx, inst, m.stopGrace(inst))
 	if err := m.unloadAndWipe(inst); err != nil {
 		return err
 	}
@@ -270,9 +273,34 @@ func (m *Manager) startConfigured() {
 			case <-m.ctx.Done():
 				return
 			}
-			if _, _, err := m.Spawn(tenant.WithCause(m.ctx, tenant.CauseConfigured), id); err != nil && m.ctx.Err() == nil {
+			if err := m.startOne(id); err != nil && m.ctx.Err() == nil {
 				m.log.Error("configured instance not started", "instance", id, "err", err)
 			}
 		})
 	}
+}
+
+// startOne starts a configured instance, and keeps trying where it fails. One that has
+// failed for good in an earlier daemon's time stays so.
+func (m *Manager) startOne(id tenant.ID) error {
+	ctx := tenant.WithCause(m.ctx, tenant.CauseConfigured)
+	inst, ok := m.lookup(id)
+	if !ok {
+		_, _, err := m.Spawn(ctx, id)
+		if inst, ok = m.lookup(id); ok && err != nil {
+			m.keepTrying(inst)
+		}
+		return err
+	}
+	service, err := m.service("start", id)
+	if err != nil {
+		return err
+	}
+	l, err := m.join(ctx, inst, service)
+	if err != nil {
+		m.keepTrying(inst)
+		return err
+	}
+	l.release()
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -47,7 +48,10 @@ func TestRandomSchedules(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	for i := range uint64(*schedules) {
 		t.Run(fmt.Sprintf("seed %d", seed+i), func(t *testing.T) {
-			bubble(t, notes("doze_timeout = 1\nidle_timeout = 2\nstartup_timeout = 5"), func(t *testing.T, w *world) {
+			// Its apps crash more often than any that is to be given up.
+			brake := "[settings]\nmax_restarts = 1000\nbackoff_max_ms = 2000\ndata_dir"
+			text := strings.Replace(notes("doze_timeout = 1\nidle_timeout = 2\nstartup_timeout = 5"), "[settings]\ndata_dir", brake, 1)
+			bubble(t, text, func(t *testing.T, w *world) {
 				schedule(t, w, rand.New(rand.NewPCG(seed+i, 0)), i%3 == 2)
 			})
 		})

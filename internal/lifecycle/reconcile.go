@@ -37,10 +37,14 @@ func (m *Manager) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list units: %w", err)
 	}
+	brakes, err := m.store.Brakes(ctx)
+	if err != nil {
+		return fmt.Errorf("read registry: %w", err)
+	}
 	now := time.Now()
 	m.mu.Lock()
 	for _, row := range rows {
-		inst := newInstance(row, now)
+		inst := newInstance(row, brakes[row.ID], now)
 		inst.weight = weights[row.ID]
 		m.addLocked(inst)
 		if row.Port != 0 {
@@ -233,8 +237,8 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 	case status.Active == "deactivating" && believedRunning(inst):
 		inst.loaded = status.Doorbell
 		if outOfMemory(status.Exit) {
-			fault := "the app ended: " + describeExit(status.Exit)
-			m.beginStopLocked(inst, fault).fault = fault
+			f := m.fateLocked(inst, now, end{reason: "the app ended: " + describeExit(status.Exit)})
+			m.beginStopForLocked(inst, f.reason, &f)
 			return
 		}
 		m.beginStopLocked(inst, "stopped from outside")
@@ -243,19 +247,14 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 		// ring at its door would start it again.
 		m.adoptLocked(inst)
 	case !running(status) && believedRunning(inst):
-		reason := ""
+		e := end{reason: "the app ended by itself", clean: true}
 		if status.Active == "failed" {
-			reason = "the app ended: " + describeExit(status.Exit)
+			e = end{reason: "the app ended: " + describeExit(status.Exit)}
 			inst.fingerprint = "" // the next start is from clean units
 		}
 		inst.loaded = status.Doorbell
-		inst.setLocked(tenant.Asleep, now, reason)
 		inst.rested = "it ended by itself"
-		m.log.Warn("ended by itself", "instance", inst.id, "unit_state", status.Active,
-			"result", status.Exit.Result, "status", status.Exit.Status)
-		if inst.loaded {
-			m.tasks.do(func() { m.fellAsleep(inst) })
-		}
+		m.endedLocked(inst, now, e)
 	case !running(status) && inst.loaded && !status.Doorbell:
 		inst.loaded, inst.fingerprint = false, ""
 		m.tasks.do(func() { m.awakeAgain(inst) })
@@ -290,11 +289,16 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 			defer cancel()
 			if spare, err = m.ring(ctx, inst, w); err != nil {
 				err = m.startError(inst, service, err)
+			} else {
+				spare, err = m.becomeHealthy(ctx, inst, service, w, spare)
 			}
 		}
 		w.Total = time.Since(asked)
 		m.endWake(inst, op, w, spare, err)
 		return
+	}
+	if !answer.Dozing {
+		m.awaitAdopted(inst, answer)
 	}
 	inst.mu.Lock()
 	now := time.Now()
@@ -302,7 +306,8 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 	if answer.Dozing {
 		state = tenant.Dozing
 	}
-	inst.brake = brake{}
+	inst.brake.release()
+	inst.reviving = false
 	inst.unasked = 0
 	inst.startedAt = answer.InitAt
 	inst.setLocked(state, now, "")

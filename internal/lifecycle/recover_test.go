@@ -324,11 +324,11 @@ func TestCountsSurviveTheDaemon(t *testing.T) {
 }
 
 // What the kernel kills for want of memory is said to have been, however soon it is
-// noticed, and starts again with the next request.
+// noticed; it counts as a failure.
 func TestOutOfMemoryIsSaid(t *testing.T) {
 	for _, late := range []time.Duration{0, 2 * time.Second} {
 		t.Run(late.String(), func(t *testing.T) {
-			bubble(t, notes(""), func(t *testing.T, w *world) {
+			bubble(t, notes("restart = \"never\"\n"), func(t *testing.T, w *world) {
 				w.systemd.SetApp(alice, lifecycletest.App{Stop: time.Second})
 				w.spawn(alice)
 				w.systemd.SetLatency(func(op string) time.Duration {
@@ -339,8 +339,11 @@ func TestOutOfMemoryIsSaid(t *testing.T) {
 				})
 				w.systemd.OutOfMemory(alice)
 				time.Sleep(5 * time.Second)
-				if got, want := w.state(alice, tenant.Asleep).Reason, "the app ended: out of memory (oom-kill)"; got != want {
+				if got, want := w.state(alice, tenant.Failed).Reason, "the app ended: out of memory (oom-kill)"; got != want {
 					t.Errorf("reason: got %q, want %q", got, want)
+				}
+				if _, err := w.manager.Restart(t.Context(), alice); err != nil {
+					t.Fatal(err)
 				}
 				w.served(alice, 2)
 				if got := w.state(alice, tenant.Awake).Reason; got != "" {

@@ -64,7 +64,8 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		op.woke = w
 		w.Cause = inst.wokenBy
 		inst.lastWake = w
-		inst.brake = brake{}
+		inst.brake.release()
+		inst.reviving = false
 		inst.unasked = 0
 		if w.Kind == tenant.WakeDoze {
 			inst.thaws++
@@ -84,18 +85,24 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		m.endLocked(inst, op, nil)
 		return
 	}
-	state, reason := tenant.Asleep, reasonOf(err)
+	f := fate{state: tenant.Asleep, reason: reasonOf(err), revive: inst.reviving}
 	switch {
 	case m.ctx.Err() != nil: // the daemon stops: that is no failure of the app
+		f.revive = false
 	case tenant.CodeOf(err) == tenant.CodeUnsupported: // trying again will not help, but costs nothing
-	case inst.brake.fail(now, m.config.Load().Settings):
-		state = tenant.Failed
+		f.revive = false
+	default:
+		m.saveSoon()
+		if inst.brake.fail(now, m.config.Load().Settings) {
+			f.state, f.revive = tenant.Failed, false
+		}
 	}
-	inst.setLocked(state, now, reason)
+	inst.reviving = false
 	inst.rested = "its start failed"
-	m.tasks.do(func() { m.fellAsleep(inst) })
-	m.log.Error("wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", state.String(), "err", err)
+	m.log.Error("wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", f.state.String(), "err", err)
+	inst.setLocked(f.state, now, f.reason)
 	m.endLocked(inst, op, err)
+	m.settledLocked(inst, now, f)
 }
 
 // reasonOf is the part of an error that people may see.
@@ -159,16 +166,7 @@ func (m *Manager) start(inst *instance, w *tenant.Wake) (net.Conn, error) {
 	if err != nil {
 		return nil, m.startError(inst, service, err)
 	}
-	if service.Health == "" {
-		return conn, nil
-	}
-	conn.Close() // an app that takes one at a time is to see the health check
-	ready := time.Now()
-	if err := m.awaitHealthy(ctx, inst, service); err != nil {
-		return nil, m.unhealthy(inst, service, err)
-	}
-	w.Health = time.Since(ready)
-	return nil, nil
+	return m.becomeHealthy(ctx, inst, service, w, conn)
 }
 
 // ring rings the doorbell until the app is ready, and fills in the phases. The

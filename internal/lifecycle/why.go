@@ -21,7 +21,7 @@ func (m *Manager) Why(id tenant.ID) (tenant.Why, error) {
 	defer inst.mu.Unlock()
 	w.Snapshot = inst.snapshotLocked(now)
 	w.WokenBy, w.WokenAt = inst.wokenBy, inst.wokenAt
-	w.Failures, w.Spent = inst.brake.streak, inst.brake.spent
+	w.Failures, w.Spent = len(inst.brake.failures), inst.brake.spent
 	if now.Before(inst.brake.until) {
 		w.NextTry = inst.brake.until
 	}

@@ -86,8 +86,11 @@ func TestWhyAsleep(t *testing.T) {
 		rested("idle")
 		w.served(alice, 3)
 		w.systemd.Crash(alice)
-		if why := rested("it ended by itself"); why.Reason == "" {
-			t.Error("got no reason for the end")
+		if why := w.why(alice, tenant.Awake); why.WokenBy != tenant.CauseEnded || why.Failures != 1 {
+			t.Errorf("got it woken by %q, %d failures, want a restart after one", why.WokenBy, why.Failures)
+		}
+		if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+			t.Fatal(err)
 		}
 		w.restart(parse(t, text))
 		rested("")

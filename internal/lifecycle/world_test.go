@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -24,7 +25,13 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(doorbellVariable); path != "" {
+		fmt.Fprintln(os.Stderr, answerDoorbell(path))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // alice and bob are the instances that most tests are about.
 var (
@@ -61,7 +68,7 @@ func bubble(t *testing.T, text string, f func(t *testing.T, w *world)) {
 	})
 }
 
-func parse(t *testing.T, text string) *config.Config {
+func parse(t testing.TB, text string) *config.Config {
 	t.Helper()
 	cfg, err := config.Parse("tenement.toml", []byte(text), "/")
 	if err != nil {
@@ -244,13 +251,14 @@ type store struct {
 	rows    map[tenant.ID]registry.Instance
 	weights map[tenant.ID]tenant.Weight
 	domains map[string]tenant.Domain
+	brakes  map[tenant.ID]registry.Brake
 	fault   map[string]error // by operation, for its next call
 	saves   int
 	scheduled
 }
 
 func newStore() *store {
-	return &store{rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, domains: map[string]tenant.Domain{}, fault: map[string]error{}}
+	return &store{rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, brakes: map[tenant.ID]registry.Brake{}, domains: map[string]tenant.Domain{}, fault: map[string]error{}}
 }
 
 func (s *store) fail(op string, err error) {
@@ -296,6 +304,7 @@ func (s *store) Remove(ctx context.Context, id tenant.ID) error {
 		return err
 	}
 	delete(s.rows, id)
+	delete(s.brakes, id)
 	delete(s.weights, id)
 	maps.DeleteFunc(s.domains, func(_ string, d tenant.Domain) bool { return d.ID == id })
 	return nil
@@ -376,6 +385,24 @@ func (s *store) SaveActivity(ctx context.Context, list []registry.Instance) erro
 			row.AppLease, row.OperatorLease = in.AppLease, in.OperatorLease
 			s.rows[in.ID] = row
 		}
+	}
+	return nil
+}
+
+func (s *store) Brakes(ctx context.Context) (map[tenant.ID]registry.Brake, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.brakes), s.faultLocked(ctx, "brakes")
+}
+
+func (s *store) SetBrake(ctx context.Context, id tenant.ID, b registry.Brake) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "setbrake"); err != nil {
+		return err
+	}
+	if _, ok := s.rows[id]; ok {
+		s.brakes[id] = b
 	}
 	return nil
 }

@@ -48,6 +48,18 @@ var migrations = []string{
 		PRIMARY KEY (service, name, entry),
 		FOREIGN KEY (service, name) REFERENCES instances (service, name) ON DELETE CASCADE
 	) STRICT, WITHOUT ROWID`,
+
+	// failures is a JSON array of times.
+	`CREATE TABLE brakes (
+		service  TEXT    NOT NULL,
+		name     TEXT    NOT NULL,
+		restarts INTEGER NOT NULL CHECK (restarts >= 0),
+		failures TEXT    NOT NULL,
+		failed   INTEGER NOT NULL CHECK (failed IN (0, 1)),
+		reason   TEXT    NOT NULL,
+		PRIMARY KEY (service, name),
+		FOREIGN KEY (service, name) REFERENCES instances ON DELETE CASCADE
+	) STRICT, WITHOUT ROWID`,
 }
 
 // Opening and migrating.
@@ -82,6 +94,15 @@ const (
 	sqlAddDomain     = `INSERT INTO domains (host, service, name, created) VALUES (?1, ?2, ?3, ?4)`
 	sqlRemoveDomain  = `DELETE FROM domains WHERE host = ?1`
 	sqlRemoveDomains = `DELETE FROM domains WHERE service = ?1 AND name = ?2`
+
+	sqlBrakes = `SELECT service, name, restarts, failures, failed, reason FROM brakes`
+
+	// An instance that is not registered has none.
+	sqlSetBrake = `INSERT INTO brakes (service, name, restarts, failures, failed, reason)
+		SELECT service, name, ?3, ?4, ?5, ?6 FROM instances WHERE service = ?1 AND name = ?2
+		ON CONFLICT (service, name) DO UPDATE SET
+			restarts = excluded.restarts, failures = excluded.failures,
+			failed = excluded.failed, reason = excluded.reason`
 
 	// ?1 is a JSON array of [service, name, last_active, wakes, thaws, app_lease,
 	// operator_lease]. Counters only rise; leases are also given back.

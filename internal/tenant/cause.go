@@ -13,7 +13,7 @@ const (
 	CauseRestart    Cause = "restart"
 	CauseAdopted    Cause = "adopted"
 	CauseTraffic    Cause = "traffic on a stream"
-	CauseEnded      Cause = "a request, after it ended by itself"
+	CauseEnded      Cause = "restart, after it had failed or ended"
 )
 
 // CauseSchedule is the cause of a schedule entry.

@@ -27,6 +27,9 @@ type Endpoint interface {
 	// call of touch counts as traffic and brings the instance back from dozing, so it
 	// comes before the data is written to the app.
 	Stream() (touch func(ctx context.Context) error)
+	// Ending is closed when the instance is about to be stopped: streams are to end
+	// then, requests may go on for a while.
+	Ending() <-chan struct{}
 	// Woke is the timing of the wake that this request waited for, nil if the
 	// instance was awake.
 	Woke() *Wake

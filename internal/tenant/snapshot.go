@@ -6,9 +6,14 @@ import "time"
 type Snapshot struct {
 	ID    ID    `json:"id"`
 	State State `json:"state"`
-	// Reason says why the instance is asleep or failed, where there is more to say
-	// than that it was idle.
+	// Reason says why the instance is asleep, failed or not healthy, where there is
+	// more to say than that it was idle.
 	Reason string `json:"reason,omitempty"`
+	// Health is what is known of an awake instance's health.
+	Health Health `json:"health,omitempty"`
+	// Restarts counts the times that the instance was started again after a failure,
+	// since it was registered.
+	Restarts int64 `json:"restarts"`
 	// Unit is the service unit's name in systemd.
 	Unit string `json:"unit"`
 	// Port is the TCP port of an awake instance that has one on the host's network.
@@ -32,6 +37,17 @@ type Snapshot struct {
 	// LastWake is the timing of the latest wake that this daemon made.
 	LastWake *Wake `json:"last_wake,omitempty"`
 }
+
+// Health is how an awake instance does. Without a health path one that listens is
+// healthy.
+type Health string
+
+// The values of Health.
+const (
+	Healthy   Health = "healthy"
+	Degraded  Health = "degraded"  // the last check or two have failed
+	Unhealthy Health = "unhealthy" // three or more have, and nothing is done about it
+)
 
 // WakeKind says from where an instance was woken.
 type WakeKind string

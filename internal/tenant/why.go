@@ -16,7 +16,7 @@ type Why struct {
 	// Rested says why it went to sleep, empty where that was before this daemon's time.
 	// Where it failed, Reason says how.
 	Rested string
-	// Failures counts the failed starts in a row; before NextTry it is not started,
+	// Failures counts those within the restart window; before NextTry it is not started,
 	// and if it is spent not until somebody asks for it.
 	Failures int
 	NextTry  time.Time

@@ -12,6 +12,12 @@ type Instance struct {
 	ID     tenant.ID    `json:"id"`
 	State  tenant.State `json:"state"`
 	Reason string       `json:"reason,omitempty"`
+	// Health is of an awake instance.
+	Health tenant.Health `json:"health,omitempty"`
+	// Restarts counts the times that it was started again after a failure.
+	Restarts int64 `json:"restarts"`
+	// Log has the last lines of one that has failed, where one instance is asked for.
+	Log []string `json:"log,omitempty"`
 	// URL is where the instance answers, empty if the daemon does not know.
 	URL string `json:"url,omitempty"`
 	// Unit is the service unit's name in systemd.

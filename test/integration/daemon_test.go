@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -142,6 +144,84 @@ RestartSec=50ms
 	if got := appPID(t, s, "app:a"); got != pid {
 		t.Errorf("process: got %d, want still %d", got, pid)
 	}
+}
+
+// TestWatchdog stops the daemon's process, so that nothing in it goes on: systemd notices
+// and starts it again.
+func TestWatchdog(t *testing.T) {
+	s := harness.New(t, harness.Options{Config: app})
+	unit := func(args ...string) string {
+		t.Helper()
+		out, err := s.Command(append([]string{"/usr/bin/systemctl"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("systemctl %v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	ten, err := harness.Bin("ten")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.WriteFile("tenement-watched.service", fmt.Sprintf(`[Unit]
+StartLimitIntervalSec=0
+[Service]
+Type=notify
+WorkingDirectory=%s
+ExecStart=%s serve --domain localhost --port %d
+Restart=always
+RestartSec=50ms
+WatchdogSec=2
+`, s.Dir, ten, s.Port))
+	unit("link", "--runtime", s.Dir+"/tenement-watched.service")
+	unit("start", "tenement-watched.service")
+	defer func() {
+		s.Ten("destroy", "--yes", "app:a")
+		unit("stop", "tenement-watched.service")
+		unit("disable", "--runtime", "tenement-watched.service")
+	}()
+	show := func(property string) string {
+		return unit("show", "--property", property, "--value", "tenement-watched.service")
+	}
+	s.Spawn("app:a")
+	pid := appPID(t, s, "app:a")
+	// One that works is left alone.
+	time.Sleep(3 * time.Second)
+	if got := show("NRestarts"); got != "0" {
+		t.Fatalf("got %s restarts of a daemon that works", got)
+	}
+	unit("kill", "--kill-whom=main", "--signal=STOP", "tenement-watched.service")
+	eventually(t, "systemd has started it again", func() bool {
+		return show("NRestarts") == "1" && show("ActiveState") == "active"
+	})
+	if got := s.Text("app:a", "/count"); got != "1" {
+		t.Errorf("got count %s, want 1", got)
+	}
+	if got := appPID(t, s, "app:a"); got != pid {
+		t.Errorf("process: got %d, want still %d", got, pid)
+	}
+}
+
+// A registry that cannot be trusted is refused with what to do about it, and nothing is
+// started on its account.
+func TestDamagedRegistry(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	s.Signal(syscall.SIGTERM)
+	path := filepath.Join(s.Dir, "data/.tenement/registry.db")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.WriteFile("data/.tenement/registry.db", strings.Repeat("this is no registry\n", 1000))
+	err = s.TryRun()
+	if err == nil || !strings.Contains(s.Log.String(), "ten: the registry "+path+" is damaged; it was left as it is\nhint: stop ten and move the file away") {
+		t.Errorf("got %v, want to be told\n%s", err, s.Log)
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Run()
+	s.Text("app:alice", "/count")
 }
 
 func TestStateOfTheManagerIsFollowed(t *testing.T) {

@@ -14,7 +14,7 @@ const mib = 1 << 20
 // TestMemoryLimitKillsOneTenant is about a tenant that wants 200 MB and may have 64.
 func TestMemoryLimitKillsOneTenant(t *testing.T) {
 	s := start(t, map[string]string{
-		"app":  "memory_limit_mb = 64",
+		"app":  "memory_limit_mb = 64\nrestart = \"never\"",
 		"over": "memory_limit_mb = 64\nstartup_timeout = 60\nargs = [\"200\"]",
 	})
 	s.Spawn("app:alice", "app:bob")
@@ -29,15 +29,16 @@ func TestMemoryLimitKillsOneTenant(t *testing.T) {
 		if resp := post(t, s, "app:alice", "/allocate?mb=200"); resp.Status != 502 {
 			t.Errorf("asked for 200 MB: got %d %s, want 502", resp.Status, resp.Body)
 		}
-		s.Await("app:alice", tenant.Asleep)
+		s.Await("app:alice", tenant.Failed)
 		if got, want := s.Get("app:alice").Reason, "the app ended: out of memory (oom-kill)"; got != want {
 			t.Errorf("reason in ten ps: got %q, want %q", got, want)
 		}
 		eventually(t, "ten logs tells of the oom-kill", func() bool { // journald may be behind
 			return strings.Contains(s.Ten("logs", "app:alice").Stdout, "Failed with result 'oom-kill'")
 		})
+		s.Ten("restart", "app:alice")
 		if got := s.Text("app:alice", "/count"); !strings.HasSuffix(got, " 1") {
-			t.Errorf("its next request: got count %s, want 1 of a new process", got)
+			t.Errorf("restarted: got count %s, want 1 of a new process", got)
 		}
 	})
 	t.Run("from the start", func(t *testing.T) {

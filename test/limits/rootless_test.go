@@ -10,7 +10,7 @@ import (
 // TestLimitsWithoutRoot checks that a user's own manager, which has the controllers only
 // handed down, sets the same limits.
 func TestLimitsWithoutRoot(t *testing.T) {
-	o := options(map[string]string{"app": "memory_limit_mb = 32\ncpu_shares = 50\ntasks_max = 40"})
+	o := options(map[string]string{"app": "memory_limit_mb = 32\ncpu_shares = 50\ntasks_max = 40\nrestart = \"never\""})
 	o.Rootless = true
 	s := harness.Start(t, o)
 	s.Spawn("app:alice")
@@ -24,7 +24,7 @@ func TestLimitsWithoutRoot(t *testing.T) {
 	if resp := post(t, s, "app:alice", "/allocate?mb=200"); resp.Status != 502 {
 		t.Errorf("asked for 200 MB: got %d %s, want 502", resp.Status, resp.Body)
 	}
-	s.Await("app:alice", tenant.Asleep)
+	s.Await("app:alice", tenant.Failed)
 	if got, want := s.Get("app:alice").Reason, "the app ended: out of memory (oom-kill)"; got != want {
 		t.Errorf("reason in ten ps: got %q, want %q", got, want)
 	}

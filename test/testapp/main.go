@@ -115,14 +115,30 @@ type Seen struct {
 }
 
 func routes() http.Handler {
-	var count, started atomic.Int64
+	var count, started, sick, checks atomic.Int64
 	mux := exact{}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(Seen{r.Method, r.Host, r.RequestURI, r.Header, string(body), os.Getpid(), os.Environ()})
 	})
-	mux.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "fine") })
+	// What /sick says goes for all later checks; 0 is no answer at all.
+	mux.HandleFunc("/sick", func(_ http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(os.Stderr, "feeling", number(r, "status"))
+		sick.Store(int64(number(r, "status")))
+	})
+	mux.HandleFunc("/checks", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, checks.Load()) })
+	sick.Store(http.StatusOK)
+	mux.HandleFunc("/health", func(w http.ResponseWriter, r *http.Request) {
+		checks.Add(1)
+		status := int(sick.Load())
+		if status == 0 {
+			<-r.Context().Done()
+			return
+		}
+		w.WriteHeader(status)
+		fmt.Fprintln(w, "200 OK is only in the body")
+	})
 	// The first three times it is not healthy yet.
 	mux.HandleFunc("/health-late", func(w http.ResponseWriter, _ *http.Request) {
 		if started.Add(1) < 4 {

@@ -98,13 +98,21 @@ func (m *Instances) Why(id tenant.ID) (tenant.Why, error) {
 	return w, nil
 }
 
+// CheckService knows notes, broken and web.
+func (m *Instances) CheckService(name string) error {
+	if name == "notes" || name == "broken" || name == "web" {
+		return nil
+	}
+	return &tenant.Error{
+		Code: tenant.CodeNotFound, Op: "list", ID: tenant.ID{Service: name},
+		Msg: fmt.Sprintf("there is no service %q", name), Hint: "known services: broken, notes, web",
+	}
+}
+
 // Spawn makes an instance and wakes it.
 func (m *Instances) Spawn(ctx context.Context, id tenant.ID) (tenant.Snapshot, bool, error) {
-	if id.Service != "notes" && id.Service != "broken" {
-		return tenant.Snapshot{}, false, &tenant.Error{
-			Code: tenant.CodeNotFound, Op: "spawn", ID: id,
-			Msg: fmt.Sprintf("there is no service %q", id.Service), Hint: "tenement.toml has: broken, notes",
-		}
+	if err := m.CheckService(id.Service); err != nil {
+		return tenant.Snapshot{}, false, err
 	}
 	m.mu.Lock()
 	_, known := m.all[id]

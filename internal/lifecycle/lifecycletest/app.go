@@ -42,6 +42,12 @@ type App struct {
 	StopFails bool
 	// Unhealthy: every request is answered with 500.
 	Unhealthy bool
+	// Status gives the status of each answer, 0 for none at all; it may be nil.
+	Status func() int
+	// Single: the app serves one connection at a time, to its end.
+	Single bool
+	// Exit: the app ends by itself, well, when this is closed; it may be nil.
+	Exit <-chan struct{}
 }
 
 // serve answers HTTP requests on the app's side of a connection, with the number of
@@ -50,6 +56,14 @@ func (s *Systemd) serve(r *run, conn net.Conn) {
 	defer conn.Close()
 	stop := context.AfterFunc(r.ctx, func() { conn.Close() })
 	defer stop()
+	if r.app.Single {
+		select {
+		case r.single <- struct{}{}:
+			defer func() { <-r.single }()
+		case <-r.ctx.Done():
+			return
+		}
+	}
 	in := bufio.NewReader(conn)
 	for {
 		request, err := http.ReadRequest(in)
@@ -67,6 +81,13 @@ func (s *Systemd) serve(r *run, conn net.Conn) {
 		status := http.StatusOK
 		if r.app.Unhealthy {
 			status = http.StatusInternalServerError
+		}
+		if r.app.Status != nil {
+			status = r.app.Status()
+		}
+		if status == 0 {
+			<-r.ctx.Done()
+			return
 		}
 		body := fmt.Sprint(r.number)
 		if _, err := fmt.Fprintf(conn, "HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body); err != nil {

@@ -48,6 +48,7 @@ func Conform(t *testing.T, open func(t *testing.T) Bench) {
 		{"crash", crash},
 		{"unload", unload},
 		{"doze and thaw", dozeAndThaw},
+		{"a probe changes nothing", probeChangesNothing},
 		{"stop and unload of a dozing one", stopDozing},
 		{"an app that exits", appExits},
 		{"an app that hangs", appHangs},
@@ -361,6 +362,47 @@ func dozeAndThaw(t *testing.T, b *bench) {
 	if s, _ := b.status(); s.Active != "active" {
 		t.Errorf("got ActiveState %q, want active", s.Active)
 	}
+}
+
+func probeChangesNothing(t *testing.T, b *bench) {
+	b.load()
+	first := b.do(ingress.Ready)
+	probe := func() (bool, ingress.Answer) {
+		t.Helper()
+		conn, answer, err := b.Doorbell(b.id).ProbeApp(b.ctx())
+		b.must(err)
+		if conn != nil {
+			conn.Close()
+		}
+		return conn != nil, answer
+	}
+	if connected, a := probe(); !connected || a.InitAt != first.InitAt || a.Dozing {
+		t.Errorf("awake: got a connection %t, %+v, want one to the same process", connected, a)
+	}
+	b.do(ingress.Doze)
+	for range 2 {
+		if connected, a := probe(); connected || a.InitAt != first.InitAt || !a.Dozing {
+			t.Errorf("dozing: got a connection %t, %+v, want none and that it dozes", connected, a)
+		}
+	}
+	if a := b.do(ingress.Status); !a.Dozing {
+		t.Errorf("status: got %+v, want it dozing still", a)
+	}
+	b.must(b.get())
+	if connected, _ := probe(); !connected {
+		t.Error("thawed: got no connection")
+	}
+	b.must(b.Controller.Load(b.ctx(), b.Hangs(b.id))) // one that is starting
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := b.Doorbell(b.id).Do(b.ctx(), ingress.Ready)
+		waiting <- err
+	}()
+	b.becomes("activating")
+	if connected, a := probe(); connected || a.InitAt == 0 || a.ReadyAt != 0 {
+		t.Errorf("starting: got a connection %t, %+v, want none and that it starts", connected, a)
+	}
+	<-waiting
 }
 
 func stopDozing(t *testing.T, b *bench) {

@@ -31,6 +31,7 @@ type run struct {
 	initAt, readyAt int64
 	waiting         []*call       // taken and not answered
 	thawed          chan struct{} // not nil while frozen; closed by a thaw
+	single          chan struct{} // the place at which a Single app serves
 }
 
 // call is one ring of a doorbell.
@@ -70,7 +71,7 @@ func (s *Systemd) startLocked(u *unit) {
 	if !ok {
 		app = s.standard
 	}
-	r := &run{id: id, number: s.runs[id], app: app, term: make(chan struct{}), ended: make(chan struct{})}
+	r := &run{id: id, number: s.runs[id], app: app, term: make(chan struct{}), ended: make(chan struct{}), single: make(chan struct{}, 1)}
 	r.ctx, r.kill = context.WithCancel(context.Background())
 	u.run, u.exit = r, units.Exit{}
 	s.setLocked(u, "activating")
@@ -152,6 +153,11 @@ func (s *Systemd) live(u *unit, r *run) units.Exit {
 	select {
 	case <-r.term:
 	case <-r.ctx.Done():
+	case <-r.app.Exit:
+		s.mu.Lock()
+		s.refuseLocked(r, &ingress.Refusal{Class: ingress.ClassGone, Text: "exit status 0"})
+		s.mu.Unlock()
+		return units.Exit{Result: "success"}
 	}
 	return s.die(r)
 }
@@ -249,17 +255,27 @@ func (s *Systemd) handleLocked(u *unit, c *call) {
 		c.end(r.answer(r.thawed != nil), nil)
 	case c.verb == ingress.Doze:
 		s.dozeLocked(u, c)
+	case c.verb == ingress.Probe:
+		if r.running && r.thawed == nil {
+			s.connectLocked(r, c)
+		}
+		c.end(r.answer(r.thawed != nil), nil)
 	case !r.running:
 		r.waiting = append(r.waiting, c)
 	default:
 		dozed := r.thawLocked()
 		if c.verb == ingress.Connect {
-			near, far := net.Pipe()
-			c.conn = near
-			s.wg.Go(func() { s.serve(r, far) })
+			s.connectLocked(r, c)
 		}
 		c.end(r.answer(dozed), nil)
 	}
+}
+
+// connectLocked makes the connection that answers a call.
+func (s *Systemd) connectLocked(r *run, c *call) {
+	near, far := net.Pipe()
+	c.conn = near
+	s.wg.Go(func() { s.serve(r, far) })
 }
 
 func (r *run) answer(dozing bool) ingress.Answer {
@@ -312,6 +328,15 @@ type doorbell struct {
 // Connect implements lifecycle.Doorbell.
 func (d doorbell) Connect(ctx context.Context) (net.Conn, ingress.Answer, error) {
 	c, err := d.ring(ctx, ingress.Connect)
+	if err != nil {
+		return nil, ingress.Answer{}, err
+	}
+	return c.conn, c.answer, nil
+}
+
+// ProbeApp implements lifecycle.Doorbell.
+func (d doorbell) ProbeApp(ctx context.Context) (net.Conn, ingress.Answer, error) {
+	c, err := d.ring(ctx, ingress.Probe)
 	if err != nil {
 		return nil, ingress.Answer{}, err
 	}

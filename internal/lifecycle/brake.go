@@ -1,0 +1,78 @@
+package lifecycle
+
+import (
+	"time"
+
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/registry"
+)
+
+// brake slows down and finally ends the starting of an instance that keeps failing, be
+// it at its start or later. Only time and people undo a failure: an app that starts well
+// and ends at once is in a loop too.
+type brake struct {
+	failures []time.Time // those within the restart window
+	until    time.Time   // no start before
+	spent    bool        // no start at all until somebody asks for it
+	restarts int64       // starts again after failures, in all
+	dirty    bool        // has changed since it was saved
+}
+
+// fail notes a failure and reports whether the instance has now failed for good.
+func (b *brake) fail(now time.Time, s config.Settings) bool {
+	kept := b.failures[:0]
+	for _, at := range b.failures {
+		if now.Sub(at) < s.RestartWindow {
+			kept = append(kept, at)
+		}
+	}
+	b.failures = append(kept, now)
+	b.until = now.Add(backoff(len(b.failures), s))
+	b.spent = len(b.failures) > s.MaxRestarts
+	b.dirty = true
+	return b.spent
+}
+
+// release lets the instance start, since it runs.
+func (b *brake) release() {
+	b.dirty = b.dirty || b.spent
+	b.until, b.spent = time.Time{}, false
+}
+
+// reset forgets the failures, since somebody has looked at them.
+func (b *brake) reset() {
+	b.dirty = b.dirty || b.spent || len(b.failures) > 0
+	b.failures, b.until, b.spent = nil, time.Time{}, false
+}
+
+// backoff is the wait after the n-th failure within the window: 0, base, 2×base … max.
+func backoff(n int, s config.Settings) time.Duration {
+	if n <= 1 {
+		return 0
+	}
+	wait := s.BackoffBase
+	for range n - 2 {
+		if wait >= s.BackoffMax {
+			break
+		}
+		wait *= 2
+	}
+	return min(wait, s.BackoffMax)
+}
+
+// brakeRow gives what the registry keeps of the instance's failures and marks it as
+// saved; false where nothing has changed.
+func (i *instance) brakeRow() (registry.Brake, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.brake.dirty || i.removed {
+		return registry.Brake{}, false
+	}
+	i.brake.dirty = false
+	return registry.Brake{
+		Restarts: i.brake.restarts,
+		Failures: append([]time.Time(nil), i.brake.failures...),
+		Failed:   i.brake.spent,
+		Reason:   i.reason,
+	}, true
+}

@@ -1,0 +1,161 @@
+package lifecycle
+
+import (
+	"time"
+
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/tenant"
+)
+
+// maxHold is how long a request may be held for the start of an instance that is
+// started again after a failure; for a later one it is told to come back.
+const maxHold = 5 * time.Second
+
+// fate is what becomes of an instance that does not run any more.
+type fate struct {
+	state  tenant.State
+	reason string
+	revive bool // it is started again, when the brake allows
+}
+
+// revival is a start to come.
+type revival struct {
+	timer *time.Timer
+	over  chan struct{} // closed when it begins, or is not to be
+}
+
+// end is how an app came to its end that nobody had stop.
+type end struct {
+	reason string
+	// clean: with success, as systemd sees it.
+	clean bool
+	// running: the next process may run already, since somebody rang.
+	running bool
+}
+
+// endedLocked has an instance that ran sleep, or start again, as its service wants it.
+func (m *Manager) endedLocked(inst *instance, now time.Time, e end) {
+	f := m.fateLocked(inst, now, e)
+	m.log.Warn("ended by itself", "instance", inst.id, "reason", e.reason, "next", f.state.String(), "restart", f.revive)
+	if e.running && !(f.revive && !now.Before(inst.brake.until)) {
+		m.beginStopForLocked(inst, f.reason, &f)
+		return
+	}
+	inst.setLocked(f.state, now, f.reason)
+	m.settledLocked(inst, now, f)
+}
+
+// fateLocked decides what follows after the end e. One that dozed was not in use and is
+// not missed until its next request.
+func (m *Manager) fateLocked(inst *instance, now time.Time, e end) fate {
+	policy := m.restartPolicy(inst.id)
+	switch {
+	case inst.state == tenant.Dozing, e.clean && policy != config.RestartAlways:
+		return fate{state: tenant.Asleep, reason: e.reason}
+	default:
+		return m.failedLocked(inst, now, e.reason, policy)
+	}
+}
+
+// failedLocked counts a failure of a running instance and decides what follows.
+func (m *Manager) failedLocked(inst *instance, now time.Time, reason string, policy config.Restart) fate {
+	m.saveSoon()
+	spent := inst.brake.fail(now, m.config.Load().Settings)
+	if spent || policy == config.RestartNever {
+		inst.brake.spent = true
+		return fate{state: tenant.Failed, reason: reason}
+	}
+	return fate{state: tenant.Asleep, reason: reason, revive: true}
+}
+
+// restartPolicy is that of the instance's service; instances of one that has gone from
+// the configuration are left alone.
+func (m *Manager) restartPolicy(id tenant.ID) config.Restart {
+	if service, ok := m.config.Load().Services[id.Service]; ok {
+		return service.Restart
+	}
+	return config.RestartNever
+}
+
+// settledLocked sees to an instance that has just entered f.state and has no operation.
+func (m *Manager) settledLocked(inst *instance, now time.Time, f fate) {
+	if f.revive {
+		m.reviveLocked(inst, now)
+	}
+	if inst.loaded {
+		m.tasks.do(func() { m.fellAsleep(inst) })
+	}
+}
+
+// reviveLocked starts a sleeping instance again as soon as the brake allows.
+func (m *Manager) reviveLocked(inst *instance, now time.Time) {
+	inst.reviving = true
+	inst.brake.restarts++
+	inst.brake.dirty = true
+	inst.wokenLocked(tenant.CauseEnded, now)
+	wait := inst.brake.until.Sub(now)
+	if wait <= 0 {
+		m.beginWakeLocked(inst, now)
+		return
+	}
+	r := &revival{over: make(chan struct{})}
+	r.timer = time.AfterFunc(wait, func() { m.tasks.do(func() { m.revive(inst, r) }) })
+	inst.revival = r
+}
+
+// revive begins the start that r stands for, unless something else has come first.
+func (m *Manager) revive(inst *instance, r *revival) {
+	for {
+		inst.mu.Lock()
+		if inst.revival != r || inst.removed || m.ctx.Err() != nil {
+			inst.mu.Unlock()
+			return
+		}
+		op := inst.op
+		if op == nil {
+			m.beginWakeLocked(inst, time.Now())
+		}
+		inst.mu.Unlock()
+		if op == nil {
+			return
+		}
+		select {
+		case <-op.done:
+		case <-m.ctx.Done():
+		}
+	}
+}
+
+// dropRevivalLocked gives up the start to come, or has it begun.
+func (i *instance) dropRevivalLocked() {
+	if i.revival != nil {
+		i.revival.timer.Stop()
+		close(i.revival.over)
+		i.revival = nil
+	}
+}
+
+// restForGoodLocked makes a sleeping instance one that only a request wakes.
+func (i *instance) restForGoodLocked() {
+	i.reviving = false
+	i.dropRevivalLocked()
+}
+
+// heldLocked gives a channel that is closed when it is time to look again, where an
+// instance is about to be started anyway; nil where a request need not wait for that.
+func (i *instance) heldLocked(now time.Time) <-chan struct{} {
+	if i.revival == nil || i.brake.until.Sub(now) > maxHold {
+		return nil
+	}
+	return i.revival.over
+}
+
+// keepTrying starts an instance again and again that shall be up, within the brake.
+func (m *Manager) keepTrying(inst *instance) {
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if inst.op == nil && !inst.removed && inst.state == tenant.Asleep && inst.revival == nil && !inst.brake.spent &&
+		m.ctx.Err() == nil && m.restartPolicy(inst.id) != config.RestartNever {
+		m.reviveLocked(inst, time.Now())
+	}
+}

@@ -1,0 +1,188 @@
+package lifecycle_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"tenement.dev/internal/lifecycle/lifecycletest"
+	"tenement.dev/internal/tenant"
+)
+
+// get gives the instance as it is known at this moment.
+func (w *world) get(id tenant.ID) tenant.Snapshot {
+	w.t.Helper()
+	s, err := w.manager.Get(id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func TestRestartPolicy(t *testing.T) {
+	for _, c := range []struct {
+		policy string
+		crash  bool
+		want   tenant.State
+		starts int
+	}{
+		{"always", true, tenant.Awake, 2},
+		{"always", false, tenant.Awake, 2},
+		{"on-failure", true, tenant.Awake, 2},
+		{"on-failure", false, tenant.Asleep, 1},
+		{"never", true, tenant.Failed, 1},
+		{"never", false, tenant.Asleep, 1},
+	} {
+		t.Run(fmt.Sprint(c.policy, " crash ", c.crash), func(t *testing.T) {
+			bubble(t, notes("restart = \""+c.policy+"\"\n"), func(t *testing.T, w *world) {
+				exit := make(chan struct{})
+				w.systemd.SetApp(alice, lifecycletest.App{Exit: exit})
+				w.spawn(alice)
+				w.systemd.SetApp(alice, lifecycletest.App{})
+				if c.crash {
+					w.systemd.Crash(alice)
+				} else {
+					close(exit)
+				}
+				time.Sleep(10 * time.Millisecond)
+				s := w.state(alice, c.want)
+				w.starts(alice, c.starts)
+				if c.want == tenant.Failed {
+					if s.Reason != "the app ended: signal 9" {
+						t.Errorf("got reason %q, want the signal", s.Reason)
+					}
+					_, err := w.request(alice)
+					code(t, err, tenant.CodeFailed)
+					if _, err := w.manager.Restart(t.Context(), alice); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := w.request(alice); err != nil {
+					t.Error(err)
+				}
+				w.starts(alice, 2)
+				// What was told to stop stays down.
+				if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Hour)
+				w.state(alice, tenant.Asleep)
+				w.starts(alice, 2)
+			})
+		})
+	}
+}
+
+// An app that starts well and ends soon after is braked as one that does not start.
+func TestCrashLoop(t *testing.T) {
+	for _, policy := range []string{"always", "on-failure"} {
+		text := strings.Replace(notes("restart = \""+policy+"\"\n"), "[settings]\n", "[settings]\nmax_restarts = 4\nbackoff_max_ms = 3000\n", 1)
+		bubble(t, text, func(t *testing.T, w *world) {
+			w.spawn(alice)
+			for i, delay := range []time.Duration{0, 1, 2, 3} {
+				time.Sleep(time.Second)
+				w.state(alice, tenant.Awake)
+				w.starts(alice, i+1)
+				w.systemd.Crash(alice)
+				if delay > 0 {
+					time.Sleep(delay*time.Second - time.Millisecond)
+					if s := w.state(alice, tenant.Asleep); s.Reason == "" {
+						t.Error("got no reason while it waits for its restart")
+					}
+					w.starts(alice, i+1)
+				}
+				time.Sleep(5 * time.Millisecond)
+				w.state(alice, tenant.Awake)
+			}
+			w.systemd.Crash(alice)
+			w.state(alice, tenant.Failed)
+			time.Sleep(time.Hour)
+			w.state(alice, tenant.Failed)
+			w.starts(alice, 5)
+		})
+	}
+}
+
+// A start that fails within a restart is followed by the next, without any request.
+func TestRestartThatFailsIsRepeated(t *testing.T) {
+	bubble(t, notes(""), func(t *testing.T, w *world) {
+		w.spawn(alice)
+		w.systemd.SetApp(alice, lifecycletest.App{Refusal: exits})
+		w.systemd.Crash(alice)
+		time.Sleep(1500 * time.Millisecond)
+		w.systemd.SetApp(alice, lifecycletest.App{})
+		time.Sleep(5 * time.Second)
+		if s := w.state(alice, tenant.Awake); s.Restarts != 3 {
+			t.Errorf("got %d restarts, want 3", s.Restarts)
+		}
+		// A stop in between ends it.
+		w.systemd.Crash(alice)
+		time.Sleep(time.Second)
+		w.systemd.SetApp(bob, lifecycletest.App{})
+		w.spawn(bob)
+		w.systemd.Crash(bob)
+		time.Sleep(10 * time.Millisecond)
+		w.systemd.Crash(bob)
+		w.state(bob, tenant.Asleep)
+		if _, err := w.manager.Stop(t.Context(), bob); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		w.state(bob, tenant.Asleep)
+	})
+}
+
+// What has failed survives sleep and the daemon.
+func TestFailuresAreRemembered(t *testing.T) {
+	text := strings.Replace(notes("idle_timeout = 20\n"), "[settings]\n", "[settings]\nmax_restarts = 2\n", 1)
+	bubble(t, text, func(t *testing.T, w *world) {
+		w.spawn(alice)
+		w.systemd.Crash(alice)
+		time.Sleep(time.Minute) // it was started again and sleeps
+		w.state(alice, tenant.Asleep)
+		w.restart(parse(t, text))
+		w.served(alice, 3)
+		w.systemd.Crash(alice) // the second in the window
+		w.state(alice, tenant.Asleep)
+		w.restart(parse(t, text))
+		if s := w.state(alice, tenant.Asleep); s.Restarts != 2 {
+			t.Errorf("got %d restarts, want 2", s.Restarts)
+		}
+		w.served(alice, 4)
+		w.systemd.Crash(alice)
+		s := w.state(alice, tenant.Failed)
+		w.restart(parse(t, text))
+		if again := w.state(alice, tenant.Failed); again.Reason != s.Reason || s.Reason == "" || again.Restarts != s.Restarts {
+			t.Errorf("got %+v, want %+v as before", again, s)
+		}
+		_, err := w.request(alice)
+		code(t, err, tenant.CodeFailed)
+		if _, err := w.manager.Wake(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		w.restart(parse(t, text))
+		w.served(alice, 5)
+	})
+}
+
+// Those that shall be up are tried again without a request, and not for ever.
+func TestConfiguredInstancesAreTriedAgain(t *testing.T) {
+	text := notes("") + "[instances]\nnotes = [\"alice\", \"bob\"]\n"
+	synctestWorld(t, func(t *testing.T, w *world) {
+		w.systemd.SetApp(alice, lifecycletest.App{Refusal: exits})
+		w.systemd.SetApp(bob, lifecycletest.App{Refusal: exits})
+		w.start(parse(t, text))
+		<-w.manager.Ready()
+		time.Sleep(500 * time.Millisecond)
+		w.systemd.SetApp(alice, lifecycletest.App{})
+		time.Sleep(time.Minute)
+		w.state(alice, tenant.Awake)
+		w.state(bob, tenant.Failed)
+		w.starts(bob, 4)
+		w.restart(parse(t, text))
+		w.state(bob, tenant.Failed)
+		w.starts(bob, 4)
+		w.starts(alice, w.systemd.Starts(alice))
+	})
+}
