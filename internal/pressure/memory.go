@@ -2,7 +2,9 @@ package pressure
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -82,7 +84,7 @@ func (m *Memory) watchSlice(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		err := watch(ctx, filepath.Join(m.options.Slice, "memory.pressure"), func() { m.stalled(&m.sliceStalled) })
-		if err != nil && !os.IsNotExist(err) && ctx.Err() == nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
 			m.options.Log.Info("memory pressure of the slice is not watched", "err", err)
 			return nil
 		}
