@@ -32,7 +32,7 @@ type backend struct {
 	touched  atomic.Int64
 }
 
-func (b *backend) Acquire(context.Context, tenant.ID) (tenant.Endpoint, func(), error) {
+func (b *backend) Acquire(context.Context, tenant.ID, tenant.Visit) (tenant.Endpoint, func(), error) {
 	if b.err != nil {
 		return nil, nil, b.err
 	}

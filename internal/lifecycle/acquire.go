@@ -2,24 +2,23 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"time"
 
+	"tenement.dev/internal/admission"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/tenant"
 )
 
-// maxInFlight bounds how many requests one instance may have in flight, so that it
-// cannot use up what all share.
-const maxInFlight = 2000
-
 // Acquire counts a request in and has the instance awake: it joins a wake or begins
 // one. release counts the request out and must be called exactly once, after the
 // response's body; it is nil beside an error. An unknown instance is a *tenant.Error
-// with CodeNotFound, unless its service creates instances on demand.
-func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, func(), error) {
+// with CodeNotFound, unless its service creates instances on demand. A visit of a kind
+// that the service does not wake for gets a *tenant.Unwoken where the instance rests.
+func (m *Manager) Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (tenant.Endpoint, func(), error) {
 	select {
 	case <-m.ready:
 	case <-ctx.Done():
@@ -29,7 +28,7 @@ func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, f
 	created := false
 	if !ok {
 		var err error
-		if inst, created, err = m.onDemand(ctx, id); err != nil {
+		if inst, created, err = m.onDemand(ctx, id, v); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -37,7 +36,7 @@ func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, f
 	if err != nil {
 		return nil, nil, err
 	}
-	lease, err := m.join(ctx, inst, service)
+	lease, err := m.join(ctx, inst, service, v)
 	if err != nil {
 		if created {
 			m.undo(ctx, inst, err)
@@ -48,10 +47,10 @@ func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, f
 }
 
 // onDemand creates an instance that a request has asked for, where its service
-// allows that.
-func (m *Manager) onDemand(ctx context.Context, id tenant.ID) (inst *instance, created bool, err error) {
+// allows that, and the visit is worth it.
+func (m *Manager) onDemand(ctx context.Context, id tenant.ID, v tenant.Visit) (inst *instance, created bool, err error) {
 	service, ok := m.config.Load().Services[id.Service]
-	if !ok || !service.OnDemand {
+	if !ok || !service.OnDemand || v.Kinds&service.NoWake != 0 {
 		return nil, false, notRegistered("wake", id)
 	}
 	inst, created, err = m.register(ctx, id, service.MaxInstances, tenant.Weight{})
@@ -62,31 +61,48 @@ func (m *Manager) onDemand(ctx context.Context, id tenant.ID) (inst *instance, c
 }
 
 // join counts the request in and waits until the instance is awake.
-func (m *Manager) join(ctx context.Context, inst *instance, service *config.Service) (*lease, error) {
+func (m *Manager) join(ctx context.Context, inst *instance, service *config.Service, v tenant.Visit) (*lease, error) {
+	l := &lease{manager: m, inst: inst, service: service, priority: v.Priority}
 	inst.mu.Lock()
-	if inst.requests+inst.streams >= maxInFlight {
+	if err := m.unwokenLocked(inst, service, v); err != nil {
+		inst.mu.Unlock()
+		return nil, err
+	}
+	if inst.requests+inst.streams >= service.MaxInFlight {
 		inst.mu.Unlock()
 		return nil, &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "acquire", ID: inst.id,
-			Msg:  fmt.Sprintf("%s has %d requests in flight already", inst.id, maxInFlight),
-			Hint: "is it stuck, or does it answer through its own host name?",
+			Msg:  fmt.Sprintf("%s has %d requests in flight already", inst.id, service.MaxInFlight),
+			Hint: "is it stuck, or does it answer through its own host name? max_in_flight allows more",
 		}
 	}
 	inst.requests++
+	if v.Kinds&service.NoWake != 0 && inst.op == nil && inst.state == tenant.Awake {
+		l.quiet = true // what does not wake an instance does not keep it awake
+		inst.mu.Unlock()
+		return l, nil
+	}
 	inst.mu.Unlock()
-	woke, err := m.awaken(ctx, inst, false)
+	woke, err := m.awaken(ctx, inst, v.Priority, false)
 	if err != nil {
 		m.countOut(inst, false)
 		return nil, err
 	}
-	return &lease{manager: m, inst: inst, service: service, woke: woke}, nil
+	l.woke = woke
+	return l, nil
 }
 
 // awaken waits until the instance is awake, waking it if need be. The timing is of
 // the wake that was waited for, nil if there was none. With force the brake is
 // released first. The caller has counted itself in.
-func (m *Manager) awaken(ctx context.Context, inst *instance, force bool) (*tenant.Wake, error) {
+func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority, force bool) (*tenant.Wake, error) {
 	asked := time.Now()
+	held := false
+	defer func() {
+		if held {
+			m.hall.Leave(inst.id.Service)
+		}
+	}()
 	for {
 		inst.mu.Lock()
 		if inst.removed {
@@ -108,16 +124,29 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, force bool) (*tena
 				inst.mu.Unlock()
 				return nil, err
 			}
-			op = m.beginWakeLocked(inst, asked)
 		}
+		if !held && !m.hall.Enter(inst.id.Service, p) {
+			inst.mu.Unlock()
+			return nil, m.hallFull(inst.id)
+		}
+		held = true
+		if op == nil {
+			op = m.beginWakeLocked(inst, p, asked)
+		}
+		op.joinLocked(p)
 		inst.mu.Unlock()
 		select {
 		case <-op.done:
 		case <-ctx.Done():
+			op.abandon(inst)
 			return nil, leave(ctx, inst.id)
 		}
-		if op.wake {
-			return op.woke, op.err
+		switch {
+		case !op.wake || errors.Is(op.err, admission.ErrWithdrawn):
+		case op.err != nil:
+			return nil, op.err
+		default:
+			return op.woke, m.awaitTurn(ctx, inst)
 		}
 	}
 }
@@ -166,6 +195,9 @@ func (m *Manager) countOut(inst *instance, stream bool) {
 		inst.dropSpareLocked()
 	}
 	inst.activeLocked(time.Now())
+	if inst.pacer != nil {
+		inst.pacer.releaseLocked(paceGain)
+	}
 }
 
 // lease is one request's hold on an instance. It implements tenant.Endpoint.
@@ -174,6 +206,9 @@ type lease struct {
 	inst    *instance
 	service *config.Service
 	woke    *tenant.Wake
+	// priority is the request's; quiet says that it does not count as activity.
+	priority tenant.Priority
+	quiet    bool
 
 	mu       sync.Mutex
 	stream   bool
@@ -188,7 +223,7 @@ func (l *lease) Dial(ctx context.Context) (net.Conn, error) {
 		// Nobody is counted in any more, so the instance may rest.
 		return nil, fmt.Errorf("connect %s: the request has ended", l.inst.id)
 	}
-	return l.manager.dial(ctx, l.inst)
+	return l.manager.dial(ctx, l.inst, l.priority)
 }
 
 func (l *lease) Generation() uint64 {
@@ -229,7 +264,8 @@ func (l *lease) touch(ctx context.Context) error {
 	if !dozing {
 		return nil
 	}
-	_, err := l.manager.awaken(ctx, inst, false)
+	// There must be room for it: it is under way already.
+	_, err := l.manager.awaken(ctx, inst, tenant.PriorityOperator, false)
 	return err
 }
 
@@ -240,5 +276,9 @@ func (l *lease) release() {
 		return
 	}
 	l.released = true
+	if l.quiet && !l.stream {
+		l.manager.passOut(l.inst)
+		return
+	}
 	l.manager.countOut(l.inst, l.stream)
 }

@@ -16,7 +16,7 @@ var errAnother = errors.New("the process has changed")
 
 // dial connects to the app of an awake instance. Should the app have died a moment
 // ago, the instance is woken again, as any other that sleeps.
-func (m *Manager) dial(ctx context.Context, inst *instance) (net.Conn, error) {
+func (m *Manager) dial(ctx context.Context, inst *instance, p tenant.Priority) (net.Conn, error) {
 	inst.mu.Lock()
 	spare := inst.spare
 	inst.spare = nil
@@ -32,10 +32,10 @@ func (m *Manager) dial(ctx context.Context, inst *instance) (net.Conn, error) {
 	defer cancel()
 	var conn net.Conn
 	for range maxRings {
-		if conn, err = m.connectSame(bounded, inst); !errors.Is(err, errAnother) {
+		if conn, err = m.connectSame(bounded, inst, p); !errors.Is(err, errAnother) {
 			break
 		}
-		if _, err := m.awaken(bounded, inst, false); err != nil {
+		if _, err := m.awaken(bounded, inst, p, false); err != nil {
 			return nil, err
 		}
 	}
@@ -55,7 +55,7 @@ func (m *Manager) dial(ctx context.Context, inst *instance) (net.Conn, error) {
 // connectSame connects to the process that was woken. If it has gone, whether or not
 // the doorbell has started the next one meanwhile, a wake begins and the error is
 // errAnother.
-func (m *Manager) connectSame(ctx context.Context, inst *instance) (net.Conn, error) {
+func (m *Manager) connectSame(ctx context.Context, inst *instance, p tenant.Priority) (net.Conn, error) {
 	inst.mu.Lock()
 	generation, startedAt := inst.generation, inst.startedAt
 	inst.mu.Unlock()
@@ -75,7 +75,7 @@ func (m *Manager) connectSame(ctx context.Context, inst *instance) (net.Conn, er
 		if err != nil {
 			inst.fingerprint = "" // clean units: that it has failed is to be news to the wake
 		}
-		m.beginWakeLocked(inst, time.Now())
+		m.beginWakeLocked(inst, p, time.Now())
 	}
 	return nil, errAnother
 }

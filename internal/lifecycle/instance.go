@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tenement.dev/internal/admission"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
@@ -65,10 +66,15 @@ type instance struct {
 	port        int
 	brake       brake
 	reason      string
+	// pacer releases the requests that were held for the last wake, nil where there
+	// are none.
+	pacer *pacer
 
 	created      time.Time
 	wakes, thaws int64
 	lastWake     *tenant.Wake
+	// unwoken counts, by kind, the requests that found it at rest and left it so.
+	unwoken [8]int64
 	// dirty: activity has changed since it was saved.
 	dirty bool
 }
@@ -84,6 +90,14 @@ type operation struct {
 	fault string
 	err   error
 	woke  *tenant.Wake
+	// becomes is the state that the operation leads to.
+	becomes tenant.State
+
+	// The instance's mutex guards what follows. waiters wait for the end; priority is
+	// of the most important who has; ticket is a cold start's place in the queue.
+	waiters  int
+	priority tenant.Priority
+	ticket   *admission.Ticket
 }
 
 func newInstance(row registry.Instance, now time.Time) *instance {
@@ -167,6 +181,7 @@ func (i *instance) snapshot(now time.Time) tenant.Snapshot {
 		Wakes:      i.wakes,
 		Thaws:      i.thaws,
 		LastWake:   i.lastWake,
+		Unwoken:    unwokenCounts(i.unwoken[:]),
 	}
 	if i.requests > 0 {
 		s.LastActive = now

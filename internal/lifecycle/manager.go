@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tenement.dev/internal/admission"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
@@ -30,7 +31,12 @@ type Options struct {
 	Resting func(tenant.ID)
 	// Reserved reports whether a host name may not be given to an instance; it may be nil.
 	Reserved func(host string) bool
-	Log      *slog.Logger
+	// Memory tells when memory is short; nil where nobody can.
+	Memory Memory
+	// Idle gives the share, 0 to 1, of the processors' time that nobody has used since
+	// it was called last; nil where nobody can tell.
+	Idle func() float64
+	Log  *slog.Logger
 }
 
 // Manager is the life of all instances. Make one with New; it works while Run runs.
@@ -41,8 +47,13 @@ type Manager struct {
 	socketDir  func(tenant.ID) string
 	resting    func(tenant.ID)
 	reserved   func(host string) bool
+	memory     Memory // or nil
 	log        *slog.Logger
-	config     atomic.Pointer[config.Config]
+	gate       *admission.Gate
+	hall       *admission.Hall
+	// starved says that a start waits for memory.
+	starved chan struct{}
+	config  atomic.Pointer[config.Config]
 
 	// ctx is Run's own context, for work that belongs to an instance and not to a
 	// request; set before ready is closed.
@@ -74,7 +85,10 @@ func New(o Options) *Manager {
 		socketDir:  o.SocketDir,
 		resting:    o.Resting,
 		reserved:   o.Reserved,
+		memory:     o.Memory,
 		log:        o.Log,
+		hall:       admission.NewHall(o.Config.Settings.MaxWaiting),
+		starved:    make(chan struct{}, 1),
 		ready:      make(chan struct{}),
 		instances:  map[tenant.ID]*instance{},
 		domains:    map[string]tenant.Domain{},
@@ -89,6 +103,11 @@ func New(o Options) *Manager {
 	if m.reserved == nil {
 		m.reserved = func(string) bool { return false }
 	}
+	gate := admission.Options{Idle: o.Idle}
+	if m.memory != nil {
+		gate.Short = m.memoryShort
+	}
+	m.gate = admission.New(wakeConcurrency(o.Config.Settings), gate)
 	m.config.Store(o.Config)
 	return m
 }
@@ -106,6 +125,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.ctx = ctx
 	if err := m.recover(ctx); err != nil {
 		return err
+	}
+	m.tasks.do(func() { m.gate.Run(ctx) })
+	if m.memory != nil {
+		m.tasks.do(func() { m.relieve(ctx) })
 	}
 	close(m.ready)
 	m.startConfigured()
@@ -145,6 +168,8 @@ func (m *Manager) Ready() <-chan struct{} { return m.ready }
 // the new one with their next start.
 func (m *Manager) SetConfig(cfg *config.Config) {
 	m.config.Store(cfg)
+	m.gate.SetPlaces(wakeConcurrency(cfg.Settings))
+	m.hall.SetSize(cfg.Settings.MaxWaiting)
 	for _, inst := range m.all() {
 		inst.mu.Lock()
 		if inst.state == tenant.Awake || inst.state == tenant.Dozing {

@@ -78,7 +78,7 @@ func (m *Manager) wakeByHand(ctx context.Context, inst *instance) error {
 	inst.requests++
 	inst.mu.Unlock()
 	defer m.countOut(inst, false)
-	_, err := m.awaken(ctx, inst, true)
+	_, err := m.awaken(ctx, inst, tenant.PriorityOperator, true)
 	return err
 }
 

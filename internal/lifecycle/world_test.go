@@ -137,7 +137,7 @@ func (w *world) spawn(ids ...tenant.ID) {
 // acquire begins a request.
 func (w *world) acquire(id tenant.ID) (tenant.Endpoint, func()) {
 	w.t.Helper()
-	e, release, err := w.manager.Acquire(w.t.Context(), id)
+	e, release, err := w.manager.Acquire(w.t.Context(), id, tenant.Visit{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func (w *world) acquire(id tenant.ID) (tenant.Endpoint, func()) {
 func (w *world) request(id tenant.ID) (run string, err error) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Hour)
 	defer cancel()
-	e, release, err := w.manager.Acquire(ctx, id)
+	e, release, err := w.manager.Acquire(ctx, id, tenant.Visit{})
 	if err != nil {
 		return "", err
 	}

@@ -29,6 +29,9 @@ type Snapshot struct {
 	Thaws int64 `json:"thaws"`
 	// LastWake is the timing of the latest wake that this daemon made.
 	LastWake *Wake `json:"last_wake,omitempty"`
+	// Unwoken counts, by the kind's name, the requests that found the instance at rest
+	// and were answered without it, since the daemon started.
+	Unwoken map[string]int64 `json:"unwoken,omitempty"`
 }
 
 // WakeKind says from where an instance was woken.

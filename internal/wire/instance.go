@@ -27,6 +27,8 @@ type Instance struct {
 	Wakes      int64     `json:"wakes"`
 	Thaws      int64     `json:"thaws"`
 	LastWake   *Wake     `json:"last_wake,omitempty"`
+	// Unwoken counts the requests that did not wake it, by no_wake's names.
+	Unwoken map[string]int64 `json:"unwoken,omitempty"`
 }
 
 // Wake is the timing of one wake; tenant.Wake explains the phases.
