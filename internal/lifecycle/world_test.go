@@ -44,6 +44,9 @@ type world struct {
 	store   *store
 	manager *lifecycle.Manager
 	stop    func() // ends the manager and waits for it
+	// For the next manager: nil, or what the machine has.
+	memory lifecycle.Memory
+	idle   func() float64
 }
 
 // bubble runs f in a bubble, whose clock is the test's: no goroutine may be left at
@@ -89,6 +92,8 @@ func (w *world) start(cfg *config.Config) {
 		Store:      w.store,
 		Doorbell:   w.systemd.Doorbell,
 		SocketDir:  func(id tenant.ID) string { return "/run/tenement/app/" + id.Service + "@" + id.Name },
+		Memory:     w.memory,
+		Idle:       w.idle,
 		Log:        slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
