@@ -57,7 +57,7 @@ bench-wake: programs ## time wakes by phase, as ratios to a bare start
 	$(GO) run ./test/bench/wake -n $(BENCH)
 
 .PHONY: bench-storm
-bench-storm: programs ## wake STORM sleeping tenants at once
+bench-storm: programs ## wake 200 sleeping tenants at once (STORM=n: as many)
 	$(GO) run ./test/bench/wake -storm $(STORM)
 
 .PHONY: fuzz

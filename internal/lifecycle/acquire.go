@@ -97,7 +97,10 @@ func (m *Manager) join(ctx context.Context, inst *instance, service *config.Serv
 // released first. The caller has counted itself in.
 func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority, force bool) (*tenant.Wake, error) {
 	asked := time.Now()
-	held := false
+	held, rank := false, p
+	if force {
+		rank = tenant.PriorityOperator // there is always room for it, whenever its turn is
+	}
 	defer func() {
 		if held {
 			m.hall.Leave(inst.id.Service)
@@ -125,7 +128,7 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority,
 				return nil, err
 			}
 		}
-		if !held && !m.hall.Enter(inst.id.Service, p) {
+		if !held && !m.hall.Enter(inst.id.Service, rank) {
 			inst.mu.Unlock()
 			return nil, m.hallFull(inst.id)
 		}

@@ -236,3 +236,25 @@ func TestMaxInFlight(t *testing.T) {
 		code(t, err, tenant.CodeUnavailable)
 	})
 }
+
+// What the configuration lists starts in any case, but after what people ask for.
+func TestConfiguredInstancesStartAfterPeople(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.systemd.SetApp(tenant.ID{}, slow)
+		w.start(parse(t, few(1, "on_demand = true\nmax_instances = 10")+"\n[instances]\nnotes = [\"a\", \"b\", \"c\"]\n"))
+		<-w.manager.Ready()
+		synctest.Wait()
+		begun := time.Now()
+		if err := <-w.visit(t.Context(), alice, person); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("served after %v, want before the configured ones have all started", took)
+		}
+		time.Sleep(5 * time.Second)
+		for _, name := range []string{"a", "b", "c"} {
+			w.state(tenant.ID{Service: "notes", Name: name}, tenant.Awake)
+		}
+	})
+}
