@@ -68,7 +68,7 @@ func (m *Memory) Run(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error {
 		if err := watch(ctx, m.machineFile(), func() { m.stalled(&m.machineStalled) }); err != nil && ctx.Err() == nil {
-			m.options.Log.Warn("memory pressure is not watched", "err", err)
+			m.options.Log.Info("memory pressure is not watched", "err", err)
 		}
 		return nil
 	})
