@@ -55,7 +55,6 @@ func runStorm(ctx context.Context, repo string, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s\n", hardware)
 	for _, isolation := range isolations {
 		s, err := oneStorm(ctx, repo, isolation, n)
 		if err != nil {
@@ -63,6 +62,10 @@ func runStorm(ctx context.Context, repo string, n int) (err error) {
 		}
 		s.print(hardware.Cores)
 	}
+	if hardware.LoadAfter, err = loadAverage(); err != nil {
+		return err
+	}
+	fmt.Printf("\n%s\n", hardware)
 	return nil
 }
 
