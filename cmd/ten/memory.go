@@ -9,10 +9,8 @@ import (
 
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/pressure"
+	"tenement.dev/units"
 )
-
-// slice is the slice of all instances, of which the services' are children.
-const slice = "tenement.slice"
 
 // sliceDir is the cgroup directory of all instances, "" where it is not known. It need
 // not be there yet.
@@ -22,9 +20,9 @@ func sliceDir(user bool, uid int) string {
 	case root == "":
 		return ""
 	case user:
-		return filepath.Join(root, fmt.Sprintf("user.slice/user-%d.slice/user@%d.service", uid, uid), slice)
+		return filepath.Join(root, fmt.Sprintf("user.slice/user-%d.slice/user@%d.service", uid, uid), units.Slice)
 	default:
-		return filepath.Join(root, slice)
+		return filepath.Join(root, units.Slice)
 	}
 }
 
