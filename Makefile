@@ -6,6 +6,7 @@ LDFLAGS  := -s -w -X main.buildVersion=$(shell git describe --tags --always --di
 # The race detector needs cgo; what is shipped does not.
 RACE     := CGO_ENABLED=1 $(GO) test -race
 BENCH    ?= 30
+STORM    ?= 200
 
 .DEFAULT_GOAL := help
 
@@ -54,6 +55,10 @@ vm: tools programs ## only the tests that need the virtual machine: limits, swap
 .PHONY: bench-wake
 bench-wake: programs ## time wakes by phase, as ratios to a bare start
 	$(GO) run ./test/bench/wake -n $(BENCH)
+
+.PHONY: bench-storm
+bench-storm: programs ## wake 200 sleeping tenants at once (STORM=n: as many)
+	$(GO) run ./test/bench/wake -storm $(STORM)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for 20 seconds

@@ -28,6 +28,11 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // nobody is there to be told
 	}
+	var unwoken *tenant.Unwoken
+	if errors.As(err, &unwoken) {
+		p.answerUnwoken(w, r, unwoken)
+		return
+	}
 	var e *tenant.Error
 	if !errors.As(err, &e) {
 		e = &tenant.Error{Code: tenant.CodeInternal, Op: "serve", Msg: "internal error", Err: err}

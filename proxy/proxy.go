@@ -21,8 +21,10 @@ import (
 // Waker is the proxy's whole contract with the rest of the program.
 type Waker interface {
 	// Acquire joins or begins a wake and counts the request in; release must be
-	// called exactly once, after the body. Errors are *tenant.Error.
-	Acquire(ctx context.Context, id tenant.ID) (e tenant.Endpoint, release func(), err error)
+	// called exactly once, after the body. v says who waits: it decides about the turn,
+	// and whether to wake at all. Errors are *tenant.Error, and *tenant.Unwoken where
+	// the instance rests and is not woken for the visit.
+	Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (e tenant.Endpoint, release func(), err error)
 }
 
 // Router chooses instances for requests to a service's own host name.
@@ -158,7 +160,7 @@ func visitOf(ctx context.Context) *visit {
 }
 
 func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) {
-	endpoint, release, err := p.waker.Acquire(tenant.WithCause(r.Context(), tenant.CauseRequest(r.Method)), id)
+	endpoint, release, err := p.waker.Acquire(tenant.WithCause(r.Context(), tenant.CauseRequest(r.Method)), id, classify(r))
 	if err != nil {
 		p.fail(w, r, err)
 		return

@@ -34,7 +34,7 @@ type backend struct {
 	ending   chan struct{}      // nil: never
 }
 
-func (b *backend) Acquire(context.Context, tenant.ID) (tenant.Endpoint, func(), error) {
+func (b *backend) Acquire(context.Context, tenant.ID, tenant.Visit) (tenant.Endpoint, func(), error) {
 	if b.err != nil {
 		return nil, nil, b.err
 	}

@@ -20,6 +20,7 @@ func (p *Proxy) serveService(w http.ResponseWriter, r *http.Request, service str
 	if c, err := r.Cookie(stickyCookie); err == nil {
 		prefer = c.Value
 	}
+	v := classify(r)
 	var tried []tenant.ID
 	var failed error
 	for len(tried) < maxRoutes {
@@ -30,7 +31,7 @@ func (p *Proxy) serveService(w http.ResponseWriter, r *http.Request, service str
 			}
 			break
 		}
-		endpoint, release, err := p.waker.Acquire(tenant.WithCause(r.Context(), tenant.CauseRequest(r.Method)), id)
+		endpoint, release, err := p.waker.Acquire(tenant.WithCause(r.Context(), tenant.CauseRequest(r.Method)), id, v)
 		if err == nil {
 			if sticky && id.Name != prefer {
 				http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: id.Name, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode})

@@ -13,7 +13,7 @@ import (
 )
 
 // retryInterval is the pause between two tries to reach an app that does not accept
-// yet. It is constant: each growing back-off adds its own length to a wake.
+// yet; see pause. A back-off that grows faster would add its own length to a wake.
 const retryInterval = 500 * time.Microsecond
 
 // tryTimeout bounds one try. On the loopback a connection takes microseconds, unless
@@ -113,12 +113,13 @@ func shareAddress(network, _ string, conn syscall.RawConn) error {
 func (a address) dial(ctx context.Context) (net.Conn, error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	begun := time.Now()
 	for {
-		conn, err := a.dialOnce(ctx)
+		conn, err := a.knock()
 		if err == nil {
 			return conn, nil
 		}
-		timer.Reset(retryInterval)
+		timer.Reset(pause(time.Since(begun)))
 		select {
 		case <-ctx.Done():
 			return nil, err

@@ -26,6 +26,7 @@ import (
 	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/lifecycle"
+	"tenement.dev/internal/pressure"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
@@ -141,6 +142,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
+	checks = append(checks, pressureCheck())
 	sandbox := keeper.NewSandbox(systemd, host)
 	warnOfServices(cfg, lookedAt(ctx, cfg, host, sandbox, log), log)
 	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
@@ -161,6 +163,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
+	memory := pressure.NewMemory(pressure.Options{Slice: sliceDir(host.User, p.euid), Log: log})
 	var front *proxy.Proxy // set before anything runs
 	manager := lifecycle.New(lifecycle.Options{
 		Config:     cfg,
@@ -173,6 +176,8 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		CPU:        cpu,
 		Schedules:  store,
 		Calendar:   calendar.Next,
+		Memory:     memory,
+		Idle:       pressure.NewCPU("").Idle,
 		Log:        log,
 	})
 	known := knownHost(manager, o.domain)
@@ -202,6 +207,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Version:   version(),
 		Log:       log,
 	})
+	group.Go(func() error { return memory.Run(below) })
 	group.Go(func() error { return local.Run(below) })
 	group.Go(func() error { return manager.Run(below) })
 	group.Go(func() error { return front.Run(below) })
@@ -329,7 +335,7 @@ func (p *program) probeLocal(ctx context.Context) (checks []keeper.Check, err er
 	if err == nil {
 		var check keeper.Check
 		_, check, err = keeper.NewSandbox(systemd, host).Look(ctx)
-		checks = append(checks, check)
+		checks = append(checks, check, pressureCheck())
 	}
 	cancel()
 	return checks, errors.Join(err, group.Wait())

@@ -52,6 +52,11 @@ type Settings struct {
 	// ProxyProtocol is whether they may tell a client's address by the PROXY protocol.
 	ProxyProtocol bool
 	TLS           TLS
+	// WakeConcurrency is how many instances may start at a time, 0 for twice the
+	// number of processors.
+	WakeConcurrency int
+	// MaxWaiting is how many requests may wait for instances to wake.
+	MaxWaiting int
 }
 
 // Trusts reports whether addr is that of a trusted proxy.
@@ -111,6 +116,10 @@ type Service struct {
 	MemoryLimitMB, CPUShares, TasksMax int64
 	// MaxInstances is how many instances there may be, 0 for no limit.
 	MaxInstances int
+	// MaxInFlight is how many requests an instance may have at a time.
+	MaxInFlight int
+	// NoWake are the kinds of request that do not wake an instance.
+	NoWake tenant.Kinds
 
 	// OnDemand lets the first request for an unknown instance create it.
 	OnDemand bool

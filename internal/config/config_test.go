@@ -40,6 +40,7 @@ func TestQuickStart(t *testing.T) {
 			BackoffMax:          time.Minute,
 			PortMin:             30000,
 			PortMax:             32767,
+			MaxWaiting:          5000,
 		},
 		Services: map[string]*Service{"notes": {
 			Name:           "notes",
@@ -56,6 +57,7 @@ func TestQuickStart(t *testing.T) {
 			StartupTimeout: 10 * time.Second,
 			RequestTimeout: 30 * time.Second,
 			StopGrace:      10 * time.Second,
+			MaxInFlight:    2000,
 			KeepAlive:      true,
 			StoragePersist: true,
 		}},
@@ -80,6 +82,8 @@ backoff_base_ms = 250
 backoff_max_ms = 500
 port_range = "4000-4001"
 trusted_proxies = ["192.0.2.7", "10.1.2.3/8", "::ffff:127.0.0.1", "fd00::/8"]
+wake_concurrency = 3
+max_waiting = 100
 
 [service.web]
 command = ["app", "a b", "$X", '{"a":{"b":1}}']
@@ -103,6 +107,8 @@ memory_limit_mb = 256
 cpu_shares = 10_000
 tasks_max = 16
 max_instances = 3
+max_in_flight = 5
+no_wake = ["head", "crawler"]
 on_demand = true
 keepalive = false
 storage_persist = false
@@ -137,6 +143,8 @@ env.S = "{socket}"
 			netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("10.0.0.0/8"),
 			netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("fd00::/8"),
 		},
+		WakeConcurrency: 3,
+		MaxWaiting:      100,
 	}
 	if !reflect.DeepEqual(c.Settings, wantSettings) {
 		t.Errorf("got  %+v\nwant %+v", c.Settings, wantSettings)
@@ -164,6 +172,8 @@ env.S = "{socket}"
 			CPUShares:         10000,
 			TasksMax:          16,
 			MaxInstances:      3,
+			MaxInFlight:       5,
+			NoWake:            tenant.KindHead | tenant.KindCrawler,
 			OnDemand:          true,
 		},
 		"api": {
@@ -179,6 +189,7 @@ env.S = "{socket}"
 			StartupTimeout: 10 * time.Second,
 			RequestTimeout: 30 * time.Second,
 			StopGrace:      10 * time.Second,
+			MaxInFlight:    2000,
 			KeepAlive:      true,
 			StoragePersist: true,
 		},
@@ -196,6 +207,7 @@ env.S = "{socket}"
 			StartupTimeout: 10 * time.Second,
 			RequestTimeout: 30 * time.Second,
 			StopGrace:      10 * time.Second,
+			MaxInFlight:    2000,
 			KeepAlive:      true,
 			StoragePersist: true,
 		},

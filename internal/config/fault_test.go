@@ -28,7 +28,7 @@ func TestFaults(t *testing.T) {
 		{"swapped letters", S + "ilde_timeout = 3\n", `3: service.notes.ilde_timeout: unknown key; did you mean "idle_timeout"?`},
 		{"hyphen", S + "idle-timeout = 3\n", `3: service.notes.idle-timeout: unknown key; did you mean "idle_timeout"?`},
 		{"capital", S + "Health = \"/\"\n", `3: service.notes.Health: unknown key; did you mean "health"?`},
-		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, trusted_proxies, proxy_protocol, tls"},
+		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, wake_concurrency, max_waiting, trusted_proxies, proxy_protocol, tls"},
 		{"wrong table", S + "data_dir = \"x\"\n[settings]\nidle_timeout = 3\n", `3: service.notes.data_dir: unknown key; it belongs in [settings]
 5: settings.idle_timeout: unknown key; it belongs in [service.NAME]`},
 		{"no table", "data_dir = \"x\"\nhealth = \"/\"\n", `1: data_dir: unknown key; it belongs in [settings]
@@ -58,6 +58,9 @@ func TestFaults(t *testing.T) {
 		{"high", S + "cpu_shares = 10001\n", "3: service.notes.cpu_shares: 10001 is out of range; use 1 to 10000"},
 		{"memory", S + "memory_limit_mb = 9223372036854775807\n", "3: service.notes.memory_limit_mb: 9223372036854775807 is out of range; use 1 to 8796093022207"},
 		{"threads", S + "tasks_max = 3\n", "3: service.notes.tasks_max: 3 is out of range; use 16 to 2147483647"},
+		{"no room", S + "max_in_flight = 0\n", "3: service.notes.max_in_flight: 0 is out of range; use 1 to 1000000"},
+		{"no kind", S + "no_wake = [\"head\", \"robot\"]\n", "3: service.notes.no_wake: unknown value \"robot\"; use \"uptime\", \"head\", \"favicon\", \"robots\", \"prefetch\", \"preview\" or \"crawler\""},
+		{"kind alone", S + "no_wake = \"head\"\n", "3: service.notes.no_wake: expected an array of strings, found a string"},
 		{"no instances", S + "max_instances = 0\n", "3: service.notes.max_instances: 0 is out of range; use 1 to 1000000"},
 		{"doorbells", "[settings]\ndoorbells = -1\n", "2: settings.doorbells: -1 is out of range; use 0 to 100000"},
 		{"isolation", S + "isolation = \"none\"\n", `3: service.notes.isolation: unknown value "none"; use "process", "namespace" or "sandbox"`},

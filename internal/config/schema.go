@@ -27,6 +27,8 @@ var settingsKeys = []key[Settings]{
 	{"backoff_base_ms", int64(1000), func(s *Settings) reader { return milliseconds(&s.BackoffBase) }},
 	{"backoff_max_ms", int64(60_000), func(s *Settings) reader { return milliseconds(&s.BackoffMax) }},
 	{"port_range", "30000-32767", func(s *Settings) reader { return ports(&s.PortMin, &s.PortMax) }},
+	{"wake_concurrency", nil, func(s *Settings) reader { return number(&s.WakeConcurrency, 1, 10_000) }},
+	{"max_waiting", int64(5000), func(s *Settings) reader { return number(&s.MaxWaiting, 1, 1_000_000) }},
 	{"trusted_proxies", nil, func(s *Settings) reader { return prefixes(&s.TrustedProxies) }},
 	{"proxy_protocol", false, func(s *Settings) reader { return flag(&s.ProxyProtocol) }},
 	{"tls", nil, func(s *Settings) reader { return table(&s.TLS.table) }},
@@ -77,6 +79,8 @@ var serviceKeys = []key[draft]{
 	// Fewer threads than this are not enough for ten-init and an app beside it.
 	{"tasks_max", nil, func(d *draft) reader { return number(&d.TasksMax, 16, math.MaxInt32) }},
 	{"max_instances", nil, func(d *draft) reader { return number(&d.MaxInstances, 1, 1_000_000) }},
+	{"max_in_flight", int64(2000), func(d *draft) reader { return number(&d.MaxInFlight, 1, 1_000_000) }},
+	{"no_wake", nil, func(d *draft) reader { return kinds(&d.NoWake) }},
 	{"on_demand", false, func(d *draft) reader { return flag(&d.OnDemand) }},
 	{"keepalive", true, func(d *draft) reader { return flag(&d.KeepAlive) }},
 	{"sticky", false, func(d *draft) reader { return flag(&d.Sticky) }},

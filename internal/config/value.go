@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tenement.dev/internal/tenant"
 )
 
 // A reader takes what TOML gives for a key into the field that it was made for, or
@@ -231,6 +233,30 @@ func oneOf[T ~string](words []T) string {
 		b.WriteString(strconv.Quote(string(w)))
 	}
 	return b.String()
+}
+
+// kinds takes a list of names of kinds of request.
+func kinds(into *tenant.Kinds) reader {
+	return func(v any) *problem {
+		var words []string
+		if p := texts(&words)(v); p != nil {
+			return p
+		}
+		var set tenant.Kinds
+		for i, word := range words {
+			k, ok := tenant.ParseKind(word)
+			if !ok {
+				return &problem{
+					msg:     fmt.Sprintf("unknown value %q", word),
+					hint:    "use " + oneOf(tenant.KindNames()),
+					element: i + 1,
+				}
+			}
+			set |= k
+		}
+		*into = set
+		return nil
+	}
 }
 
 // table takes a table whose keys are nobody's business but the app's.

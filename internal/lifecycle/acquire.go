@@ -2,24 +2,23 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"time"
 
+	"tenement.dev/internal/admission"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/tenant"
 )
 
-// maxInFlight bounds how many requests one instance may have in flight, so that it
-// cannot use up what all share.
-const maxInFlight = 2000
-
 // Acquire counts a request in and has the instance awake: it joins a wake or begins
 // one. release counts the request out and must be called exactly once, after the
 // response's body; it is nil beside an error. An unknown instance is a *tenant.Error
-// with CodeNotFound, unless its service creates instances on demand.
-func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, func(), error) {
+// with CodeNotFound, unless its service creates instances on demand. A visit of a kind
+// that the service does not wake for gets a *tenant.Unwoken where the instance rests.
+func (m *Manager) Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (tenant.Endpoint, func(), error) {
 	select {
 	case <-m.ready:
 	case <-ctx.Done():
@@ -29,7 +28,7 @@ func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, f
 	created := false
 	if !ok {
 		var err error
-		if inst, created, err = m.onDemand(ctx, id); err != nil {
+		if inst, created, err = m.onDemand(ctx, id, v); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -37,7 +36,7 @@ func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, f
 	if err != nil {
 		return nil, nil, err
 	}
-	lease, err := m.join(ctx, inst, service)
+	lease, err := m.join(ctx, inst, service, v)
 	if err != nil {
 		if created {
 			m.undo(ctx, inst, err)
@@ -48,10 +47,10 @@ func (m *Manager) Acquire(ctx context.Context, id tenant.ID) (tenant.Endpoint, f
 }
 
 // onDemand creates an instance that a request has asked for, where its service
-// allows that.
-func (m *Manager) onDemand(ctx context.Context, id tenant.ID) (inst *instance, created bool, err error) {
+// allows that, and the visit is worth it.
+func (m *Manager) onDemand(ctx context.Context, id tenant.ID, v tenant.Visit) (inst *instance, created bool, err error) {
 	service, ok := m.config.Load().Services[id.Service]
-	if !ok || !service.OnDemand {
+	if !ok || !service.OnDemand || v.Kinds&service.NoWake != 0 {
 		return nil, false, notRegistered("wake", id)
 	}
 	inst, created, err = m.register(ctx, id, service.MaxInstances, tenant.Weight{})
@@ -62,19 +61,29 @@ func (m *Manager) onDemand(ctx context.Context, id tenant.ID) (inst *instance, c
 }
 
 // join counts the request in and waits until the instance is awake.
-func (m *Manager) join(ctx context.Context, inst *instance, service *config.Service) (*lease, error) {
+func (m *Manager) join(ctx context.Context, inst *instance, service *config.Service, v tenant.Visit) (*lease, error) {
+	l := &lease{manager: m, inst: inst, service: service, priority: v.Priority}
 	inst.mu.Lock()
-	if inst.requests+inst.streams >= maxInFlight {
+	if err := m.unwokenLocked(inst, service, v); err != nil {
+		inst.mu.Unlock()
+		return nil, err
+	}
+	if inst.requests+inst.streams >= service.MaxInFlight {
 		inst.mu.Unlock()
 		return nil, &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "acquire", ID: inst.id,
-			Msg:  fmt.Sprintf("%s has %d requests in flight already", inst.id, maxInFlight),
-			Hint: "is it stuck, or does it answer through its own host name?",
+			Msg:  fmt.Sprintf("%s has %d requests in flight already", inst.id, service.MaxInFlight),
+			Hint: "is it stuck, or does it answer through its own host name? max_in_flight allows more",
 		}
 	}
 	inst.requests++
+	if v.Kinds&service.NoWake != 0 && inst.op == nil && inst.state == tenant.Awake {
+		l.quiet = true // what does not wake an instance does not keep it awake
+		inst.admitLocked(l)
+		inst.mu.Unlock()
+		return l, nil
+	}
 	inst.mu.Unlock()
-	l := &lease{manager: m, inst: inst, service: service}
 	var err error
 	if l.woke, err = m.admit(ctx, l); err != nil {
 		m.countOut(inst, false)
@@ -86,8 +95,17 @@ func (m *Manager) join(ctx context.Context, inst *instance, service *config.Serv
 // awaken waits until the instance is awake, waking it if need be. The timing is of
 // the wake that was waited for, nil if there was none. With force the brake is
 // released first. The caller has counted itself in.
-func (m *Manager) awaken(ctx context.Context, inst *instance, force bool) (*tenant.Wake, error) {
+func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority, force bool) (*tenant.Wake, error) {
 	asked := time.Now()
+	held, rank := false, p
+	if force {
+		rank = tenant.PriorityOperator // there is always room for it, whenever its turn is
+	}
+	defer func() {
+		if held {
+			m.hall.Leave(inst.id.Service)
+		}
+	}()
 	for {
 		inst.mu.Lock()
 		if inst.removed {
@@ -95,6 +113,7 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, force bool) (*tena
 			return nil, notRegistered("wake", inst.id)
 		}
 		op := inst.op
+		var pause <-chan struct{} // before a restart
 		if op == nil {
 			if inst.state == tenant.Awake {
 				inst.activeLocked(asked)
@@ -106,30 +125,45 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, force bool) (*tena
 				inst.restForGoodLocked()
 				force = false
 			}
-			if held := inst.heldLocked(time.Now()); held != nil {
-				inst.mu.Unlock()
-				select {
-				case <-held:
-				case <-ctx.Done():
-					return nil, leave(ctx, inst.id)
+			if pause = inst.heldLocked(time.Now()); pause == nil {
+				if err := m.brakedLocked(inst, asked); err != nil {
+					inst.mu.Unlock()
+					return nil, err
 				}
-				continue
 			}
-			if err := m.brakedLocked(inst, asked); err != nil {
-				inst.mu.Unlock()
-				return nil, err
-			}
-			inst.wokenLocked(tenant.CauseOf(ctx, tenant.CauseRequest("")), asked)
-			op = m.beginWakeLocked(inst, asked)
 		}
+		if !held && !m.hall.Enter(inst.id.Service, rank) {
+			inst.mu.Unlock()
+			return nil, m.hallFull(inst.id)
+		}
+		held = true
+		if pause != nil {
+			inst.mu.Unlock()
+			select {
+			case <-pause:
+			case <-ctx.Done():
+				return nil, leave(ctx, inst.id)
+			}
+			continue
+		}
+		if op == nil {
+			inst.wokenLocked(tenant.CauseOf(ctx, tenant.CauseRequest("")), asked)
+			op = m.beginWakeLocked(inst, p, asked)
+		}
+		op.joinLocked(p)
 		inst.mu.Unlock()
 		select {
 		case <-op.done:
 		case <-ctx.Done():
+			op.abandon(inst)
 			return nil, leave(ctx, inst.id)
 		}
-		if op.wake {
-			return op.woke, op.err
+		switch {
+		case !op.wake || errors.Is(op.err, admission.ErrWithdrawn):
+		case op.err != nil:
+			return nil, op.err
+		default:
+			return op.woke, m.awaitTurn(ctx, inst)
 		}
 	}
 }
@@ -178,6 +212,9 @@ func (m *Manager) countOut(inst *instance, stream bool) {
 		inst.dropSpareLocked()
 	}
 	inst.activeLocked(time.Now())
+	if inst.pacer != nil {
+		inst.pacer.releaseLocked(paceGain)
+	}
 }
 
 // lease is one request's hold on an instance. It implements tenant.Endpoint.
@@ -186,6 +223,9 @@ type lease struct {
 	inst    *instance
 	service *config.Service
 	woke    *tenant.Wake
+	// priority is the request's; quiet says that it does not count as activity.
+	priority tenant.Priority
+	quiet    bool
 
 	// mu guards what follows; it comes before the instance's.
 	mu       sync.Mutex
@@ -247,7 +287,8 @@ func (l *lease) touch(ctx context.Context) error {
 	if !dozing {
 		return nil
 	}
-	_, err := l.manager.awaken(tenant.WithCause(ctx, tenant.CauseTraffic), inst, false)
+	// There must be room for it: it is under way already.
+	_, err := l.manager.awaken(tenant.WithCause(ctx, tenant.CauseTraffic), inst, tenant.PriorityOperator, false)
 	return err
 }
 
@@ -259,5 +300,9 @@ func (l *lease) release() {
 	}
 	l.released = true
 	l.dismissLocked()
+	if l.quiet && !l.stream {
+		l.manager.passOut(l.inst)
+		return
+	}
 	l.manager.countOut(l.inst, l.stream)
 }

@@ -17,7 +17,7 @@ const hastyGrace = time.Second
 func (m *Manager) admit(ctx context.Context, l *lease) (*tenant.Wake, error) {
 	inst := l.inst
 	for {
-		woke, err := m.awaken(ctx, inst, false)
+		woke, err := m.awaken(ctx, inst, l.priority, false)
 		if err != nil {
 			return nil, err
 		}
@@ -25,11 +25,7 @@ func (m *Manager) admit(ctx context.Context, l *lease) (*tenant.Wake, error) {
 		inst.mu.Lock()
 		admitted := inst.op == nil && inst.state == tenant.Awake && !l.released
 		if admitted {
-			if inst.ending == nil {
-				inst.ending = make(chan struct{})
-			}
-			inst.serving++
-			l.admitted, l.startedAt, l.ending = true, inst.startedAt, inst.ending
+			inst.admitLocked(l)
 		}
 		released := l.released
 		inst.mu.Unlock()
@@ -41,6 +37,15 @@ func (m *Manager) admit(ctx context.Context, l *lease) (*tenant.Wake, error) {
 			return nil, fmt.Errorf("connect %s: the request has ended", inst.id)
 		}
 	}
+}
+
+// admitLocked adds l, which is held or not shared yet, to those that the process serves.
+func (i *instance) admitLocked(l *lease) {
+	if i.ending == nil {
+		i.ending = make(chan struct{})
+	}
+	i.serving++
+	l.admitted, l.startedAt, l.ending = true, i.startedAt, i.ending
 }
 
 // dismissLocked takes l from those that the process serves. l.mu must be held.

@@ -81,6 +81,7 @@ func (m *Manager) checkIdle(inst *instance) {
 // beginDozeLocked begins to freeze an awake instance.
 func (m *Manager) beginDozeLocked(inst *instance) {
 	op := inst.beginLocked(false)
+	op.becomes = tenant.Dozing
 	inst.setLocked(tenant.Dozing, time.Now(), "")
 	m.tasks.do(func() { m.doze(inst, op) })
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tenement.dev/internal/admission"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
@@ -81,6 +82,9 @@ type instance struct {
 	drained  chan struct{}
 	ending   chan struct{}
 	draining bool
+	// pacer releases the requests that were held for the last wake, nil where there
+	// are none.
+	pacer *pacer
 
 	created      time.Time
 	wakes, thaws int64
@@ -89,6 +93,8 @@ type instance struct {
 	wokenBy tenant.Cause
 	wokenAt time.Time
 	rested  string
+	// unwoken counts, by kind, the requests that found it at rest and left it so.
+	unwoken [8]int64
 	// dirty: activity has changed since it was saved.
 	dirty bool
 }
@@ -103,6 +109,14 @@ type operation struct {
 	woke *tenant.Wake
 	// fate is what a stop leads to, nil for sleep.
 	fate *fate
+	// becomes is the state that the operation leads to.
+	becomes tenant.State
+
+	// The instance's mutex guards what follows. waiters wait for the end; priority is
+	// of the most important who has; ticket is a cold start's place in the queue.
+	waiters  int
+	priority tenant.Priority
+	ticket   *admission.Ticket
 }
 
 func newInstance(row registry.Instance, kept registry.Brake, now time.Time) *instance {
@@ -202,6 +216,7 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 		LastWake:   i.lastWake,
 		Leases:     i.leasesLocked(now),
 		Restarts:   i.brake.restarts,
+		Unwoken:    unwokenCounts(i.unwoken[:]),
 	}
 	if i.state == tenant.Awake {
 		s.Health, s.Reason = i.health.tell()

@@ -84,7 +84,7 @@ func (m *Manager) takeLease(ctx context.Context, inst *instance, d time.Duration
 	inst.requests++
 	inst.mu.Unlock()
 	defer m.countOut(inst, false)
-	if _, err := m.awaken(tenant.WithCause(ctx, tenant.CauseOperator), inst, true); err != nil {
+	if _, err := m.awaken(tenant.WithCause(ctx, tenant.CauseOperator), inst, tenant.PriorityOperator, true); err != nil {
 		return err
 	}
 	inst.mu.Lock()

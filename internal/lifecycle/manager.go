@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tenement.dev/internal/admission"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
@@ -37,7 +38,12 @@ type Options struct {
 	// none.
 	Schedules Schedules
 	Calendar  Calendar
-	Log       *slog.Logger
+	// Memory tells when memory is short; nil where nobody can.
+	Memory Memory
+	// Idle gives the share, 0 to 1, of the processors' time that nobody has used since
+	// it was called last; nil where nobody can tell.
+	Idle func() float64
+	Log  *slog.Logger
 }
 
 // Manager is the life of all instances. Make one with New; it works while Run runs.
@@ -49,8 +55,13 @@ type Manager struct {
 	resting    func(tenant.ID)
 	reserved   func(host string) bool
 	cpu        func(tenant.ID) (time.Duration, error)
+	memory     Memory // or nil
 	log        *slog.Logger
-	config     atomic.Pointer[config.Config]
+	gate       *admission.Gate
+	hall       *admission.Hall
+	// starved says that a start waits for memory.
+	starved chan struct{}
+	config  atomic.Pointer[config.Config]
 
 	scheduler *scheduler // nil without schedules
 
@@ -90,7 +101,10 @@ func New(o Options) *Manager {
 		resting:    o.Resting,
 		reserved:   o.Reserved,
 		cpu:        o.CPU,
+		memory:     o.Memory,
 		log:        o.Log,
+		hall:       admission.NewHall(o.Config.Settings.MaxWaiting),
+		starved:    make(chan struct{}, 1),
 		ready:      make(chan struct{}),
 		instances:  map[tenant.ID]*instance{},
 		domains:    map[string]tenant.Domain{},
@@ -114,6 +128,11 @@ func New(o Options) *Manager {
 	if o.Schedules != nil && o.Calendar != nil {
 		m.scheduler = newScheduler(m, o.Schedules, o.Calendar)
 	}
+	gate := admission.Options{Idle: o.Idle}
+	if m.memory != nil {
+		gate.Short = m.memoryShort
+	}
+	m.gate = admission.New(wakeConcurrency(o.Config.Settings), gate)
 	m.config.Store(o.Config)
 	return m
 }
@@ -131,6 +150,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.ctx = ctx
 	if err := m.recover(ctx); err != nil {
 		return err
+	}
+	m.tasks.do(func() { m.gate.Run(ctx) })
+	if m.memory != nil {
+		m.tasks.do(func() { m.relieve(ctx) })
 	}
 	close(m.ready)
 	m.startConfigured()
@@ -180,6 +203,8 @@ func (m *Manager) SetConfig(cfg *config.Config) {
 	if m.scheduler != nil {
 		m.scheduler.reload()
 	}
+	m.gate.SetPlaces(wakeConcurrency(cfg.Settings))
+	m.hall.SetSize(cfg.Settings.MaxWaiting)
 	for _, inst := range m.all() {
 		inst.mu.Lock()
 		if inst.state == tenant.Awake || inst.state == tenant.Dozing {

@@ -20,6 +20,10 @@ const wipeTimeout = 10 * time.Minute
 // registered; one whose process ends stays registered and is tried again with its
 // next request.
 func (m *Manager) Spawn(ctx context.Context, id tenant.ID) (s tenant.Snapshot, created bool, err error) {
+	return m.spawn(ctx, id, tenant.PriorityOperator)
+}
+
+func (m *Manager) spawn(ctx context.Context, id tenant.ID, p tenant.Priority) (s tenant.Snapshot, created bool, err error) {
 	if err := m.awaitReady(ctx, "spawn", id); err != nil {
 		return tenant.Snapshot{}, false, err
 	}
@@ -31,7 +35,7 @@ func (m *Manager) Spawn(ctx context.Context, id tenant.ID) (s tenant.Snapshot, c
 	if err != nil {
 		return tenant.Snapshot{}, false, err
 	}
-	err = m.wakeByHand(ctx, inst)
+	err = m.wakeAs(ctx, inst, p)
 	if added && m.undo(ctx, inst, err) {
 		return tenant.Snapshot{}, false, err
 	}
@@ -71,6 +75,11 @@ func (m *Manager) Wake(ctx context.Context, id tenant.ID) (tenant.Snapshot, erro
 // wakeByHand wakes an instance for an operator: what has braked it before is
 // forgotten.
 func (m *Manager) wakeByHand(ctx context.Context, inst *instance) error {
+	return m.wakeAs(ctx, inst, tenant.PriorityOperator)
+}
+
+// wakeAs is wakeByHand for what has another priority.
+func (m *Manager) wakeAs(ctx context.Context, inst *instance, p tenant.Priority) error {
 	if _, err := m.service("wake", inst.id); err != nil {
 		return err
 	}
@@ -78,7 +87,7 @@ func (m *Manager) wakeByHand(ctx context.Context, inst *instance) error {
 	inst.requests++
 	inst.mu.Unlock()
 	defer m.countOut(inst, false)
-	_, err := m.awaken(tenant.WithCause(ctx, tenant.CauseOf(ctx, tenant.CauseOperator)), inst, true)
+	_, err := m.awaken(tenant.WithCause(ctx, tenant.CauseOf(ctx, tenant.CauseOperator)), inst, p, true)
 	return err
 }
 
@@ -286,7 +295,7 @@ func (m *Manager) startOne(id tenant.ID) error {
 	ctx := tenant.WithCause(m.ctx, tenant.CauseConfigured)
 	inst, ok := m.lookup(id)
 	if !ok {
-		_, _, err := m.Spawn(ctx, id)
+		_, _, err := m.spawn(ctx, id, tenant.PriorityMachine)
 		if inst, ok = m.lookup(id); ok && err != nil {
 			m.keepTrying(inst)
 		}
@@ -296,7 +305,7 @@ func (m *Manager) startOne(id tenant.ID) error {
 	if err != nil {
 		return err
 	}
-	l, err := m.join(ctx, inst, service)
+	l, err := m.join(ctx, inst, service, tenant.Visit{})
 	if err != nil {
 		m.keepTrying(inst)
 		return err

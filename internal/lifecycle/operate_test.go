@@ -202,7 +202,7 @@ func TestOperationsAmongRequests(t *testing.T) {
 				time.Sleep(time.Duration(i) * 7 * time.Millisecond)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				_, release, err := w.manager.Acquire(ctx, alice)
+				_, release, err := w.manager.Acquire(ctx, alice, tenant.Visit{})
 				if c := tenant.CodeOf(err); err != nil && c != tenant.CodeNotFound && c != tenant.CodeUnavailable {
 					t.Errorf("request %d: %v", i, err)
 				}

@@ -151,7 +151,7 @@ func newHolds(w *world) *holds {
 func (h *holds) request(id tenant.ID) error {
 	ctx, cancel := context.WithTimeout(h.w.t.Context(), time.Minute)
 	defer cancel()
-	e, release, err := h.w.manager.Acquire(ctx, id)
+	e, release, err := h.w.manager.Acquire(ctx, id, tenant.Visit{})
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
 			h.w.t.Errorf("%s: a wake-up was lost: %v", id, err)

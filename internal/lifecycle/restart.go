@@ -95,12 +95,17 @@ func (m *Manager) reviveLocked(inst *instance, now time.Time) {
 	inst.wokenLocked(tenant.CauseEnded, now)
 	wait := inst.brake.until.Sub(now)
 	if wait <= 0 {
-		m.beginWakeLocked(inst, now)
+		m.startAgainLocked(inst, now)
 		return
 	}
 	r := &revival{over: make(chan struct{})}
 	r.timer = time.AfterFunc(wait, func() { m.tasks.do(func() { m.revive(inst, r) }) })
 	inst.revival = r
+}
+
+// startAgainLocked begins a start that nobody need wait for.
+func (m *Manager) startAgainLocked(inst *instance, now time.Time) {
+	m.beginWakeLocked(inst, tenant.PriorityMachine, now).joinLocked(tenant.PriorityMachine)
 }
 
 // revive begins the start that r stands for, unless something else has come first.
@@ -113,7 +118,7 @@ func (m *Manager) revive(inst *instance, r *revival) {
 		}
 		op := inst.op
 		if op == nil {
-			m.beginWakeLocked(inst, time.Now())
+			m.startAgainLocked(inst, time.Now())
 		}
 		inst.mu.Unlock()
 		if op == nil {

@@ -307,7 +307,7 @@ func (m *Manager) runScheduled(run registry.Run, s *scheduler, answered func()) 
 	defer m.countOut(inst, false)
 	ctx, cancel := context.WithTimeout(m.ctx, maxScheduledRun)
 	defer cancel()
-	_, err := m.awaken(tenant.WithCause(ctx, tenant.CauseSchedule(run.Entry)), inst, false)
+	_, err := m.awaken(tenant.WithCause(ctx, tenant.CauseSchedule(run.Entry)), inst, tenant.PriorityMachine, false)
 	if m.ctx.Err() != nil {
 		return
 	}

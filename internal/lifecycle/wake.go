@@ -25,16 +25,20 @@ const (
 )
 
 // beginWakeLocked begins a wake from any state that has no operation.
-func (m *Manager) beginWakeLocked(inst *instance, asked time.Time) *operation {
+func (m *Manager) beginWakeLocked(inst *instance, p tenant.Priority, asked time.Time) *operation {
 	op := inst.beginLocked(true)
-	from := inst.state
+	op.becomes, op.priority = tenant.Awake, p
+	from, reason := inst.state, inst.reason
+	if from != tenant.Dozing {
+		op.ticket = m.gate.Enter(inst.id.Service, p)
+	}
 	inst.setLocked(tenant.Waking, asked, "")
-	m.tasks.do(func() { m.wake(inst, op, from, asked) })
+	m.tasks.do(func() { m.wake(inst, op, from, reason, asked) })
 	return op
 }
 
 // wake runs the operation op.
-func (m *Manager) wake(inst *instance, op *operation, from tenant.State, asked time.Time) {
+func (m *Manager) wake(inst *instance, op *operation, from tenant.State, reason string, asked time.Time) {
 	w := &tenant.Wake{Kind: tenant.WakeCold, At: asked, Queue: time.Since(asked)}
 	var spare net.Conn
 	var err error
@@ -44,15 +48,45 @@ func (m *Manager) wake(inst *instance, op *operation, from tenant.State, asked t
 		if err != nil && m.ctx.Err() == nil {
 			// It died in its sleep, which the request need not notice.
 			m.log.Warn("thaw failed, starting anew", "instance", inst.id, "err", err)
-			*w = tenant.Wake{Kind: tenant.WakeCold, At: asked, Queue: time.Since(asked)}
-			spare, err = m.start(inst, w)
+			*w = tenant.Wake{Kind: tenant.WakeCold, At: asked}
+			spare, err = m.coldStart(inst, op, w)
 		}
 	} else {
-		m.awakeAgain(inst)
-		spare, err = m.start(inst, w)
+		spare, err = m.coldStart(inst, op, w)
 	}
 	w.Total = time.Since(asked)
+	if neverBegun(err) {
+		m.notBegun(inst, op, w, from, reason, err)
+		return
+	}
 	m.endWake(inst, op, w, spare, err)
+}
+
+// coldStart starts the instance when it is its turn.
+func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.Conn, error) {
+	leave, err := m.takePlace(inst, op)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	w.Queue = time.Since(w.At)
+	m.awakeAgain(inst)
+	return m.start(inst, w)
+}
+
+// notBegun ends a wake that did not begin: the instance is as it was.
+func (m *Manager) notBegun(inst *instance, op *operation, w *tenant.Wake, from tenant.State, reason string, err error) {
+	if from != tenant.Failed {
+		from = tenant.Asleep // it may have died dozing
+	}
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	inst.setLocked(from, time.Now(), reason)
+	m.log.Info("not woken", "instance", inst.id, "queue", w.Total, "reason", err.Error())
+	m.endLocked(inst, op, err)
+	if inst.reviving && m.ctx.Err() == nil && inst.op == nil && !inst.removed {
+		m.startAgainLocked(inst, time.Now())
+	}
 }
 
 // endWake enters the state that the wake has led to. spare is nil beside an error.
@@ -80,6 +114,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		}
 		inst.activeLocked(now)
 		m.watchIdleLocked(inst)
+		m.paceLocked(inst, op.waiters)
 		m.log.Info("woke", "instance", inst.id, "kind", string(w.Kind), "queue", w.Queue, "load", w.Load,
 			"unit_start", w.UnitStart, "app_ready", w.AppReady, "health", w.Health, "total", w.Total)
 		m.endLocked(inst, op, nil)

@@ -68,7 +68,7 @@ func TestClientLeavesDuringWake(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		begun := time.Now()
-		_, release, err := w.manager.Acquire(ctx, alice)
+		_, release, err := w.manager.Acquire(ctx, alice, tenant.Visit{})
 		code(t, err, tenant.CodeUnavailable)
 		if release != nil || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, release %t, want the context's error and no release", err, release != nil)
@@ -87,7 +87,7 @@ func TestClientLeavesDuringWake(t *testing.T) {
 func TestRequestOfAnUnknownInstance(t *testing.T) {
 	bubble(t, notes(""), func(t *testing.T, w *world) {
 		for _, id := range []tenant.ID{alice, {Service: "other", Name: "alice"}} {
-			_, _, err := w.manager.Acquire(t.Context(), id)
+			_, _, err := w.manager.Acquire(t.Context(), id, tenant.Visit{})
 			code(t, err, tenant.CodeNotFound)
 			w.starts(id, 0)
 		}

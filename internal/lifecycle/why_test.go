@@ -32,7 +32,7 @@ func TestWhyAwake(t *testing.T) {
 		w.register(alice)
 		asked := time.Now()
 		ctx := tenant.WithCause(t.Context(), tenant.CauseRequest("GET"))
-		_, release, err := w.manager.Acquire(ctx, alice)
+		_, release, err := w.manager.Acquire(ctx, alice, tenant.Visit{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,6 +86,7 @@ func TestWhyAsleep(t *testing.T) {
 		rested("idle")
 		w.served(alice, 3)
 		w.systemd.Crash(alice)
+		time.Sleep(time.Second) // it is started again
 		if why := w.why(alice, tenant.Awake); why.WokenBy != tenant.CauseEnded || why.Failures != 1 {
 			t.Errorf("got it woken by %q, %d failures, want a restart after one", why.WokenBy, why.Failures)
 		}

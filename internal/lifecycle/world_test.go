@@ -54,6 +54,9 @@ type world struct {
 	calendar *calendar
 	manager  *lifecycle.Manager
 	stop     func() // ends the manager and waits for it
+	// For the next manager: nil, or what the machine has.
+	memory lifecycle.Memory
+	idle   func() float64
 }
 
 // bubble runs f in a bubble, whose clock is the test's: no goroutine may be left at
@@ -102,6 +105,8 @@ func (w *world) start(cfg *config.Config) {
 		CPU:        w.cpu.used,
 		Schedules:  w.store,
 		Calendar:   w.calendar.next,
+		Memory:     w.memory,
+		Idle:       w.idle,
 		Log:        slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -150,7 +155,7 @@ func (w *world) spawn(ids ...tenant.ID) {
 // acquire begins a request.
 func (w *world) acquire(id tenant.ID) (tenant.Endpoint, func()) {
 	w.t.Helper()
-	e, release, err := w.manager.Acquire(w.t.Context(), id)
+	e, release, err := w.manager.Acquire(w.t.Context(), id, tenant.Visit{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -161,7 +166,7 @@ func (w *world) acquire(id tenant.ID) (tenant.Endpoint, func()) {
 func (w *world) request(id tenant.ID) (run string, err error) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Hour)
 	defer cancel()
-	e, release, err := w.manager.Acquire(ctx, id)
+	e, release, err := w.manager.Acquire(ctx, id, tenant.Visit{})
 	if err != nil {
 		return "", err
 	}

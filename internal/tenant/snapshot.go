@@ -36,6 +36,9 @@ type Snapshot struct {
 	Leases []Lease `json:"leases,omitempty"`
 	// LastWake is the timing of the latest wake that this daemon made.
 	LastWake *Wake `json:"last_wake,omitempty"`
+	// Unwoken counts, by the kind's name, the requests that found the instance at rest
+	// and were answered without it, since the daemon started.
+	Unwoken map[string]int64 `json:"unwoken,omitempty"`
 }
 
 // Health is how an awake instance does. Without a health path one that listens is

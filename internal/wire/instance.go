@@ -35,6 +35,8 @@ type Instance struct {
 	LastWake   *Wake     `json:"last_wake,omitempty"`
 	// Leases are those that keep it awake and have not ended.
 	Leases []tenant.Lease `json:"leases,omitempty"`
+	// Unwoken counts the requests that did not wake it, by no_wake's names.
+	Unwoken map[string]int64 `json:"unwoken,omitempty"`
 }
 
 // KeepAwakeRequest is the body of POST /api/v1/instances/{id}/keep-awake.

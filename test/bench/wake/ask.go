@@ -24,10 +24,15 @@ type answer struct {
 // ask makes a GET on conn and closes it. An answer other than 200 is an error. It is
 // net/http without its pools and goroutines, whose cost is not to be measured.
 func ask(ctx context.Context, conn net.Conn, host, path string) (answer, error) {
+	return askFor(ctx, conn, host, path, stepTimeout)
+}
+
+// askFor is ask with a bound of its own.
+func askFor(ctx context.Context, conn net.Conn, host, path string, timeout time.Duration) (answer, error) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	conn.SetDeadline(time.Now().Add(stepTimeout))
+	conn.SetDeadline(time.Now().Add(timeout))
 	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, host); err != nil {
 		return answer{}, err
 	}

@@ -102,7 +102,12 @@ func (d *daemon) lastWords() string {
 
 // run runs a ten command.
 func (d *daemon) run(ctx context.Context, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	return d.runFor(ctx, stepTimeout, args...)
+}
+
+// runFor is run with a bound of its own.
+func (d *daemon) runFor(ctx context.Context, timeout time.Duration, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, d.ten, args...)
 	cmd.Dir, cmd.Env = d.dir, d.env

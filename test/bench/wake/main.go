@@ -17,6 +17,9 @@
 // service of systemd that runs /bin/true: below that no unit starts. With -inside it
 // measures the machine that it is started on, as root, under systemd.
 //
+// With -storm N it times a storm instead: N sleeping Python tenants get one request each
+// at once, while another is awake and asked all the time.
+//
 // The exit status is 0 also where a goal is missed; it is 1 when something failed.
 package main
 
@@ -34,12 +37,13 @@ import (
 
 func main() {
 	n := flag.Int("n", 30, "rounds: each times every bare start and cold wake once, and some doze wakes")
+	storm := flag.Int("storm", 0, "instead: have so many sleeping tenants get a request each at once")
 	asJSON := flag.Bool("json", false, "print every sample as JSON instead of tables")
 	inside := flag.Bool("inside", false, "measure this machine itself, without booting one (needs root and systemd)")
 	flag.Parse()
 	ctx, stop := machine.UntilSignal()
 	defer stop()
-	code, err := run(ctx, *n, *asJSON, *inside)
+	code, err := run(ctx, *n, *storm, *asJSON, *inside)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		code = max(code, 1)
@@ -47,7 +51,7 @@ func main() {
 	os.Exit(code)
 }
 
-func run(ctx context.Context, n int, asJSON, inside bool) (int, error) {
+func run(ctx context.Context, n, storm int, asJSON, inside bool) (int, error) {
 	if n < 1 {
 		return 1, fmt.Errorf("-n %d: at least one round is needed", n)
 	}
@@ -63,7 +67,10 @@ func run(ctx context.Context, n int, asJSON, inside bool) (int, error) {
 		return 1, err
 	}
 	if !inside {
-		return runInMachine(ctx, repo, n, asJSON)
+		return runInMachine(ctx, repo, n, storm, asJSON)
+	}
+	if storm > 0 {
+		return 0, runStorm(ctx, repo, storm)
 	}
 	report, err := measure(ctx, repo, n)
 	if err != nil {
@@ -76,7 +83,7 @@ func run(ctx context.Context, n int, asJSON, inside bool) (int, error) {
 }
 
 // runInMachine runs this program with -inside in a throwaway machine.
-func runInMachine(ctx context.Context, repo string, n int, asJSON bool) (code int, err error) {
+func runInMachine(ctx context.Context, repo string, n, storm int, asJSON bool) (code int, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 1, err
@@ -87,6 +94,6 @@ func runInMachine(ctx context.Context, repo string, n int, asJSON bool) (code in
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	argv := []string{self, "-inside", "-n", strconv.Itoa(n), "-json=" + strconv.FormatBool(asJSON)}
+	argv := []string{self, "-inside", "-n", strconv.Itoa(n), "-storm", strconv.Itoa(storm), "-json=" + strconv.FormatBool(asJSON)}
 	return m.Run(ctx, repo, "root", []string{"PATH=" + machine.Path}, argv...)
 }

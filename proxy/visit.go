@@ -1,0 +1,94 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+
+	"tenement.dev/internal/tenant"
+)
+
+// agents are parts of the User-Agent of programs that need nobody awake, in lower case.
+var agents = []struct {
+	kind  tenant.Kinds
+	names []string
+}{
+	{tenant.KindUptime, []string{
+		"uptimerobot", "pingdom", "statuscake", "better uptime", "betterstack", "better stack", "uptime-kuma", "site24x7",
+		"hetrixtools", "freshping", "updown.io", "nodeping", "checkly", "datadogsynthetics", "googlestackdrivermonitoring",
+		"oh dear", "ohdear",
+	}},
+	{tenant.KindPreview, []string{
+		"slackbot", "slack-imgproxy", "twitterbot", "facebookexternalhit", "facebot", "whatsapp", "discordbot", "telegrambot",
+		"linkedinbot", "skypeuripreview", "pinterestbot", "redditbot", "mastodon/", "iframely", "embedly", "vkshare",
+		"bitlybot", "bluesky cardyb",
+	}},
+	{tenant.KindCrawler, []string{
+		"googlebot", "bingbot", "yandexbot", "yandex.com/bots", "baiduspider", "duckduckbot", "applebot", "ahrefsbot", "semrushbot",
+		"mj12bot", "dotbot", "petalbot", "bytespider", "gptbot", "oai-searchbot", "chatgpt-user", "claudebot", "anthropic-ai",
+		"ccbot", "amazonbot", "perplexitybot", "meta-externalagent", "facebookbot", "seznambot", "sogou web spider", "exabot", "ia_archiver",
+		"archive.org_bot", "dataforseobot", "barkrowler", "blexbot", "google-inspectiontool", "storebot-google", "censysinspect",
+		"expanse", "zgrab", "internetmeasurement",
+	}},
+}
+
+// classify tells from a request's head who waits for the answer and what it may be
+// for. All of it is the client's word: it decides about turns and comfort, and never
+// about rights.
+func classify(r *http.Request) tenant.Visit {
+	var v tenant.Visit
+	if r.Method == http.MethodHead {
+		v.Kinds |= tenant.KindHead
+	}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		switch r.URL.Path {
+		case "/favicon.ico":
+			v.Kinds |= tenant.KindFavicon
+		case "/robots.txt":
+			v.Kinds |= tenant.KindRobots
+		}
+		if prefetches(r.Header) {
+			v.Kinds |= tenant.KindPrefetch
+		}
+	}
+	known := agentKind(r.Header.Get("User-Agent"))
+	v.Kinds |= known
+	if known == 0 && v.Kinds&tenant.KindPrefetch == 0 && browses(r.Header) {
+		v.Priority = tenant.PriorityPerson
+	}
+	return v
+}
+
+// prefetches reports whether a browser fetches what its user has not asked for
+// (Fetch Standard, "Sec-Purpose"; the older names are of Chrome, Safari and Firefox).
+func prefetches(h http.Header) bool {
+	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
+		if value := strings.ToLower(h.Get(name)); strings.HasPrefix(value, "prefetch") || value == "preview" {
+			return true
+		}
+	}
+	return false
+}
+
+// browses reports whether a browser sent the request: one that shows a page says what
+// it wants it for (Fetch Metadata Request Headers), older ones ask for HTML.
+func browses(h http.Header) bool {
+	return h.Get("Sec-Fetch-Mode") != "" || h.Get("Sec-Fetch-Dest") != "" || strings.Contains(h.Get("Accept"), "text/html")
+}
+
+// maxAgent is how much of a User-Agent is looked at.
+const maxAgent = 512
+
+func agentKind(agent string) tenant.Kinds {
+	if agent == "" {
+		return 0
+	}
+	agent = strings.ToLower(agent[:min(len(agent), maxAgent)])
+	for _, a := range agents {
+		for _, name := range a.names {
+			if strings.Contains(agent, name) {
+				return a.kind
+			}
+		}
+	}
+	return 0
+}
