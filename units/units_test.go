@@ -22,7 +22,7 @@ var (
 	server = Host{
 		RuntimeDir: "/run/tenement", DataRoot: "/var/lib/tenement/data", InitPath: "/usr/lib/tenement/ten-init",
 		PrivatePIDs: true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true, Runsc: "/usr/bin/runsc", Sandbox: true,
-		Controllers: []string{"cpu", "memory", "pids"},
+		Controllers: []string{"cpu", "io", "memory", "pids"},
 	}
 	laptop = Host{
 		User: true, RuntimeDir: "/run/user/1000/tenement", DataRoot: "/home/dev/notes/data", InitPath: "/home/dev/bin/ten-init",
@@ -125,7 +125,10 @@ func TestRender(t *testing.T) {
 
 func TestRenderLimitsAndPaths(t *testing.T) {
 	s := spec(server)
-	s.MemoryMax, s.TasksMax, s.CPUWeight = 64<<20, 100, 50
+	s.Limits = tenant.Limits{
+		tenant.LimitMemory: 64 << 20, tenant.LimitCPUQuota: 150, tenant.LimitCPUShares: 50, tenant.LimitIOWeight: 2000,
+		tenant.LimitTasks: 100, tenant.LimitNoFile: 4096, tenant.LimitStorage: 1 << 30,
+	}
 	s.WorkDir = "/home/dev/notes"
 	s.BindReadOnlyPaths = []string{"/home/dev/lib", "/srv/assets", "/tmp/x"}
 	socket, service, err := server.Render(s, "ten-7")
@@ -181,9 +184,11 @@ func TestUnsupported(t *testing.T) {
 		"sandbox net":   {func(h *Host) { h.PrivateNetwork = false }, sandboxed, "private"},
 		"sandbox hides": {func(*Host) {}, func(s *tenant.Spec) { sandboxed(s); s.Argv[0] = "/root/app" }, `"sandbox" hides`},
 		"user":          {func(h *Host) { h.User = true }, func(s *tenant.Spec) { s.Isolation, s.User = tenant.IsolationProcess, "www-data" }, "www-data"},
-		"memory":        {func(h *Host) { h.Controllers = []string{"cpu", "pids"} }, func(s *tenant.Spec) { s.MemoryMax = 1 }, "memory_limit_mb"},
-		"tasks":         {func(h *Host) { h.Controllers = []string{"cpu", "memory"} }, func(s *tenant.Spec) { s.TasksMax = 16 }, "tasks_max"},
-		"cpu":           {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.CPUWeight = 1 }, "cpu_shares"},
+		"memory":        {func(h *Host) { h.Controllers = []string{"cpu", "pids"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitMemory: 1} }, "memory_limit_mb"},
+		"tasks":         {func(h *Host) { h.Controllers = []string{"cpu", "memory"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitTasks: 16} }, "tasks_max"},
+		"cpu":           {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitCPUShares: 1} }, "cpu_shares"},
+		"cpu quota":     {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitCPUQuota: 1} }, "cpu_quota"},
+		"io":            {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitIOWeight: 1} }, "io_weight"},
 		"workdir":       {func(*Host) {}, func(s *tenant.Spec) { s.WorkDir = "/a:b" }, "/a:b"},
 		"data":          {func(*Host) {}, func(s *tenant.Spec) { s.DataDir = "/a\nb" }, "a\\nb"},
 		"program":       {func(*Host) {}, func(s *tenant.Spec) { s.Argv[0] = "/root/bin/app" }, "/root/bin/app"},
@@ -236,9 +241,9 @@ func TestSocketPathsFit(t *testing.T) {
 func TestNames(t *testing.T) {
 	id := tenant.ID{Service: "my-notes", Name: "alice"}
 	for got, want := range map[string]string{
-		ServiceName(id):       "tenement-my-notes@alice.service",
-		SocketName(id):        "tenement-my-notes@alice.socket",
-		FileName(id):          "my-notes@alice",
+		ServiceName(id): "tenement-my-notes@alice.service",
+		SocketName(id):  "tenement-my-notes@alice.socket",
+		FileName(id):    "my-notes@alice",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)

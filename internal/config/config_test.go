@@ -92,6 +92,10 @@ stop_grace = 1.5
 memory_limit_mb = 256
 cpu_shares = 10_000
 tasks_max = 16
+cpu_quota = "150%"
+io_weight = 20
+nofile = 4096
+storage_quota_mb = 1024
 max_instances = 3
 on_demand = true
 keepalive = false
@@ -146,11 +150,12 @@ env.S = "{socket}"
 			DozeTimeout:       250 * time.Millisecond,
 			StartupTimeout:    2 * time.Minute,
 			StopGrace:         1500 * time.Millisecond,
-			MemoryLimitMB:     256,
-			CPUShares:         10000,
-			TasksMax:          16,
-			MaxInstances:      3,
-			OnDemand:          true,
+			Limits: tenant.Limits{
+				tenant.LimitMemory: 256 << 20, tenant.LimitCPUShares: 10000, tenant.LimitTasks: 16,
+				tenant.LimitCPUQuota: 150, tenant.LimitIOWeight: 20, tenant.LimitNoFile: 4096, tenant.LimitStorage: 1 << 30,
+			},
+			MaxInstances: 3,
+			OnDemand:     true,
 		},
 		"api": {
 			Name:           "api",

@@ -35,7 +35,7 @@ func TestFaults(t *testing.T) {
 2: health: unknown key; it belongs in [service.NAME]`},
 		{"near table", "[services.notes]\ncommand = \"app\"\n", `1: services: unknown table; did you mean "service"?`},
 		{"bare service", "[notes]\ncommand = \"app\"\n", `1: notes: unknown table; write [service.notes] for a service`},
-		{"subtable", S + "[service.notes.limits]\nx = 1\n", "3: service.notes.limits: unknown table; known: command, args, env, workdir, health, isolation, network, listen, socket, user, bind_read_only_paths, idle_timeout, doze_timeout, startup_timeout, request_timeout, stop_grace, memory_limit_mb, cpu_shares, tasks_max, max_instances, on_demand, keepalive, sticky, storage_persist, restart, storage_quota_mb"},
+		{"subtable", S + "[service.notes.limits]\nx = 1\n", "3: service.notes.limits: unknown table; known: " + strings.Join(names(serviceKeys), ", ")},
 		{"nameless service", "[service]\ncommand = \"app\"\n", "2: service.command: expected the name of a service; write [service.NAME] above it"},
 		{"double brackets", "[[service.notes]]\ncommand = \"app\"\n", "1: service.notes: expected a table, found an array of tables; write [service.notes], with single brackets"},
 		{"quoted key", S + "\"a b\" = 1\n", `3: service.notes."a b": unknown key; known: ` + strings.Join(names(serviceKeys), ", ")},
@@ -57,6 +57,11 @@ func TestFaults(t *testing.T) {
 		{"low", S + "cpu_shares = 0\n", "3: service.notes.cpu_shares: 0 is out of range; use 1 to 10000"},
 		{"high", S + "cpu_shares = 10001\n", "3: service.notes.cpu_shares: 10001 is out of range; use 1 to 10000"},
 		{"memory", S + "memory_limit_mb = 9223372036854775807\n", "3: service.notes.memory_limit_mb: 9223372036854775807 is out of range; use 1 to 8796093022207"},
+		{"storage", S + "storage_quota_mb = 0\n", "3: service.notes.storage_quota_mb: 0 is out of range; use 1 to 8796093022207"},
+		{"files", S + "nofile = 10\n", "3: service.notes.nofile: 10 is out of range; use 64 to 1048576"},
+		{"percent", S + "cpu_quota = \"much\"\n", "3: service.notes.cpu_quota: \"much\" is not a percentage; write percent of one CPU, such as 50 or \"150%\""},
+		{"no percent", S + "cpu_quota = \"0%\"\n", "3: service.notes.cpu_quota: 0 is out of range; use 1 to 1000000"},
+		{"half a percent", S + "cpu_quota = 0.5\n", "3: service.notes.cpu_quota: expected percent of one CPU, such as 50 or \"150%\", found a float"},
 		{"threads", S + "tasks_max = 3\n", "3: service.notes.tasks_max: 3 is out of range; use 16 to 2147483647"},
 		{"no instances", S + "max_instances = 0\n", "3: service.notes.max_instances: 0 is out of range; use 1 to 1000000"},
 		{"doorbells", "[settings]\ndoorbells = -1\n", "2: settings.doorbells: -1 is out of range; use 0 to 100000"},
@@ -104,7 +109,6 @@ func TestFaults(t *testing.T) {
 		// Not yet
 		{"interval", "[settings]\nhealth_check_interval = 10\n", "2: settings.health_check_interval: not supported yet; leave it out; health is asked when an instance wakes"},
 		{"restart", S + "restart = \"always\"\n", "3: service.notes.restart: not supported yet; leave it out; settings.max_restarts and settings.restart_window say how often a start is tried"},
-		{"quota", S + "storage_quota_mb = 1\n", "3: service.notes.storage_quota_mb: not supported yet; leave it out, or set a quota on the file system"},
 
 		// Commands
 		{"no command", "[service.web.env]\nA = \"1\"\n[service.notes]\n", `1: service.web: a service needs a command; add command = "python3 app.py", or what it is

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"math"
 
 	"tenement.dev/internal/tenant"
 )
@@ -68,17 +67,19 @@ var serviceKeys = []key[draft]{
 	{"request_timeout", int64(30), func(d *draft) reader { return seconds(&d.RequestTimeout, 0) }},
 	// systemd takes 0 for infinity (systemd.service(5), TimeoutStopSec=).
 	{"stop_grace", int64(10), func(d *draft) reader { return seconds(&d.StopGrace, shortest) }},
-	{"memory_limit_mb", nil, func(d *draft) reader { return number(&d.MemoryLimitMB, 1, math.MaxInt64>>20) }},
-	{"cpu_shares", nil, func(d *draft) reader { return number(&d.CPUShares, 1, 10_000) }},
-	// Fewer threads than this are not enough for ten-init and an app beside it.
-	{"tasks_max", nil, func(d *draft) reader { return number(&d.TasksMax, 16, math.MaxInt32) }},
+	{"memory_limit_mb", nil, func(d *draft) reader { return megabytes(&d.Limits, tenant.LimitMemory) }},
+	{"cpu_quota", nil, func(d *draft) reader { return percent(&d.Limits, tenant.LimitCPUQuota) }},
+	{"cpu_shares", nil, func(d *draft) reader { return count(&d.Limits, tenant.LimitCPUShares) }},
+	{"io_weight", nil, func(d *draft) reader { return count(&d.Limits, tenant.LimitIOWeight) }},
+	{"tasks_max", nil, func(d *draft) reader { return count(&d.Limits, tenant.LimitTasks) }},
+	{"nofile", nil, func(d *draft) reader { return count(&d.Limits, tenant.LimitNoFile) }},
+	{"storage_quota_mb", nil, func(d *draft) reader { return megabytes(&d.Limits, tenant.LimitStorage) }},
 	{"max_instances", nil, func(d *draft) reader { return number(&d.MaxInstances, 1, 1_000_000) }},
 	{"on_demand", false, func(d *draft) reader { return flag(&d.OnDemand) }},
 	{"keepalive", true, func(d *draft) reader { return flag(&d.KeepAlive) }},
 	{"sticky", false, func(d *draft) reader { return flag(&d.Sticky) }},
 	{"storage_persist", true, func(d *draft) reader { return flag(&d.StoragePersist) }},
 	{"restart", nil, nil},
-	{"storage_quota_mb", nil, nil},
 }
 
 // notYet is what the schema has and this version cannot do. Who builds one of them
@@ -90,7 +91,6 @@ var notYet = []struct {
 }{
 	{"settings", "health_check_interval", nil, "leave it out; health is asked when an instance wakes"},
 	{"service", "restart", nil, "leave it out; settings.max_restarts and settings.restart_window say how often a start is tried"},
-	{"service", "storage_quota_mb", nil, "leave it out, or set a quota on the file system"},
 }
 
 // refused is the problem of a key that this version cannot do, nil for others.

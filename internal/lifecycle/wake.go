@@ -272,8 +272,8 @@ func explainStart(id tenant.ID, service *config.Service, cause error) error {
 func explainMemory(e *tenant.Error, service *config.Service) {
 	e.Msg = "the app ended: out of memory (oom-kill) before it accepted a connection"
 	e.Hint = "the machine is short of memory; `free -m` shows how much there is"
-	if service.MemoryLimitMB > 0 {
-		e.Hint = fmt.Sprintf("memory_limit_mb of service %s is %d", service.Name, service.MemoryLimitMB)
+	if limit := service.Limits[tenant.LimitMemory]; limit > 0 {
+		e.Hint = fmt.Sprintf("memory_limit_mb of service %s is %d", service.Name, limit>>20)
 	}
 }
 

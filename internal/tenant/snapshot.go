@@ -27,6 +27,10 @@ type Snapshot struct {
 	// registered.
 	Wakes int64 `json:"wakes"`
 	Thaws int64 `json:"thaws"`
+	// Storage is how many bytes the data directory held when it was last looked at, 0
+	// where it was not; StorageLimit is how many it may hold, 0 for no bound.
+	Storage      int64 `json:"storage,omitempty"`
+	StorageLimit int64 `json:"storage_limit,omitempty"`
 	// LastWake is the timing of the latest wake that this daemon made.
 	LastWake *Wake `json:"last_wake,omitempty"`
 }
