@@ -33,6 +33,9 @@ type Host struct {
 	// was seen to work.
 	Runsc   string
 	Sandbox bool
+	// ProjectQuota: the file system of DataRoot enforces project quotas, and this process
+	// may set them.
+	ProjectQuota bool
 	// Controllers are the cgroup controllers that units have: "memory", "cpu", …
 	Controllers []string
 }

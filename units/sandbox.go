@@ -70,7 +70,9 @@ func (h Host) sandbox(spec tenant.Spec) []Property {
 	case !h.User:
 		props = append(props, Property{"ProtectProc", "invisible"})
 	}
-	if h.User {
+	// Outside of a user namespace the owner of a file may take it out of its project, and
+	// so out of the quota; gVisor has no such call.
+	if h.User || h.ProjectQuota && spec.Isolation != tenant.IsolationSandbox {
 		props = append(props, Property{"PrivateUsers", true})
 	}
 	if paths := h.readable(spec); len(paths) > 0 {

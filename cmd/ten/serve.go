@@ -139,6 +139,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
+	checks = append(checks, keeper.CheckStorage(host))
 	sandbox := keeper.NewSandbox(systemd, host)
 	warnOfServices(ctx, cfg, host, sandbox, log)
 	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
@@ -163,6 +164,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		SocketDir:  host.SocketDir,
 		Resting:    func(id tenant.ID) { front.Rest(id) },
 		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domain); return kind != proxy.Foreign },
+		Boosts:     host.Boosts(),
 		Log:        log,
 	})
 	known := knownHost(manager, o.domain)

@@ -57,6 +57,7 @@ func Probe(ctx context.Context, m Features, base units.Host) (units.Host, []Chec
 	if h.DelegateSubgroup, err = m.Supports(ctx, "Service", "DelegateSubgroup"); err != nil {
 		return base, nil, fmt.Errorf("ask systemd for its features: %w", err)
 	}
+	h.ProjectQuota = !h.User && enforcesProjects(h.DataRoot)
 	facts, host, errs, err := tryAll(ctx, m, h)
 	if err != nil {
 		return base, nil, err
@@ -202,7 +203,7 @@ func explain(h units.Host, version int, facts probe.Facts, errs error) []Check {
 		},
 	}
 	for _, limit := range []struct{ controller, key string }{
-		{"memory", "memory_limit_mb"}, {"cpu", "cpu_shares"}, {"pids", "tasks_max"},
+		{"memory", "memory_limit_mb"}, {"cpu", "cpu_quota, cpu_shares"}, {"io", "io_weight"}, {"pids", "tasks_max"},
 	} {
 		ok := slices.Contains(h.Controllers, limit.controller)
 		checks = append(checks, Check{

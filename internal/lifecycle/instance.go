@@ -63,6 +63,8 @@ type instance struct {
 	loaded      bool
 	fingerprint string
 	port        int
+	limits      limited
+	storage     stored
 	brake       brake
 	reason      string
 
@@ -96,6 +98,7 @@ func newInstance(row registry.Instance, now time.Time) *instance {
 		lastActive: row.LastActive,
 		wakes:      row.Wakes,
 		thaws:      row.Thaws,
+		limits:     newLimited(),
 	}
 	inst.active.Store(row.LastActive.UnixMicro())
 	return inst

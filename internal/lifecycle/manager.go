@@ -30,7 +30,10 @@ type Options struct {
 	Resting func(tenant.ID)
 	// Reserved reports whether a host name may not be given to an instance; it may be nil.
 	Reserved func(host string) bool
-	Log      *slog.Logger
+	// Boosts are the weights that the Controller loads boosted (tenant.Boosted), and that
+	// the Manager sets to their ordinary value once an instance is awake.
+	Boosts []tenant.Limit
+	Log    *slog.Logger
 }
 
 // Manager is the life of all instances. Make one with New; it works while Run runs.
@@ -41,6 +44,7 @@ type Manager struct {
 	socketDir  func(tenant.ID) string
 	resting    func(tenant.ID)
 	reserved   func(host string) bool
+	boosts     []tenant.Limit
 	log        *slog.Logger
 	config     atomic.Pointer[config.Config]
 
@@ -74,6 +78,7 @@ func New(o Options) *Manager {
 		socketDir:  o.SocketDir,
 		resting:    o.Resting,
 		reserved:   o.Reserved,
+		boosts:     o.Boosts,
 		log:        o.Log,
 		ready:      make(chan struct{}),
 		instances:  map[tenant.ID]*instance{},
@@ -109,6 +114,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	close(m.ready)
 	m.startConfigured()
+	m.tasks.do(m.watchStorage)
 
 	reconcile := time.NewTicker(reconcileInterval)
 	defer reconcile.Stop()
@@ -142,13 +148,14 @@ func (m *Manager) Run(ctx context.Context) error {
 func (m *Manager) Ready() <-chan struct{} { return m.ready }
 
 // SetConfig makes cfg the configuration. Running instances go on as they are and get
-// the new one with their next start.
+// the new one with their next start; limits change at once where they can.
 func (m *Manager) SetConfig(cfg *config.Config) {
 	m.config.Store(cfg)
 	for _, inst := range m.all() {
 		inst.mu.Lock()
 		if inst.state == tenant.Awake || inst.state == tenant.Dozing {
 			m.watchIdleLocked(inst)
+			m.tuneLocked(inst)
 		}
 		inst.mu.Unlock()
 	}
@@ -219,6 +226,7 @@ func (m *Manager) Get(id tenant.ID) (tenant.Snapshot, error) {
 
 func (m *Manager) snapshot(inst *instance, now time.Time) tenant.Snapshot {
 	s := inst.snapshot(now)
+	m.addStorage(inst, &s)
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s.Weight = inst.weight

@@ -49,7 +49,9 @@ func (m *Manager) wake(inst *instance, op *operation, from tenant.State, asked t
 		}
 	} else {
 		m.awakeAgain(inst)
-		spare, err = m.start(inst, w)
+		if err = m.admitStorage(inst); err == nil {
+			spare, err = m.start(inst, w)
+		}
 	}
 	w.Total = time.Since(asked)
 	m.endWake(inst, op, w, spare, err)
@@ -77,7 +79,9 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 			inst.dropSpareLocked()
 		}
 		inst.activeLocked(now)
+		inst.storage.unseen = true
 		m.watchIdleLocked(inst)
+		m.tuneLocked(inst)
 		m.log.Info("woke", "instance", inst.id, "kind", string(w.Kind), "queue", w.Queue, "load", w.Load,
 			"unit_start", w.UnitStart, "app_ready", w.AppReady, "health", w.Health, "total", w.Total)
 		m.endLocked(inst, op, nil)
@@ -85,7 +89,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 	}
 	state, reason := tenant.Asleep, reasonOf(err)
 	switch {
-	case m.ctx.Err() != nil: // the daemon stops: that is no failure of the app
+	case m.ctx.Err() != nil, errors.Is(err, errOverQuota): // that is no failure of the app
 	case tenant.CodeOf(err) == tenant.CodeUnsupported: // trying again will not help, but costs nothing
 	case inst.brake.fail(now, m.config.Load().Settings):
 		state = tenant.Failed
