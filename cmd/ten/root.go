@@ -46,6 +46,7 @@ func commands(p *program) []*cobra.Command {
 		newRouteCommand(p),
 		newDomainCommand(p),
 		newCaddyCommand(p),
+		newLimitCommand(p),
 		newDoctorCommand(p),
 		newVersionCommand(p),
 	}

@@ -187,6 +187,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Operator:  manager,
 		Router:    manager,
 		Domains:   manager,
+		Limiter:   manager,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor:    func(ctx context.Context) ([]wire.Check, error) { return allChecks(ctx, checks, sandbox) },
 		URL:       func(id tenant.ID) string { return origin.url(id) },

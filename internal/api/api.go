@@ -74,6 +74,7 @@ type Options struct {
 	Operator  Operator
 	Router    Router
 	Domains   Domains
+	Limiter   Limiter
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
 	Doctor func(ctx context.Context) ([]wire.Check, error)
@@ -90,6 +91,7 @@ type API struct {
 	operator  Operator
 	router    Router
 	domains   Domains
+	limiter   Limiter
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
 	url       func(tenant.ID) string
@@ -110,6 +112,7 @@ func New(o Options) *API {
 		operator:  o.Operator,
 		router:    o.Router,
 		domains:   o.Domains,
+		limiter:   o.Limiter,
 		logs:      o.Logs,
 		doctor:    o.Doctor,
 		url:       o.URL,

@@ -37,6 +37,8 @@ func (a *API) routes() []route {
 		{"GET", "/domains", accessLocal, nil, a.listDomains},
 		{"POST", "/domains", accessLocal, nil, a.addDomain},
 		{"DELETE", "/domains/{host}", accessLocal, nil, a.removeDomain},
+		{"GET", "/instances/{id}/limits", accessLocal, nil, a.getLimits},
+		{"POST", "/instances/{id}/limits", accessLocal, nil, a.setLimits},
 		{"GET", "/instances/{id}/logs", accessLocal, []string{"lines", "since", "follow"}, a.getLogs},
 	}
 }

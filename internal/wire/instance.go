@@ -27,6 +27,10 @@ type Instance struct {
 	Wakes      int64     `json:"wakes"`
 	Thaws      int64     `json:"thaws"`
 	LastWake   *Wake     `json:"last_wake,omitempty"`
+	// Storage is how many bytes of data it had when it was last looked at, which is done
+	// where there is a limit; StorageLimit is that.
+	Storage      int64 `json:"storage,omitempty"`
+	StorageLimit int64 `json:"storage_limit,omitempty"`
 }
 
 // Wake is the timing of one wake; tenant.Wake explains the phases.

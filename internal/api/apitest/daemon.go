@@ -63,7 +63,7 @@ func Run(path string) (*Daemon, error) {
 	logs := newLogs()
 	d := &Daemon{Path: path, Instances: newInstances(logs), Logs: logs}
 	a := api.New(api.Options{
-		Instances: d.Instances, Operator: d.Instances, Router: d.Instances, Domains: d.Instances, Logs: logs,
+		Instances: d.Instances, Operator: d.Instances, Router: d.Instances, Domains: d.Instances, Limiter: d.Instances, Logs: logs,
 		Doctor: Checks, URL: URL, Version: Version, Log: slog.New(slog.DiscardHandler),
 	})
 	server := api.NewServer(a)

@@ -24,13 +24,14 @@ type Instances struct {
 	mu      sync.Mutex
 	all     map[tenant.ID]tenant.Snapshot
 	domains map[string]tenant.Domain
+	limits  map[tenant.ID]tenant.Limits
 	release chan struct{}
 	waiting chan struct{}
 }
 
 func newInstances(logs *Logs) *Instances {
 	return &Instances{
-		logs: logs, all: map[tenant.ID]tenant.Snapshot{}, domains: map[string]tenant.Domain{},
+		logs: logs, all: map[tenant.ID]tenant.Snapshot{}, domains: map[string]tenant.Domain{}, limits: map[tenant.ID]tenant.Limits{},
 		release: make(chan struct{}), waiting: make(chan struct{}, 1),
 	}
 }
