@@ -38,6 +38,8 @@ type Host struct {
 	ProjectQuota bool
 	// Controllers are the cgroup controllers that units have: "memory", "cpu", …
 	Controllers []string
+	// IOWeight: units have a weight for disks.
+	IOWeight bool
 }
 
 // IngressDir holds the doorbells.

@@ -24,15 +24,14 @@ var controllers = map[tenant.Limit]string{
 	tenant.LimitMemory:    "memory",
 	tenant.LimitCPUQuota:  "cpu",
 	tenant.LimitCPUShares: "cpu",
-	tenant.LimitIOWeight:  "io",
 	tenant.LimitTasks:     "pids",
 }
 
-// ControllerOf names the cgroup controller that a limit needs, "" for none.
-func ControllerOf(limit tenant.Limit) string { return controllers[limit] }
-
 // can reports whether the machine has what the limit needs.
 func (h Host) can(limit tenant.Limit) bool {
+	if limit == tenant.LimitIOWeight {
+		return h.IOWeight
+	}
 	need := controllers[limit]
 	return need == "" || slices.Contains(h.Controllers, need)
 }
@@ -56,11 +55,13 @@ func (h Host) CheckLimits(id tenant.ID, limits tenant.Limits) error {
 		if limits[limit] == 0 || h.can(limit) {
 			continue
 		}
-		return &tenant.Error{
-			Code: tenant.CodeUnsupported, Op: "load", ID: id,
-			Msg:  fmt.Sprintf("%s needs the cgroup controller %q, which services do not have on this machine", limit.Key(), controllers[limit]),
-			Hint: doctor,
+		e := &tenant.Error{Code: tenant.CodeUnsupported, Op: "load", ID: id, Hint: doctor}
+		if need := controllers[limit]; need != "" {
+			e.Msg = fmt.Sprintf("%s needs the cgroup controller %q, which services do not have on this machine", limit.Key(), need)
+		} else {
+			e.Msg = fmt.Sprintf("%s does not take effect on this machine", limit.Key())
 		}
+		return e
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ var (
 	server = Host{
 		RuntimeDir: "/run/tenement", DataRoot: "/var/lib/tenement/data", InitPath: "/usr/lib/tenement/ten-init",
 		PrivatePIDs: true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true, Runsc: "/usr/bin/runsc", Sandbox: true,
-		Controllers: []string{"cpu", "io", "memory", "pids"},
+		Controllers: []string{"cpu", "io", "memory", "pids"}, IOWeight: true,
 	}
 	laptop = Host{
 		User: true, RuntimeDir: "/run/user/1000/tenement", DataRoot: "/home/dev/notes/data", InitPath: "/home/dev/bin/ten-init",
@@ -188,7 +188,7 @@ func TestUnsupported(t *testing.T) {
 		"tasks":         {func(h *Host) { h.Controllers = []string{"cpu", "memory"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitTasks: 16} }, "tasks_max"},
 		"cpu":           {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitCPUShares: 1} }, "cpu_shares"},
 		"cpu quota":     {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitCPUQuota: 1} }, "cpu_quota"},
-		"io":            {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitIOWeight: 1} }, "io_weight"},
+		"io":            {func(h *Host) { h.IOWeight = false }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitIOWeight: 1} }, "io_weight"},
 		"workdir":       {func(*Host) {}, func(s *tenant.Spec) { s.WorkDir = "/a:b" }, "/a:b"},
 		"data":          {func(*Host) {}, func(s *tenant.Spec) { s.DataDir = "/a\nb" }, "a\\nb"},
 		"program":       {func(*Host) {}, func(s *tenant.Spec) { s.Argv[0] = "/root/bin/app" }, "/root/bin/app"},

@@ -22,7 +22,7 @@ func testRenderedPair(t *testing.T) {
 	host := units.Host{
 		User: user, RuntimeDir: dir, DataRoot: "/data", InitPath: "/bin/true", NotifySocket: "/run/systemd/notify",
 		PrivatePIDs: true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true,
-		Controllers: []string{"memory", "pids", "cpu", "io"},
+		Controllers: []string{"memory", "pids", "cpu", "io"}, IOWeight: true,
 	}
 	spec := tenant.Spec{
 		Argv: []string{"/bin/sleep", "1"}, Env: []string{"A=b c", "D=%$\"'"}, WorkDir: "/home/dev", DataDir: "/data/x", DataRoot: "/data",

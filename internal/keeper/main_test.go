@@ -280,7 +280,7 @@ func TestConform(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %s", level.isolation, level.network), func(t *testing.T) {
 			lifecycletest.Conform(t, func(t *testing.T) lifecycletest.Bench {
 				// Where a controller is missing systemd takes its limits all the same.
-				all := func(h *units.Host) { h.Controllers = []string{"cpu", "memory", "pids"} }
+				all := func(h *units.Host) { h.Controllers = []string{"cpu", "memory", "pids"}; h.IOWeight = true }
 				return newRig(t, all).bench(t, level.isolation, level.network)
 			})
 		})

@@ -47,7 +47,7 @@ func (m *Instances) SetLimits(ctx context.Context, id tenant.ID, change tenant.L
 	if change.Set[tenant.LimitIOWeight] != 0 {
 		return tenant.LimitReport{}, &tenant.Error{
 			Code: tenant.CodeUnsupported, Op: "limit", ID: id,
-			Msg:  `io_weight needs the cgroup controller "io", which services do not have on this machine`,
+			Msg:  "io_weight does not take effect on this machine",
 			Hint: "`ten doctor` shows what this machine can do",
 		}
 	}
