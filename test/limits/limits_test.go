@@ -115,8 +115,8 @@ func TestLimitLive(t *testing.T) {
 	}
 	has(t, s, "app:alice", files)
 	s.Await("app:alice", tenant.Dozing)
-	limits(t, s, "app:alice", "--memory", "80M")
-	files["memory.max"], files["memory.swap.max"] = inBytes(80), inBytes(80)
+	limits(t, s, "app:alice", "--memory", "32M")
+	files["memory.max"], files["memory.swap.max"] = inBytes(32), inBytes(32)
 	has(t, s, "app:alice", files)
 	if got := s.Get("app:alice").State; got != tenant.Dozing {
 		t.Errorf("a change has woken it: got %v", got)
@@ -132,7 +132,7 @@ func TestLimitLive(t *testing.T) {
 	}
 	limits(t, s, "app:alice", "--cpu-quota", "none")
 	files["cpu.max"] = "max 100000"
-	killed(t, s, "app:alice", 180) // 80 MiB and as much of swap
+	killed(t, s, "app:alice", 90) // 32 MiB and as much of swap
 	if got := s.Text("app:alice", "/rlimits"); got != "300\n300\n0" {
 		t.Errorf("open files after a restart: got %q, want 300", got)
 	}
