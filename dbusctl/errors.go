@@ -17,7 +17,7 @@ var (
 	// loaded until ResetFailed.
 	ErrUnitExists = units.ErrExists
 	// ErrNoSuchUnit: no unit of that name is loaded or can be.
-	ErrNoSuchUnit = errors.New("no such unit")
+	ErrNoSuchUnit = units.ErrNotLoaded
 	// ErrUnknownProperty: this systemd does not know the property, or it cannot be set
 	// that way.
 	ErrUnknownProperty = errors.New("unknown property")

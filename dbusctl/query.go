@@ -3,11 +3,13 @@ package dbusctl
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
 	"github.com/godbus/dbus/v5"
 
+	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
 )
 
@@ -67,6 +69,28 @@ func (c *Client) Exit(ctx context.Context, service string) (units.Exit, error) {
 		return units.Exit{}, wrap(op, service, err)
 	}
 	return exit, nil
+}
+
+// Usage says what a loaded service uses now, storage apart; -1 stands for what the
+// manager does not know, which is everything while it does not run and what has no
+// cgroup controller. Errors: ErrNoSuchUnit.
+func (c *Client) Usage(ctx context.Context, service string) (tenant.Usage, error) {
+	const op = "ask for the usage of"
+	usage := tenant.UnknownUsage
+	values, err := c.get(ctx, op, service, "Service", "MemoryCurrent", "TasksCurrent", "CPUUsageNSec")
+	if err != nil {
+		return usage, err
+	}
+	for i, field := range []*int64{&usage.Memory, &usage.Tasks, &usage.CPUTime} {
+		v, ok := values[i].(uint64)
+		if !ok {
+			return tenant.UnknownUsage, wrap(op, service, &valueError{fmt.Sprintf("got a %T", values[i])})
+		}
+		if v <= math.MaxInt64 { // more is "not set"
+			*field = int64(v)
+		}
+	}
+	return usage, nil
 }
 
 // Property gives a property of a loaded unit; iface is "Unit", "Service", "Socket" and

@@ -38,8 +38,13 @@ type Host struct {
 	// (nftables, as root). Neither is promised by the configuration; network =
 	// "private" needs neither.
 	BindFence, ConnectFence bool
+	// ProjectQuota: the file system of DataRoot enforces project quotas, and this process
+	// may set them.
+	ProjectQuota bool
 	// Controllers are the cgroup controllers that units have: "memory", "cpu", …
 	Controllers []string
+	// IOWeight: units have a weight for disks.
+	IOWeight bool
 }
 
 // IngressDir holds the doorbells.

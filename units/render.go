@@ -2,7 +2,6 @@ package units
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -81,7 +80,7 @@ func (h Host) service(spec tenant.Spec, account string) Unit {
 	if account != "" {
 		props = append(props, Property{"User", account})
 	}
-	props = append(props, limits(spec)...)
+	props = append(props, h.limits(spec)...)
 	if spec.Isolation == tenant.IsolationSandbox {
 		// SIGTERM would end gVisor under the app. SIGCONT, which systemd sends after it
 		// anyway (systemd.kill(5)), harms nobody, and ten-init has SIGTERM passed on to
@@ -159,28 +158,14 @@ func listenAddress(spec tenant.Spec) string {
 	}
 }
 
-func limits(spec tenant.Spec) []Property {
-	var props []Property
-	if spec.MemoryMax > 0 {
-		props = append(props,
-			Property{"MemoryMax", uint64(spec.MemoryMax)},
-			Property{"MemorySwapMax", uint64(spec.MemoryMax)})
-	}
-	if spec.TasksMax > 0 {
-		props = append(props, Property{"TasksMax", uint64(spec.TasksMax)})
-	}
-	if spec.CPUWeight > 0 {
-		props = append(props, Property{"CPUWeight", uint64(spec.CPUWeight)})
-	}
-	return props
-}
+// doctor is the hint of what a machine cannot do.
+const doctor = "`ten doctor` shows what this machine can do"
 
 // check compares what the spec asks for with what the machine can do.
 func (h Host) check(spec tenant.Spec) error {
 	unsupported := func(what, hint string) error {
 		return &tenant.Error{Code: tenant.CodeUnsupported, Op: "load", ID: spec.ID, Msg: what, Hint: hint}
 	}
-	const doctor = "`ten doctor` shows what this machine can do"
 	separate := spec.Isolation != tenant.IsolationProcess
 	level := fmt.Sprintf("isolation = %q", spec.Isolation)
 	if separate && !h.Namespaces {
@@ -205,17 +190,8 @@ func (h Host) check(spec tenant.Spec) error {
 	if spec.Network == tenant.NetworkPrivate && !h.PrivateNetwork {
 		return unsupported(`network = "private" does not take effect on this machine`, doctor)
 	}
-	for _, need := range []struct {
-		key, controller string
-		set             bool
-	}{
-		{"memory_limit_mb", "memory", spec.MemoryMax > 0},
-		{"tasks_max", "pids", spec.TasksMax > 0},
-		{"cpu_shares", "cpu", spec.CPUWeight > 0},
-	} {
-		if need.set && !slices.Contains(h.Controllers, need.controller) {
-			return unsupported(fmt.Sprintf("%s needs the cgroup controller %q, which services do not have on this machine", need.key, need.controller), doctor)
-		}
+	if err := h.CheckLimits(spec.ID, spec.Limits); err != nil {
+		return err
 	}
 	for _, path := range append([]string{spec.WorkDir, spec.DataDir}, spec.BindReadOnlyPaths...) {
 		if strings.ContainsAny(path, ":\n") {

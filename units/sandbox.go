@@ -12,7 +12,17 @@ import (
 // below it.
 var homes = []string{"/home", "/root", "/run/user"}
 
-// hidden are all directories that the sandbox covers; the last two by PrivateTmp=.
+// scratch are the directories in which everybody may write. Each instance gets its own
+// in memory, counted to its own memory and of a bounded size: with PrivateTmp= they
+// would be directories of the machine's /tmp, which one instance could fill for all, and
+// /dev/shm is the machine's own even with PrivateDevices= and PrivateIPC=.
+var scratch = []TemporaryFileSystem{
+	{"/tmp", "mode=1777,nosuid,nodev,size=256M,nr_inodes=64k"},
+	{"/var/tmp", "mode=1777,nosuid,nodev,size=256M,nr_inodes=64k"},
+	{"/dev/shm", "mode=1777,nosuid,nodev,size=64M,nr_inodes=16k"},
+}
+
+// hidden are the directories that the sandbox covers and programs may lie in.
 var hidden = append(homes[:len(homes):len(homes)], "/tmp", "/var/tmp")
 
 // managers are the ways to ask the system's manager about units, which includes their
@@ -37,7 +47,6 @@ var managers = []string{
 // the 40 ms of CPU time that a start had with them.
 func (h Host) sandbox(spec tenant.Spec) []Property {
 	props := []Property{
-		{"PrivateTmp", true},
 		{"PrivateDevices", true},
 		{"PrivateIPC", true},
 		{"ProtectSystem", "strict"},
@@ -61,7 +70,9 @@ func (h Host) sandbox(spec tenant.Spec) []Property {
 	case !h.User:
 		props = append(props, Property{"ProtectProc", "invisible"})
 	}
-	if h.User {
+	// Outside of a user namespace the owner of a file may take it out of its project, and
+	// so out of the quota; gVisor has no such call.
+	if h.User || h.ProjectQuota && spec.Isolation != tenant.IsolationSandbox {
 		props = append(props, Property{"PrivateUsers", true})
 	}
 	if paths := h.readable(spec); len(paths) > 0 {
@@ -70,15 +81,15 @@ func (h Host) sandbox(spec tenant.Spec) []Property {
 	return props
 }
 
-// covers are the empty directories over people's homes and, since of all instances'
-// data only its own is to be seen, over the data.
+// covers are the empty directories over people's homes, over what everybody may write to
+// and, since of all instances' data only its own is to be seen, over the data.
 func covers(spec tenant.Spec) []TemporaryFileSystem {
 	const options = "ro,mode=0755"
 	var list []TemporaryFileSystem
 	for _, dir := range append(homes[:len(homes):len(homes)], spec.DataRoot) {
 		list = append(list, TemporaryFileSystem{dir, options})
 	}
-	return list
+	return append(list, scratch...)
 }
 
 // writable are the directories that the instance may write to.

@@ -10,6 +10,9 @@ import (
 // or with a file on disk.
 var ErrExists = errors.New("unit exists")
 
+// ErrNotLoaded is in the chain of an error when the manager does not know a unit.
+var ErrNotLoaded = errors.New("no such unit")
+
 // Unit is a unit to be created by StartTransientUnit: its full name and its
 // properties in the order in which the manager shall apply them.
 type Unit struct {

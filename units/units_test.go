@@ -23,7 +23,7 @@ var (
 		RuntimeDir: "/run/tenement", DataRoot: "/var/lib/tenement/data", InitPath: "/usr/lib/tenement/ten-init",
 		PrivatePIDs: true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true, Runsc: "/usr/bin/runsc", Sandbox: true,
 		BindFence: true, ConnectFence: true,
-		Controllers: []string{"cpu", "memory", "pids"},
+		Controllers: []string{"cpu", "io", "memory", "pids"}, IOWeight: true,
 	}
 	laptop = Host{
 		User: true, RuntimeDir: "/run/user/1000/tenement", DataRoot: "/home/dev/notes/data", InitPath: "/home/dev/bin/ten-init",
@@ -127,7 +127,10 @@ func TestRender(t *testing.T) {
 
 func TestRenderLimitsAndPaths(t *testing.T) {
 	s := spec(server)
-	s.MemoryMax, s.TasksMax, s.CPUWeight = 64<<20, 100, 50
+	s.Limits = tenant.Limits{
+		tenant.LimitMemory: 64 << 20, tenant.LimitCPUQuota: 150, tenant.LimitCPUShares: 50, tenant.LimitIOWeight: 2000,
+		tenant.LimitTasks: 100, tenant.LimitNoFile: 4096, tenant.LimitStorage: 1 << 30,
+	}
 	s.WorkDir = "/home/dev/notes"
 	s.BindReadOnlyPaths = []string{"/home/dev/lib", "/srv/assets", "/tmp/x"}
 	socket, service, err := server.Render(s, "ten-7")
@@ -203,9 +206,11 @@ func TestUnsupported(t *testing.T) {
 		"sandbox net":   {func(h *Host) { h.PrivateNetwork = false }, sandboxed, "private"},
 		"sandbox hides": {func(*Host) {}, func(s *tenant.Spec) { sandboxed(s); s.Argv[0] = "/root/app" }, `"sandbox" hides`},
 		"user":          {func(h *Host) { h.User = true }, func(s *tenant.Spec) { s.Isolation, s.User = tenant.IsolationProcess, "www-data" }, "www-data"},
-		"memory":        {func(h *Host) { h.Controllers = []string{"cpu", "pids"} }, func(s *tenant.Spec) { s.MemoryMax = 1 }, "memory_limit_mb"},
-		"tasks":         {func(h *Host) { h.Controllers = []string{"cpu", "memory"} }, func(s *tenant.Spec) { s.TasksMax = 16 }, "tasks_max"},
-		"cpu":           {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.CPUWeight = 1 }, "cpu_shares"},
+		"memory":        {func(h *Host) { h.Controllers = []string{"cpu", "pids"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitMemory: 1} }, "memory_limit_mb"},
+		"tasks":         {func(h *Host) { h.Controllers = []string{"cpu", "memory"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitTasks: 16} }, "tasks_max"},
+		"cpu":           {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitCPUShares: 1} }, "cpu_shares"},
+		"cpu quota":     {func(h *Host) { h.Controllers = []string{"memory", "pids"} }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitCPUQuota: 1} }, "cpu_quota"},
+		"io":            {func(h *Host) { h.IOWeight = false }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitIOWeight: 1} }, "io_weight"},
 		"workdir":       {func(*Host) {}, func(s *tenant.Spec) { s.WorkDir = "/a:b" }, "/a:b"},
 		"data":          {func(*Host) {}, func(s *tenant.Spec) { s.DataDir = "/a\nb" }, "a\\nb"},
 		"program":       {func(*Host) {}, func(s *tenant.Spec) { s.Argv[0] = "/root/bin/app" }, "/root/bin/app"},

@@ -25,7 +25,8 @@ import (
 )
 
 // Exit codes of ten-init itself; otherwise it exits with the app's status, or 128
-// plus the number of the signal that ended the app, as shells do.
+// plus the number of the signal that ended the app, as shells do, or
+// ingress.ExitMemory.
 const (
 	exitUsage   = 64 // EX_USAGE, sysexits(3)
 	exitTimeout = 124

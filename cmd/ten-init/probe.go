@@ -90,6 +90,11 @@ func probeCgroup(facts *probe.Facts) error {
 	if list, err := os.ReadFile(filepath.Join(cg.unit, "cgroup.controllers")); err == nil {
 		facts.Controllers = strings.Fields(string(list))
 	}
+	for _, file := range []string{"io.weight", "io.bfq.weight"} {
+		if _, err := os.Stat(filepath.Join(cg.unit, file)); err == nil {
+			facts.IOWeight = true
+		}
+	}
 	cg.leave()
 	if err := cg.freeze(); err != nil {
 		return err

@@ -297,6 +297,9 @@ func (s *supervisor) ended(a *app, doorbell *net.UnixListener, status syscall.Wa
 	if all {
 		a.reapAll(signals)
 	}
+	if status.Signaled() && status.Signal() == syscall.SIGKILL && s.outOfMemory() {
+		return ingress.ExitMemory
+	}
 	return exitCode(status)
 }
 

@@ -48,6 +48,7 @@ func commands(p *program) []*cobra.Command {
 		newRouteCommand(p),
 		newDomainCommand(p),
 		newCaddyCommand(p),
+		newLimitCommand(p),
 		newDoctorCommand(p),
 		newVersionCommand(p),
 	}

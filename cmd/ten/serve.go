@@ -142,7 +142,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
-	checks = append(checks, pressureCheck())
+	checks = append(checks, pressureCheck(), keeper.CheckStorage(host))
 	sandbox := keeper.NewSandbox(systemd, host)
 	warnOfServices(cfg, lookedAt(ctx, cfg, host, sandbox, log), log)
 	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
@@ -178,6 +178,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Calendar:   calendar.Next,
 		Memory:     memory,
 		Idle:       pressure.NewCPU("").Idle,
+		Boosts:     host.Boosts(),
 		Log:        log,
 	})
 	known := knownHost(manager, o.domain)
@@ -201,6 +202,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Router:    manager,
 		Domains:   manager,
 		Keeper:    manager,
+		Limiter:   manager,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor:    func(ctx context.Context) ([]wire.Check, error) { return allChecks(ctx, checks, sandbox) },
 		URL:       func(id tenant.ID) string { return origin.url(id) },

@@ -22,12 +22,16 @@ func testRenderedPair(t *testing.T) {
 	host := units.Host{
 		User: user, RuntimeDir: dir, DataRoot: "/data", InitPath: "/bin/true", NotifySocket: "/run/systemd/notify",
 		PrivatePIDs: true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true,
-		Controllers: []string{"memory", "pids", "cpu"},
+		Controllers: []string{"memory", "pids", "cpu", "io"}, IOWeight: true,
 	}
 	spec := tenant.Spec{
 		Argv: []string{"/bin/sleep", "1"}, Env: []string{"A=b c", "D=%$\"'"}, WorkDir: "/home/dev", DataDir: "/data/x", DataRoot: "/data",
 		Network: tenant.NetworkPrivate, Listen: tenant.ListenUnix, SocketPath: "/run/x/app.sock",
-		MemoryMax: 1 << 26, TasksMax: 50, CPUWeight: 200, StartupTimeout: time.Second, StopGrace: time.Second,
+		Limits: tenant.Limits{
+			tenant.LimitMemory: 1 << 26, tenant.LimitTasks: 50, tenant.LimitCPUShares: 200, tenant.LimitCPUQuota: 150,
+			tenant.LimitIOWeight: 7, tenant.LimitNoFile: 4096,
+		},
+		StartupTimeout: time.Second, StopGrace: time.Second,
 	}
 	for i, isolation := range []tenant.Isolation{tenant.IsolationProcess, tenant.IsolationNamespace} {
 		spec.ID = tenant.ID{Service: "rendered", Name: fmt.Sprintf("i%d-%d", os.Getpid(), i)}
@@ -54,6 +58,14 @@ func testRenderedPair(t *testing.T) {
 			value             any
 		}{
 			{svc.Name, "Service", "MemoryMax", uint64(1 << 26)},
+			{svc.Name, "Service", "MemorySwapMax", uint64(1 << 26)},
+			{svc.Name, "Service", "TasksMax", uint64(50)},
+			{svc.Name, "Service", "CPUQuotaPerSecUSec", uint64(1_500_000)},
+			{svc.Name, "Service", "CPUWeight", uint64(2000)}, // boosted
+			{svc.Name, "Service", "IOWeight", uint64(70)},
+			{svc.Name, "Service", "LimitNOFILE", uint64(4096)},
+			{svc.Name, "Service", "LimitNOFILESoft", uint64(4096)},
+			{svc.Name, "Service", "LimitCORE", uint64(0)},
 			{svc.Name, "Service", "Environment", spec.Env},
 			{svc.Name, "Unit", "CollectMode", "inactive-or-failed"},
 			{socket.Name, "Socket", "SocketMode", uint32(0o600)},

@@ -231,6 +231,16 @@ func testSetProperties(t *testing.T) {
 		{Name: "TasksMax", Value: uint64(77)},
 		{Name: "Description", Value: "other"},
 	}))
+	usage, err := c.Usage(ctx, name)
+	if err != nil || usage.Storage != -1 || usage.CPUTime < -1 {
+		t.Errorf("usage: got %+v, %v", usage, err)
+	}
+	if _, err := c.Usage(ctx, "not-"+name); !errors.Is(err, dbusctl.ErrNoSuchUnit) {
+		t.Errorf("usage of an unknown unit: got %v, want %v", err, dbusctl.ErrNoSuchUnit)
+	}
+	if err := c.SetProperties(ctx, "not-"+name, true, []units.Property{{Name: "TasksMax", Value: uint64(77)}}); !errors.Is(err, dbusctl.ErrNoSuchUnit) {
+		t.Errorf("set properties of an unknown unit: got %v, want %v", err, dbusctl.ErrNoSuchUnit)
+	}
 	for _, test := range []struct {
 		iface, name string
 		want        any
@@ -244,7 +254,7 @@ func testSetProperties(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want %v", test.name, got, err, test.want)
 		}
 	}
-	err := c.SetProperties(ctx, name, true, []units.Property{{Name: "MemoryMax", Value: uint64(1)}, {Name: "User", Value: "root"}})
+	err = c.SetProperties(ctx, name, true, []units.Property{{Name: "MemoryMax", Value: uint64(1)}, {Name: "User", Value: "root"}})
 	if !errors.Is(err, dbusctl.ErrUnknownProperty) || !strings.Contains(err.Error(), "User") {
 		t.Errorf("a property that cannot be changed: got %v, want %v with its name", err, dbusctl.ErrUnknownProperty)
 	}

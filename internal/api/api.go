@@ -86,6 +86,7 @@ type Options struct {
 	Router    Router
 	Domains   Domains
 	Keeper    Keeper
+	Limiter   Limiter
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
 	Doctor func(ctx context.Context) ([]wire.Check, error)
@@ -103,6 +104,7 @@ type API struct {
 	router    Router
 	domains   Domains
 	keeper    Keeper
+	limiter   Limiter
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
 	url       func(tenant.ID) string
@@ -124,6 +126,7 @@ func New(o Options) *API {
 		router:    o.Router,
 		domains:   o.Domains,
 		keeper:    o.Keeper,
+		limiter:   o.Limiter,
 		logs:      o.Logs,
 		doctor:    o.Doctor,
 		url:       o.URL,

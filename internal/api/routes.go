@@ -39,6 +39,8 @@ func (a *API) routes() []route {
 		{"DELETE", "/domains/{host}", accessLocal, nil, a.removeDomain},
 		{"POST", "/instances/{id}/keep-awake", accessLocal, nil, a.keepAwake},
 		{"GET", "/instances/{id}/why", accessLocal, nil, a.getWhy},
+		{"GET", "/instances/{id}/limits", accessLocal, nil, a.getLimits},
+		{"POST", "/instances/{id}/limits", accessLocal, nil, a.setLimits},
 		{"GET", "/instances/{id}/logs", accessLocal, []string{"lines", "since", "follow"}, a.getLogs},
 	}
 }

@@ -74,6 +74,7 @@ func (a *API) instance(s tenant.Snapshot) wire.Instance {
 		Health: s.Health, Restarts: s.Restarts,
 		ID: s.ID, State: s.State, Reason: s.Reason, URL: a.url(s.ID), Unit: s.Unit, Port: s.Port,
 		InFlight: s.InFlight, Created: s.Created, LastActive: s.LastActive, Since: s.Since,
+		Storage: s.Storage, StorageLimit: s.StorageLimit,
 		Wakes: s.Wakes, Thaws: s.Thaws, LastWake: wake(s.LastWake), Leases: s.Leases, Unwoken: s.Unwoken,
 	}
 }

@@ -111,9 +111,8 @@ type Service struct {
 	// StopGrace is the time between SIGTERM and SIGKILL.
 	StopGrace time.Duration
 
-	// MemoryLimitMB is in MiB, CPUShares the cgroup's cpu.weight of 1 to 10000,
-	// TasksMax a number of threads. 0 is the manager's default.
-	MemoryLimitMB, CPUShares, TasksMax int64
+	// Limits are those that the file sets; nil for none.
+	Limits tenant.Limits
 	// MaxInstances is how many instances there may be, 0 for no limit.
 	MaxInstances int
 	// MaxInFlight is how many requests an instance may have at a time.

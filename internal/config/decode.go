@@ -154,12 +154,10 @@ func fill[T any](d *decoder, into *T, path toml.Key, table map[string]any, keys 
 	for _, full := range d.ordered(path, table) {
 		name := last(full)
 		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == name })
-		p := refused(path[0], name, table[name])
-		switch {
-		case p != nil:
-		case i < 0:
+		var p *problem
+		if i < 0 {
 			p = unknown(name, table[name], path[0], names(keys))
-		default:
+		} else {
 			p = keys[i].reader(into)(table[name])
 		}
 		given[name] = true

@@ -57,6 +57,11 @@ func TestFaults(t *testing.T) {
 		{"low", S + "cpu_shares = 0\n", "3: service.notes.cpu_shares: 0 is out of range; use 1 to 10000"},
 		{"high", S + "cpu_shares = 10001\n", "3: service.notes.cpu_shares: 10001 is out of range; use 1 to 10000"},
 		{"memory", S + "memory_limit_mb = 9223372036854775807\n", "3: service.notes.memory_limit_mb: 9223372036854775807 is out of range; use 1 to 8796093022207"},
+		{"storage", S + "storage_quota_mb = 0\n", "3: service.notes.storage_quota_mb: 0 is out of range; use 1 to 8796093022207"},
+		{"files", S + "nofile = 10\n", "3: service.notes.nofile: 10 is out of range; use 64 to 1048576"},
+		{"percent", S + "cpu_quota = \"much\"\n", "3: service.notes.cpu_quota: \"much\" is not a percentage; write percent of one CPU, such as 50 or \"150%\""},
+		{"no percent", S + "cpu_quota = \"0%\"\n", "3: service.notes.cpu_quota: 0 is out of range; use 1 to 1000000"},
+		{"half a percent", S + "cpu_quota = 0.5\n", "3: service.notes.cpu_quota: expected percent of one CPU, such as 50 or \"150%\", found a float"},
 		{"threads", S + "tasks_max = 3\n", "3: service.notes.tasks_max: 3 is out of range; use 16 to 2147483647"},
 		{"no room", S + "max_in_flight = 0\n", "3: service.notes.max_in_flight: 0 is out of range; use 1 to 1000000"},
 		{"no kind", S + "no_wake = [\"head\", \"robot\"]\n", "3: service.notes.no_wake: unknown value \"robot\"; use \"uptime\", \"head\", \"favicon\", \"robots\", \"prefetch\", \"preview\" or \"crawler\""},
@@ -105,9 +110,6 @@ func TestFaults(t *testing.T) {
 4: settings.tls.staging: directory names another server; leave one of them out`},
 		{"tls unknown", "[settings.tls]\nacme = true\nemial = \"a@b\"\n", "3: settings.tls.emial: unknown key; did you mean \"email\"?"},
 		{"tls flag", "[settings]\ntls = true\n", "2: settings.tls: expected a table, found a boolean"},
-
-		// Not yet
-		{"quota", S + "storage_quota_mb = 1\n", "3: service.notes.storage_quota_mb: not supported yet; leave it out, or set a quota on the file system"},
 
 		// Commands
 		{"no command", "[service.web.env]\nA = \"1\"\n[service.notes]\n", `1: service.web: a service needs a command; add command = "python3 app.py", or what it is

@@ -1,9 +1,6 @@
 package config
 
 import (
-	"fmt"
-	"math"
-
 	"tenement.dev/internal/tenant"
 )
 
@@ -74,10 +71,13 @@ var serviceKeys = []key[draft]{
 	{"request_timeout", int64(30), func(d *draft) reader { return seconds(&d.RequestTimeout, 0) }},
 	// systemd takes 0 for infinity (systemd.service(5), TimeoutStopSec=).
 	{"stop_grace", int64(10), func(d *draft) reader { return seconds(&d.StopGrace, shortest) }},
-	{"memory_limit_mb", nil, func(d *draft) reader { return number(&d.MemoryLimitMB, 1, math.MaxInt64>>20) }},
-	{"cpu_shares", nil, func(d *draft) reader { return number(&d.CPUShares, 1, 10_000) }},
-	// Fewer threads than this are not enough for ten-init and an app beside it.
-	{"tasks_max", nil, func(d *draft) reader { return number(&d.TasksMax, 16, math.MaxInt32) }},
+	{"memory_limit_mb", nil, func(d *draft) reader { return megabytes(&d.Limits, tenant.LimitMemory) }},
+	{"cpu_quota", nil, func(d *draft) reader { return percent(&d.Limits, tenant.LimitCPUQuota) }},
+	{"cpu_shares", nil, func(d *draft) reader { return count(&d.Limits, tenant.LimitCPUShares) }},
+	{"io_weight", nil, func(d *draft) reader { return count(&d.Limits, tenant.LimitIOWeight) }},
+	{"tasks_max", nil, func(d *draft) reader { return count(&d.Limits, tenant.LimitTasks) }},
+	{"nofile", nil, func(d *draft) reader { return count(&d.Limits, tenant.LimitNoFile) }},
+	{"storage_quota_mb", nil, func(d *draft) reader { return megabytes(&d.Limits, tenant.LimitStorage) }},
 	{"max_instances", nil, func(d *draft) reader { return number(&d.MaxInstances, 1, 1_000_000) }},
 	{"max_in_flight", int64(2000), func(d *draft) reader { return number(&d.MaxInFlight, 1, 1_000_000) }},
 	{"no_wake", nil, func(d *draft) reader { return kinds(&d.NoWake) }},
@@ -88,32 +88,6 @@ var serviceKeys = []key[draft]{
 	{"restart", "on-failure", func(d *draft) reader {
 		return choice(&d.Restart, RestartOnFailure, RestartAlways, RestartNever)
 	}},
-	{"storage_quota_mb", nil, nil},
-}
-
-// notYet is what the schema has and this version cannot do. Who builds one of them
-// removes its line here and, where the schema has no reader for it, adds one there.
-var notYet = []struct {
-	table, key string
-	value      any // nil: whatever it is set to
-	hint       string
-}{
-	{"service", "storage_quota_mb", nil, "leave it out, or set a quota on the file system"},
-}
-
-// refused is the problem of a key that this version cannot do, nil for others.
-func refused(table, name string, v any) *problem {
-	for _, n := range notYet {
-		if n.table != table || n.key != name || n.value != nil && n.value != v {
-			continue
-		}
-		p := &problem{msg: "not supported yet", hint: n.hint}
-		if n.value != nil {
-			p.msg = fmt.Sprintf("%q is not supported yet", n.value)
-		}
-		return p
-	}
-	return nil
 }
 
 // names lists the keys' names.

@@ -18,6 +18,8 @@ type Placement struct {
 	// SocketDir is the absolute path of the instance's own directory for sockets,
 	// needed with ListenUnix and ListenFD.
 	SocketDir string
+	// Limits are the instance's own, which come before those of its service.
+	Limits tenant.Limits
 }
 
 // maxSocketPath is the longest path of a Unix socket in bytes: sun_path less its NUL
@@ -45,9 +47,7 @@ func (c *Config) Spec(id tenant.ID, p Placement) (tenant.Spec, error) {
 		Listen:            s.Listen,
 		User:              s.User,
 		BindReadOnlyPaths: slices.Clone(s.BindReadOnlyPaths),
-		MemoryMax:         s.MemoryLimitMB << 20,
-		TasksMax:          s.TasksMax,
-		CPUWeight:         s.CPUShares,
+		Limits:            p.Limits.Or(s.Limits),
 		StartupTimeout:    s.StartupTimeout,
 		StopGrace:         s.StopGrace,
 	}

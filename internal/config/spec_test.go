@@ -105,9 +105,7 @@ SOCK = "unix:{socket}"
 		Listen:            tenant.ListenUnix,
 		SocketPath:        socket,
 		BindReadOnlyPaths: []string{dir + "/app"},
-		MemoryMax:         64 << 20,
-		TasksMax:          99,
-		CPUWeight:         7,
+		Limits:            tenant.Limits{tenant.LimitMemory: 64 << 20, tenant.LimitTasks: 99, tenant.LimitCPUShares: 7},
 		StartupTimeout:    time.Minute,
 		StopGrace:         time.Second,
 	}

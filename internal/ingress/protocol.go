@@ -25,6 +25,10 @@ const (
 	Status Verb = "status"
 )
 
+// ExitMemory is the exit status of a ten-init whose app the kernel has killed for want
+// of memory. systemd does not always notice that before ten-init has ended.
+const ExitMemory = 113
+
 // Class says why a verb was refused.
 type Class string
 

@@ -318,9 +318,9 @@ func TestWhatTheMachineCannotDo(t *testing.T) {
 		host func(*units.Host)
 		spec func(*tenant.Spec)
 	}{
-		"memory limit": {func(h *units.Host) { h.Controllers = nil }, func(s *tenant.Spec) { s.MemoryMax = 64 << 20 }},
-		"tasks limit":  {func(h *units.Host) { h.Controllers = nil }, func(s *tenant.Spec) { s.TasksMax = 64 }},
-		"cpu shares":   {func(h *units.Host) { h.Controllers = nil }, func(s *tenant.Spec) { s.CPUWeight = 50 }},
+		"memory limit": {func(h *units.Host) { h.Controllers = nil }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitMemory: 64 << 20} }},
+		"tasks limit":  {func(h *units.Host) { h.Controllers = nil }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitTasks: 64} }},
+		"cpu shares":   {func(h *units.Host) { h.Controllers = nil }, func(s *tenant.Spec) { s.Limits = tenant.Limits{tenant.LimitCPUShares: 50} }},
 		"namespaces":   {func(h *units.Host) { h.Namespaces = false }, func(*tenant.Spec) {}},
 		"no gVisor":    {func(h *units.Host) { h.Runsc = "" }, sandboxed},
 		"gVisor":       {func(h *units.Host) { h.Runsc, h.Sandbox = "/usr/bin/runsc", false }, sandboxed},

@@ -20,6 +20,8 @@ type Units interface {
 	ResetFailed(ctx context.Context, names ...string) error
 	List(ctx context.Context, patterns ...string) ([]units.UnitState, error)
 	Exit(ctx context.Context, service string) (units.Exit, error)
+	SetProperties(ctx context.Context, name string, runtime bool, props []units.Property) error
+	Usage(ctx context.Context, service string) (tenant.Usage, error)
 }
 
 // Local does the keeper's work in this process, with its rights: as root against the
@@ -33,6 +35,7 @@ type Local struct {
 	fence    *fence    // nil where there can be none
 	log      *slog.Logger
 	events   chan units.Status
+	walking  chan struct{} // held by the one who walks through data
 }
 
 // Options is what a Local needs.
@@ -51,7 +54,7 @@ type Options struct {
 
 // NewLocal makes a Local.
 func NewLocal(o Options) (*Local, error) {
-	l := &Local{systemd: o.Units, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log, events: make(chan units.Status)}
+	l := &Local{systemd: o.Units, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log, events: make(chan units.Status), walking: make(chan struct{}, 1)}
 	if !o.Host.User {
 		a, err := openAccounts(filepath.Join(o.StateDir, "uids.json"), userdbDir)
 		if err != nil {
@@ -143,6 +146,9 @@ func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
 	if err := makeBundle(host, spec, owner); err != nil {
 		return errors.Join(err, l.removeRuntime(spec.ID))
 	}
+	if err := l.limitStorage(ctx, spec.ID, spec.Limits[tenant.LimitStorage]); err != nil {
+		return errors.Join(err, l.removeRuntime(spec.ID))
+	}
 	err = l.systemd.StartTransient(ctx, socket, service)
 	if errors.Is(err, units.ErrExists) {
 		// The name is still in use: it failed, or is from an earlier daemon.
@@ -212,7 +218,7 @@ func (l *Local) Stop(ctx context.Context, id tenant.ID) error {
 
 // Wipe removes the instance's data directory.
 func (l *Local) Wipe(_ context.Context, id tenant.ID) error {
-	return os.RemoveAll(filepath.Join(l.host.DataRoot, id.Service, id.Name))
+	return os.RemoveAll(l.dataDir(id))
 }
 
 // List tells of the named instances, or of all that are loaded.

@@ -2,10 +2,12 @@ package keeper_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -238,8 +240,36 @@ func (r *rig) bench(t *testing.T, isolation tenant.Isolation, network tenant.Net
 				t.Error(err)
 			}
 		},
+		Limits: func(id tenant.ID) tenant.Limits { return r.limits(t, id) },
+		Data: func(id tenant.ID, bytes int64) {
+			dir := filepath.Join(r.host.DataRoot, id.Service, id.Name)
+			half := make([]byte, bytes/2)
+			err := errors.Join(os.MkdirAll(filepath.Join(dir, "a/b"), 0o755),
+				os.WriteFile(filepath.Join(dir, "x"), half, 0o644), os.WriteFile(filepath.Join(dir, "a/b/y"), half, 0o644))
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
 		Quick: quick,
 	}
+}
+
+// limits are what systemd says of a unit.
+func (r *rig) limits(t *testing.T, id tenant.ID) tenant.Limits {
+	t.Helper()
+	limits := tenant.Limits{}
+	for limit, property := range map[tenant.Limit]string{
+		tenant.LimitMemory: "MemoryMax", tenant.LimitTasks: "TasksMax", tenant.LimitCPUShares: "CPUWeight",
+	} {
+		v, err := r.systemd.Property(t.Context(), units.ServiceName(id), "Service", property)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, ok := v.(uint64); ok && n < math.MaxInt64 {
+			limits[limit] = int64(n)
+		}
+	}
+	return limits
 }
 
 // levels are the combinations of isolation and network.
@@ -260,7 +290,9 @@ func TestConform(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("%s %s", level.isolation, level.network), func(t *testing.T) {
 			lifecycletest.Conform(t, func(t *testing.T) lifecycletest.Bench {
-				return newRig(t, nil).bench(t, level.isolation, level.network)
+				// Where a controller is missing systemd takes its limits all the same.
+				all := func(h *units.Host) { h.Controllers = []string{"cpu", "memory", "pids"}; h.IOWeight = true }
+				return newRig(t, all).bench(t, level.isolation, level.network)
 			})
 		})
 	}

@@ -57,6 +57,7 @@ func Probe(ctx context.Context, m Features, base units.Host) (units.Host, []Chec
 	if h.DelegateSubgroup, err = m.Supports(ctx, "Service", "DelegateSubgroup"); err != nil {
 		return base, nil, fmt.Errorf("ask systemd for its features: %w", err)
 	}
+	h.ProjectQuota = !h.User && enforcesProjects(h.DataRoot)
 	facts, host, errs, err := tryAll(ctx, m, h)
 	if err != nil {
 		return base, nil, err
@@ -123,6 +124,7 @@ func compare(asked units.Host, inside, outside probe.Facts) units.Host {
 	h.Namespaces = own("mnt") && own("ipc") && inside.Seccomp == 2 && inside.NoNewPrivs &&
 		(h.User || inside.UID == probeUID)
 	h.Controllers = inside.Controllers
+	h.IOWeight = inside.IOWeight
 	return h
 }
 
@@ -207,7 +209,7 @@ func explain(h units.Host, version int, facts probe.Facts, errs error) []Check {
 		},
 	}
 	for _, limit := range []struct{ controller, key string }{
-		{"memory", "memory_limit_mb"}, {"cpu", "cpu_shares"}, {"pids", "tasks_max"},
+		{"memory", "memory_limit_mb"}, {"cpu", "cpu_shares"}, {"cpu", "cpu_quota"}, {"pids", "tasks_max"},
 	} {
 		ok := slices.Contains(h.Controllers, limit.controller)
 		checks = append(checks, Check{
@@ -216,6 +218,11 @@ func explain(h units.Host, version int, facts probe.Facts, errs error) []Check {
 			Hint:   "the controller is bound to cgroup v1, or not delegated to this manager (systemctl show -p DelegateControllers user@UID)",
 		})
 	}
+	checks = append(checks, Check{
+		Name: "io_weight", OK: h.IOWeight,
+		Detail: choose(h.IOWeight, "services have a weight for disks", "services have no weight for disks"),
+		Hint:   "needs the cgroup controller \"io\" for services, and a kernel with io.cost or the BFQ scheduler",
+	})
 	for i := range checks {
 		if checks[i].OK {
 			checks[i].Hint = ""

@@ -24,12 +24,34 @@ type Controller interface {
 	Stop(ctx context.Context, id tenant.ID) error
 	// Wipe removes the data directory of an instance that is not running.
 	Wipe(ctx context.Context, id tenant.ID) error
+	Limiter
 	// List tells of the named instances, or of all that the manager knows. Unknown
 	// ones are left out.
 	List(ctx context.Context, ids ...tenant.ID) ([]units.Status, error)
 	// Events gives hints that an instance may have changed; a zero ID stands for
 	// all. The latest hint of each instance is never lost.
 	Events() <-chan units.Status
+}
+
+// Limiter is the part of a Controller that has to do with limits.
+type Limiter interface {
+	// SetLimits changes the given limits of an instance, and nothing else of it, whether
+	// it runs or sleeps; those that are not Live wait for its next Load, and of one that is
+	// not loaded all but LimitStorage do. A limit that the machine does not have is a
+	// *tenant.Error with CodeUnsupported, and then nothing has changed.
+	SetLimits(ctx context.Context, id tenant.ID, limits tenant.Limits) error
+	// Usage tells what an instance uses now, storage apart; see tenant.UnknownUsage.
+	Usage(ctx context.Context, id tenant.ID) (tenant.Usage, error)
+	// Measure tells how many bytes an instance's data has, and whether the file system
+	// enforces LimitStorage. Where it does not, this takes a while.
+	Measure(ctx context.Context, id tenant.ID) (bytes int64, enforced bool, err error)
+}
+
+// LimitStore remembers the instances' own limits.
+type LimitStore interface {
+	Limits(ctx context.Context) ([]registry.Limited, error)
+	SetLimits(ctx context.Context, id tenant.ID, limits tenant.Limits) error
+	SetStorage(ctx context.Context, id tenant.ID, bytes int64) error
 }
 
 // Doorbell reaches the first process of an instance; see package ingress.
@@ -53,4 +75,5 @@ type Store interface {
 	SaveActivity(ctx context.Context, list []registry.Instance) error
 	Brakes(ctx context.Context) (map[tenant.ID]registry.Brake, error)
 	SetBrake(ctx context.Context, id tenant.ID, b registry.Brake) error
+	LimitStore
 }

@@ -16,6 +16,11 @@
 //     idle check, whoever wants memory back and Why go by the same one.
 //   - A wake belongs to the instance. It goes on when the client that caused it
 //     leaves, and its failure reaches everybody who waits.
+//   - Limits are brought in line, not set step by step: what the loaded unit is known to
+//     have is compared with what it should have, after each change, wake, sleep and
+//     adoption. So a wake's boost ends also where the daemon did before it.
+//   - An instance whose measured data exceeds its limit does not start, which no brake
+//     counts as a failure.
 //   - What the service manager signals are hints. A hint that contradicts the state
 //     is followed by a look at the truth, and the answer counts only if the instance
 //     did not change in between (its generation).

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"fmt"
 
+	"tenement.dev/internal/ingress"
 	"tenement.dev/units"
 )
 
@@ -19,7 +20,9 @@ var stepFailures = map[int32]string{
 
 // outOfMemory reports whether the kernel killed a process of the unit for want of memory,
 // whatever became of its main process then.
-func outOfMemory(e units.Exit) bool { return e.Result == "oom-kill" }
+func outOfMemory(e units.Exit) bool {
+	return e.Result == "oom-kill" || e.Code == 1 && e.Status == ingress.ExitMemory
+}
 
 // describeExit says how a unit ended, as `systemctl status` does.
 func describeExit(e units.Exit) string {

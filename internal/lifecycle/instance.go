@@ -66,6 +66,8 @@ type instance struct {
 	loaded      bool
 	fingerprint string
 	port        int
+	limits      limited
+	storage     stored
 	brake       brake
 	reason      string
 	health      health
@@ -130,6 +132,7 @@ func newInstance(row registry.Instance, kept registry.Brake, now time.Time) *ins
 		wakes:      row.Wakes,
 		thaws:      row.Thaws,
 		brake:      brake{failures: kept.Failures, spent: kept.Failed, restarts: kept.Restarts},
+		limits:     newLimited(),
 
 		appLease:      row.AppLease,
 		operatorLease: row.OperatorLease,

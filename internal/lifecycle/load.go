@@ -22,7 +22,10 @@ func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) 
 	if err != nil {
 		return err
 	}
-	spec, err := cfg.Spec(inst.id, config.Placement{Port: port, SocketDir: m.socketDir(inst.id)})
+	inst.mu.Lock()
+	own := inst.limits.own
+	inst.mu.Unlock()
+	spec, err := cfg.Spec(inst.id, config.Placement{Port: port, SocketDir: m.socketDir(inst.id), Limits: own})
 	if err != nil {
 		return err
 	}
@@ -42,6 +45,7 @@ func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) 
 	inst.mu.Lock()
 	inst.loaded = err == nil
 	inst.fingerprint = fingerprint
+	m.loadedLocked(inst, spec.Limits)
 	inst.mu.Unlock()
 	if err != nil {
 		return loadError(inst.id, err)

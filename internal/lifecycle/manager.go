@@ -43,7 +43,10 @@ type Options struct {
 	// Idle gives the share, 0 to 1, of the processors' time that nobody has used since
 	// it was called last; nil where nobody can tell.
 	Idle func() float64
-	Log  *slog.Logger
+	// Boosts are the weights that the Controller loads boosted (tenant.Boosted), and that
+	// the Manager sets to their ordinary value once an instance is awake.
+	Boosts []tenant.Limit
+	Log    *slog.Logger
 }
 
 // Manager is the life of all instances. Make one with New; it works while Run runs.
@@ -56,6 +59,7 @@ type Manager struct {
 	reserved   func(host string) bool
 	cpu        func(tenant.ID) (time.Duration, error)
 	memory     Memory // or nil
+	boosts     []tenant.Limit
 	log        *slog.Logger
 	gate       *admission.Gate
 	hall       *admission.Hall
@@ -102,6 +106,7 @@ func New(o Options) *Manager {
 		reserved:   o.Reserved,
 		cpu:        o.CPU,
 		memory:     o.Memory,
+		boosts:     o.Boosts,
 		log:        o.Log,
 		hall:       admission.NewHall(o.Config.Settings.MaxWaiting),
 		starved:    make(chan struct{}, 1),
@@ -160,6 +165,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	if m.scheduler != nil {
 		m.tasks.do(func() { m.scheduler.run(ctx) })
 	}
+	m.tasks.do(m.watchStorage)
 
 	reconcile := time.NewTicker(reconcileInterval)
 	defer reconcile.Stop()
@@ -197,7 +203,7 @@ func (m *Manager) Run(ctx context.Context) error {
 func (m *Manager) Ready() <-chan struct{} { return m.ready }
 
 // SetConfig makes cfg the configuration. Running instances go on as they are and get
-// the new one with their next start.
+// the new one with their next start; limits change at once where they can.
 func (m *Manager) SetConfig(cfg *config.Config) {
 	m.config.Store(cfg)
 	if m.scheduler != nil {
@@ -209,6 +215,7 @@ func (m *Manager) SetConfig(cfg *config.Config) {
 		inst.mu.Lock()
 		if inst.state == tenant.Awake || inst.state == tenant.Dozing {
 			m.watchIdleLocked(inst)
+			m.tuneLocked(inst)
 		}
 		inst.mu.Unlock()
 	}
@@ -276,6 +283,7 @@ func (m *Manager) Get(id tenant.ID) (tenant.Snapshot, error) {
 
 func (m *Manager) snapshot(inst *instance, now time.Time) tenant.Snapshot {
 	s := inst.snapshot(now)
+	m.addStorage(inst, &s)
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s.Weight = inst.weight

@@ -55,6 +55,9 @@ func (m *Manager) recover(ctx context.Context) error {
 		m.domains[d.Host] = d
 	}
 	m.mu.Unlock()
+	if err := m.recoverLimits(ctx); err != nil {
+		return err
+	}
 	var group errgroup.Group
 	group.SetLimit(recoverWidth)
 	for _, status := range list {
@@ -258,6 +261,8 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 	case !running(status) && inst.loaded && !status.Doorbell:
 		inst.loaded, inst.fingerprint = false, ""
 		m.tasks.do(func() { m.awakeAgain(inst) })
+	default:
+		m.tuneLocked(inst) // what could not be set before
 	}
 }
 
@@ -266,6 +271,7 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 func (m *Manager) adoptLocked(inst *instance) {
 	op := inst.beginLocked(true)
 	inst.loaded, inst.fingerprint = true, ""
+	inst.limits.applied = nil // it may still be boosted
 	now := time.Now()
 	inst.wokenLocked(tenant.CauseAdopted, now)
 	inst.setLocked(tenant.Waking, now, "")
@@ -313,6 +319,7 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 	inst.setLocked(state, now, "")
 	inst.activeLocked(now)
 	m.watchIdleLocked(inst)
+	m.tuneLocked(inst)
 	m.log.Info("adopted", "instance", inst.id, "state", state.String())
 	// Requests that have joined want it awake: they look again.
 	op.wake = false

@@ -49,6 +49,7 @@ func (m *Manager) fellAsleep(inst *instance) {
 		m.mu.Lock()
 		m.sleepers.add(inst)
 		m.mu.Unlock()
+		m.tuneLocked(inst)
 	}
 	inst.mu.Unlock()
 	for m.ctx.Err() == nil {

@@ -71,6 +71,9 @@ func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.
 	defer leave()
 	w.Queue = time.Since(w.At)
 	m.awakeAgain(inst)
+	if err := m.admitStorage(inst); err != nil {
+		return nil, err
+	}
 	return m.start(inst, w)
 }
 
@@ -113,8 +116,10 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 			inst.dropSpareLocked()
 		}
 		inst.activeLocked(now)
+		inst.storage.unseen = true
 		m.watchIdleLocked(inst)
 		m.paceLocked(inst, op.waiters)
+		m.tuneLocked(inst)
 		m.log.Info("woke", "instance", inst.id, "kind", string(w.Kind), "queue", w.Queue, "load", w.Load,
 			"unit_start", w.UnitStart, "app_ready", w.AppReady, "health", w.Health, "total", w.Total)
 		m.endLocked(inst, op, nil)
@@ -122,7 +127,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 	}
 	f := fate{state: tenant.Asleep, reason: reasonOf(err), revive: inst.reviving}
 	switch {
-	case m.ctx.Err() != nil: // the daemon stops: that is no failure of the app
+	case m.ctx.Err() != nil, errors.Is(err, errOverQuota): // that is no failure of the app
 		f.revive = false
 	case tenant.CodeOf(err) == tenant.CodeUnsupported: // trying again will not help, but costs nothing
 		f.revive = false
@@ -307,8 +312,8 @@ func explainStart(id tenant.ID, service *config.Service, cause error) error {
 func explainMemory(e *tenant.Error, service *config.Service) {
 	e.Msg = "the app ended: out of memory (oom-kill) before it accepted a connection"
 	e.Hint = "the machine is short of memory; `free -m` shows how much there is"
-	if service.MemoryLimitMB > 0 {
-		e.Hint = fmt.Sprintf("memory_limit_mb of service %s is %d", service.Name, service.MemoryLimitMB)
+	if limit := service.Limits[tenant.LimitMemory]; limit > 0 {
+		e.Hint = fmt.Sprintf("memory_limit_mb of service %s is %d", service.Name, limit>>20)
 	}
 }
 

@@ -57,6 +57,7 @@ type world struct {
 	// For the next manager: nil, or what the machine has.
 	memory lifecycle.Memory
 	idle   func() float64
+	boosts []tenant.Limit
 }
 
 // bubble runs f in a bubble, whose clock is the test's: no goroutine may be left at
@@ -101,6 +102,7 @@ func (w *world) start(cfg *config.Config) {
 		Controller: w.systemd,
 		Store:      w.store,
 		Doorbell:   w.systemd.Doorbell,
+		Boosts:     w.boosts,
 		SocketDir:  func(id tenant.ID) string { return "/run/tenement/app/" + id.Service + "@" + id.Name },
 		CPU:        w.cpu.used,
 		Schedules:  w.store,
@@ -253,6 +255,7 @@ func since(t *testing.T, begun time.Time, want time.Duration) {
 // store is the registry in memory, with the promises of package registry.
 type store struct {
 	mu      sync.Mutex
+	lims    map[tenant.ID]registry.Limited
 	rows    map[tenant.ID]registry.Instance
 	weights map[tenant.ID]tenant.Weight
 	domains map[string]tenant.Domain
@@ -263,7 +266,10 @@ type store struct {
 }
 
 func newStore() *store {
-	return &store{rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, brakes: map[tenant.ID]registry.Brake{}, domains: map[string]tenant.Domain{}, fault: map[string]error{}}
+	return &store{
+		rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, brakes: map[tenant.ID]registry.Brake{},
+		lims: map[tenant.ID]registry.Limited{}, domains: map[string]tenant.Domain{}, fault: map[string]error{},
+	}
 }
 
 func (s *store) fail(op string, err error) {
@@ -312,6 +318,7 @@ func (s *store) Remove(ctx context.Context, id tenant.ID) error {
 	delete(s.brakes, id)
 	delete(s.weights, id)
 	maps.DeleteFunc(s.domains, func(_ string, d tenant.Domain) bool { return d.ID == id })
+	delete(s.lims, id)
 	return nil
 }
 
@@ -354,6 +361,36 @@ func (s *store) SetWeights(ctx context.Context, weights map[tenant.ID]tenant.Wei
 		return err
 	}
 	maps.Copy(s.weights, weights)
+	return nil
+}
+
+func (s *store) Limits(ctx context.Context) ([]registry.Limited, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.lims)), s.faultLocked(ctx, "limits")
+}
+
+func (s *store) SetLimits(ctx context.Context, id tenant.ID, limits tenant.Limits) error {
+	return s.setLimited(ctx, "setlimits", id, func(l *registry.Limited) { l.Limits = limits })
+}
+
+func (s *store) SetStorage(ctx context.Context, id tenant.ID, bytes int64) error {
+	return s.setLimited(ctx, "setstorage", id, func(l *registry.Limited) { l.Storage = bytes })
+}
+
+func (s *store) setLimited(ctx context.Context, op string, id tenant.ID, set func(*registry.Limited)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, op); err != nil {
+		return err
+	}
+	if _, ok := s.rows[id]; !ok {
+		return &tenant.Error{Code: tenant.CodeNotFound, Op: "limit", ID: id, Msg: "there is no such instance"}
+	}
+	l := s.lims[id]
+	l.ID = id
+	set(&l)
+	s.lims[id] = l
 	return nil
 }
 

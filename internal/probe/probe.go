@@ -27,6 +27,9 @@ type Facts struct {
 	// Controllers are those of the unit's own cgroup, not those of the sub-cgroup that the process
 	// is in: there are as many there as the unit hands down. ten-init fills it in, and what follows.
 	Controllers []string `json:"controllers"`
+	// IOWeight says that the kernel knows weights of the unit's own cgroup for disks
+	// (io.cost or BFQ, which a kernel may lack although it has the controller).
+	IOWeight bool `json:"io_weight"`
 	// Freezes says that the process could freeze a sub-cgroup of its own, Reclaims
 	// that it could ask for its memory back, CgroupError why not.
 	Freezes     bool   `json:"freezes"`

@@ -147,19 +147,38 @@ func (r *Registry) SetPort(ctx context.Context, id tenant.ID, port int) error {
 	if err := checkPort(id, port); err != nil {
 		return err
 	}
-	result, err := r.db.ExecContext(ctx, sqlSetPort, id.Service, id.Name, port)
-	if err != nil {
+	if err := r.update(ctx, sqlSetPort, id, port); err != nil {
 		return r.explainPort("set port of", id, port, err)
+	}
+	return nil
+}
+
+// errNoRow says that there is no such instance.
+var errNoRow = errors.New("no such row")
+
+// update sets one column of an instance.
+func (r *Registry) update(ctx context.Context, statement string, id tenant.ID, value any) error {
+	result, err := r.db.ExecContext(ctx, statement, id.Service, id.Name, value)
+	if err != nil {
+		return err
 	}
 	changed, err := result.RowsAffected()
 	if err == nil && changed == 0 {
+		return errNoRow
+	}
+	return err
+}
+
+// explainUpdate puts an error of update in words.
+func (r *Registry) explainUpdate(op string, id tenant.ID, err error) error {
+	if errors.Is(err, errNoRow) {
 		return &tenant.Error{
-			Code: tenant.CodeNotFound, Op: "set port of", ID: id,
+			Code: tenant.CodeNotFound, Op: op, ID: id,
 			Msg:  fmt.Sprintf("there is no instance %s", id),
 			Hint: fmt.Sprintf("create it with: ten spawn %s", id),
 		}
 	}
-	return r.file.explain("set port of", id, err)
+	return r.file.explain(op, id, err)
 }
 
 // SaveActivity writes LastActive, Wakes, Thaws and the leases of all instances in list,
@@ -184,7 +203,7 @@ func (r *Registry) SaveActivity(ctx context.Context, list []Instance) error {
 // explainPort is explain for a statement that sets a port.
 func (r *Registry) explainPort(op string, id tenant.ID, port int, err error) error {
 	if resultCode(err) != sqlite3.SQLITE_CONSTRAINT_UNIQUE {
-		return r.file.explain(op, id, err)
+		return r.explainUpdate(op, id, err)
 	}
 	return &tenant.Error{
 		Code: tenant.CodeConflict, Op: op, ID: id, Err: err,

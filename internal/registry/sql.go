@@ -60,6 +60,11 @@ var migrations = []string{
 		PRIMARY KEY (service, name),
 		FOREIGN KEY (service, name) REFERENCES instances ON DELETE CASCADE
 	) STRICT, WITHOUT ROWID`,
+
+	// limits is a JSON object of an instance's own limits, storage the bytes that its
+	// data had when it was last looked at.
+	`ALTER TABLE instances ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';
+	ALTER TABLE instances ADD COLUMN storage INTEGER NOT NULL DEFAULT 0 CHECK (storage >= 0)`,
 }
 
 // Opening and migrating.
@@ -89,6 +94,12 @@ const (
 	sqlWeights      = `SELECT service, name, weight FROM weights`
 	sqlSetWeight    = `INSERT OR REPLACE INTO weights (service, name, weight) VALUES (?1, ?2, ?3)`
 	sqlRemoveWeight = `DELETE FROM weights WHERE service = ?1 AND name = ?2`
+	sqlLimits       = `SELECT service, name, limits, storage FROM instances
+		WHERE limits != '{}' OR storage != 0`
+
+	sqlSetLimits = `UPDATE instances SET limits = ?3 WHERE service = ?1 AND name = ?2`
+
+	sqlSetStorage = `UPDATE instances SET storage = ?3 WHERE service = ?1 AND name = ?2`
 
 	sqlDomains       = `SELECT host, service, name, created FROM domains ORDER BY host`
 	sqlAddDomain     = `INSERT INTO domains (host, service, name, created) VALUES (?1, ?2, ?3, ?4)`

@@ -34,6 +34,10 @@ type Snapshot struct {
 	Thaws int64 `json:"thaws"`
 	// Leases are those that have not ended, the app's before the operator's.
 	Leases []Lease `json:"leases,omitempty"`
+	// Storage is how many bytes the data directory held when it was last looked at, 0
+	// where it was not; StorageLimit is how many it may hold, 0 for no bound.
+	Storage      int64 `json:"storage,omitempty"`
+	StorageLimit int64 `json:"storage_limit,omitempty"`
 	// LastWake is the timing of the latest wake that this daemon made.
 	LastWake *Wake `json:"last_wake,omitempty"`
 	// Unwoken counts, by the kind's name, the requests that found the instance at rest

@@ -79,12 +79,8 @@ type Spec struct {
 	// isolation level would hide the directory they lie in.
 	BindReadOnlyPaths []string
 
-	// MemoryMax is in bytes, 0 for none (systemd.resource-control(5), MemoryMax=).
-	MemoryMax int64
-	// TasksMax is a number of threads, 0 for the manager's default.
-	TasksMax int64
-	// CPUWeight is 1 to 10000, 0 for the default of 100.
-	CPUWeight int64
+	// Limits are those that are set for the instance, by whomever.
+	Limits Limits
 
 	// StartupTimeout bounds the time from start to the first accepted connection.
 	StartupTimeout time.Duration
@@ -95,7 +91,7 @@ type Spec struct {
 // Fingerprint identifies the content of s: two specs with the same fingerprint make
 // the same units.
 func (s Spec) Fingerprint() string {
-	// Marshalling a struct of strings and numbers cannot fail.
+	// Marshalling strings, numbers and maps of them, which are sorted, cannot fail.
 	text, _ := json.Marshal(s)
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])

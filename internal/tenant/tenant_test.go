@@ -135,6 +135,8 @@ func TestFingerprint(t *testing.T) {
 			*v = []string{"x"}
 		case *time.Duration:
 			*v = 1
+		case *Limits:
+			*v = Limits{LimitMemory: 1}
 		default:
 			switch field.Kind() {
 			case reflect.String:

@@ -37,6 +37,10 @@ type Instance struct {
 	Leases []tenant.Lease `json:"leases,omitempty"`
 	// Unwoken counts the requests that did not wake it, by no_wake's names.
 	Unwoken map[string]int64 `json:"unwoken,omitempty"`
+	// Storage is how many bytes of data it had when it was last looked at, which is done
+	// where there is a limit; StorageLimit is that.
+	Storage      int64 `json:"storage,omitempty"`
+	StorageLimit int64 `json:"storage_limit,omitempty"`
 }
 
 // KeepAwakeRequest is the body of POST /api/v1/instances/{id}/keep-awake.

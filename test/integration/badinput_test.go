@@ -21,7 +21,7 @@ func TestBadConfigurations(t *testing.T) {
 		"broken TOML":       {"[service.app\n", []string{"tenement.toml:1"}},
 		"unknown key":       {"[service.app]\ncommand = \"true\"\nhelth = \"/x\"\n", []string{"tenement.toml:3", "helth", "health"}},
 		"command not found": {"[service.app]\ncommand = \"uv run app.py\"\n", []string{"tenement.toml:2", "command not found: uv"}},
-		"not supported yet": {"[settings]\ntls = true\n[service.app]\ncommand = \"true\"\n", []string{"tenement.toml:2", "not supported yet"}},
+		"no table":          {"[settings]\ntls = true\n[service.app]\ncommand = \"true\"\n", []string{"tenement.toml:2", "expected a table"}},
 		"no such user":      {"[service.app]\ncommand = \"true\"\nisolation = \"process\"\nuser = \"nobody-here\"\n", []string{"tenement.toml:4", "there is no user \"nobody-here\""}},
 		"sandbox": {
 			"[service.app]\ncommand = \"true\"\nisolation = \"sandbox\"\nnetwork = \"host\"\nlisten = \"fd\"\n",

@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"fmt"
 	"testing"
 
 	"tenement.dev/internal/tenant"
@@ -17,9 +18,7 @@ func TestLimitsWithoutRoot(t *testing.T) {
 	for file, want := range map[string]int64{
 		"memory.max": 32 * mib, "memory.swap.max": 32 * mib, "cpu.weight": 50, "pids.max": 40,
 	} {
-		if got := cgroupNumber(t, s, "app:alice", file); got != want {
-			t.Errorf("%s: got %d, want %d", file, got, want)
-		}
+		eventually(t, fmt.Sprintf("%s is %d", file, want), func() bool { return cgroupNumber(t, s, "app:alice", file) == want })
 	}
 	if resp := post(t, s, "app:alice", "/allocate?mb=200"); resp.Status != 502 {
 		t.Errorf("asked for 200 MB: got %d %s, want 502", resp.Status, resp.Body)

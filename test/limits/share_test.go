@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -16,9 +17,9 @@ func TestCPUShares(t *testing.T) {
 	ids := map[string]int64{"small:alice": 100, "large:bob": 400}
 	for id, want := range ids {
 		s.Spawn(id)
-		if got := cgroupNumber(t, s, id, "cpu.weight"); got != want {
-			t.Errorf("cpu.weight of %s: got %d, want %d", id, got, want)
-		}
+		eventually(t, fmt.Sprintf("cpu.weight of %s is %d, after the boost of its wake", id, want), func() bool {
+			return cgroupNumber(t, s, id, "cpu.weight") == want
+		})
 		s.Text(id, "/burn")
 	}
 	used := map[string]int64{}

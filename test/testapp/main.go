@@ -172,6 +172,11 @@ func routes() http.Handler {
 		}
 		_, _ = w.Write(text)
 	})
+	mux.HandleFunc("/eat", eat)
+	mux.HandleFunc("/fork", fork)
+	mux.HandleFunc("/fill", fill)
+	mux.HandleFunc("/leave-project", leaveProject)
+	mux.HandleFunc("/rlimits", rlimits)
 	mux.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, os.Getenv(r.URL.Query().Get("name"))) })
 	mux.HandleFunc("/forbidden", forbidden)
 	mux.HandleFunc("/bind", bind)

@@ -25,6 +25,7 @@ type Instances struct {
 	all     map[tenant.ID]tenant.Snapshot
 	domains map[string]tenant.Domain
 	why     map[tenant.ID]tenant.Why
+	limits  map[tenant.ID]tenant.Limits
 	release chan struct{}
 	waiting chan struct{}
 }
@@ -32,6 +33,7 @@ type Instances struct {
 func newInstances(logs *Logs) *Instances {
 	return &Instances{
 		logs: logs, all: map[tenant.ID]tenant.Snapshot{}, domains: map[string]tenant.Domain{}, why: map[tenant.ID]tenant.Why{},
+		limits:  map[tenant.ID]tenant.Limits{},
 		release: make(chan struct{}), waiting: make(chan struct{}, 1),
 	}
 }

@@ -38,6 +38,8 @@ func TestSystemd(t *testing.T) {
 			Exits:      spec(lifecycletest.App{Refusal: &ingress.Refusal{Class: ingress.ClassExited, Text: "exit status 3"}}),
 			Hangs:      spec(lifecycletest.App{NeverReady: true}),
 			Crash:      s.Crash,
+			Limits:     s.Limits,
+			Data:       func(id tenant.ID, bytes int64) { s.SetStorage(id, bytes, false) },
 			Quick:      5 * time.Second,
 		}
 	})

@@ -31,11 +31,16 @@ type Systemd struct {
 	faults    map[string][]fault
 	latency   func(op string) time.Duration
 	onSignal  func(tenant.ID, string)
+	boosts    []tenant.Limit
+	lacks     []tenant.Limit
+	storage   map[tenant.ID]int64
+	enforces  bool
 }
 
 // unit is a loaded socket and service.
 type unit struct {
 	spec     tenant.Spec
+	limits   tenant.Limits // as they are now
 	doorbell bool
 	active   string
 	exit     units.Exit
@@ -60,6 +65,7 @@ func New() *Systemd {
 		wiped:     map[tenant.ID]int{},
 		taken:     map[int]bool{},
 		faults:    map[string][]fault{},
+		storage:   map[tenant.ID]int64{},
 		latency:   func(string) time.Duration { return 0 },
 	}
 }
@@ -93,7 +99,8 @@ func (s *Systemd) SetApp(id tenant.ID, app App) {
 	s.apps[id] = app
 }
 
-// Fail has the next call of an operation ("load", "unload", "stop", "wipe", "list")
+// Fail has the next call of an operation ("load", "unload", "stop", "wipe",
+// "list", "limit", "usage", "measure")
 // return err.
 func (s *Systemd) Fail(op string, err error) { s.addFault(op, fault{err: err}) }
 
@@ -264,12 +271,19 @@ func (s *Systemd) Load(ctx context.Context, spec tenant.Spec) error {
 	if err := s.enter(ctx, "load"); err != nil {
 		return err
 	}
+	if err := s.check(spec.ID, spec.Limits); err != nil {
+		return err
+	}
 	if err := s.unload(ctx, spec.ID); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.units[spec.ID] = &unit{spec: spec, doorbell: true, active: "inactive"}
+	limits := spec.Limits.Or(tenant.Limits{})
+	for _, weight := range s.boosts {
+		limits = tenant.Limits{weight: tenant.Boosted(limits.Get(weight))}.Or(limits)
+	}
+	s.units[spec.ID] = &unit{spec: spec, limits: limits, doorbell: true, active: "inactive"}
 	return nil
 }
 
@@ -332,6 +346,7 @@ func (s *Systemd) Wipe(ctx context.Context, id tenant.ID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wiped[id]++
+	delete(s.storage, id)
 	return nil
 }
 

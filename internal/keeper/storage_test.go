@@ -1,0 +1,118 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/units"
+)
+
+var eve = tenant.ID{Service: "notes", Name: "eve"}
+
+// measurer is a Local that can measure, and eve's data directory.
+func measurer(t *testing.T) (*Local, string) {
+	t.Helper()
+	l := &Local{host: units.Host{DataRoot: t.TempDir()}, walking: make(chan struct{}, 1)}
+	dir := l.dataDir(eve)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return l, dir
+}
+
+func writeFile(t *testing.T, path string, bytes int) {
+	t.Helper()
+	if err := os.WriteFile(path, make([]byte, bytes), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What an instance can put into its directory to be taken for less, for more, or for
+// something else.
+func TestMeasureHostileData(t *testing.T) {
+	l, dir := measurer(t)
+	outside := filepath.Join(t.TempDir(), "outside")
+	writeFile(t, outside, 8<<20)
+	writeFile(t, filepath.Join(dir, "one"), 1<<20)
+	for i := range 50 {
+		if err := os.Link(filepath.Join(dir, "one"), filepath.Join(dir, "link"+strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sparse := filepath.Join(dir, "sparse")
+	err := errors.Join(
+		os.Symlink(outside, filepath.Join(dir, "file")),
+		os.Symlink(filepath.Dir(outside), filepath.Join(dir, "dir")),
+		os.Symlink(".", filepath.Join(dir, "loop")),
+		syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600),
+		os.WriteFile(sparse, nil, 0o600),
+		os.Truncate(sparse, 1<<40),
+		os.MkdirAll(filepath.Join(dir, ".hidden/"+strings.Repeat("d/", 40)), 0o700),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, ".hidden/"+strings.Repeat("d/", 40)+"two"), 2<<20)
+	got, enforced, err := l.Measure(t.Context(), eve)
+	if want := int64(3 << 20); err != nil || enforced || got < want || got > want+1<<20 {
+		t.Errorf("got %d, %t, %v, want %d", got, enforced, err, want)
+	}
+}
+
+func TestMeasureTooDeep(t *testing.T) {
+	l, dir := measurer(t)
+	// Deeper than a path may be long.
+	parent, err := openDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.Repeat("n", 200)
+	for range maxDepth + 10 {
+		if err := syscall.Mkdirat(int(parent.Fd()), name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := syscall.Openat(int(parent.Fd()), name, syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parent.Close()
+		parent = os.NewFile(uintptr(fd), name)
+	}
+	parent.Close()
+	_, _, err = l.Measure(t.Context(), eve)
+	var e *tenant.Error
+	if !errors.As(err, &e) || e.Code != tenant.CodeLimit || e.Msg == "" || e.Hint == "" {
+		t.Errorf("got %v, want a sentence about directories", err)
+	}
+}
+
+// A walk ends with its context, also one that waits for another.
+func TestMeasureEnds(t *testing.T) {
+	l, dir := measurer(t)
+	for i := range 2 * walkBatch {
+		writeFile(t, filepath.Join(dir, strconv.Itoa(i)), 1)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := l.Measure(ctx, eve); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	l.walking <- struct{}{}
+	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, _, err := l.Measure(ctx, eve); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+	}
+	<-l.walking
+	if got, _, err := l.Measure(t.Context(), tenant.ID{Service: "notes", Name: "nobody"}); got != 0 || err != nil {
+		t.Errorf("of an instance without data: got %d, %v", got, err)
+	}
+}
