@@ -41,6 +41,9 @@ type Options struct {
 	Env []string
 	// Dir is used instead of a new directory.
 	Dir string
+	// Unit runs it as a unit of systemd behind a socket unit, as a package does: systemd
+	// holds its socket while it is away, and starts it again when it ends. As root only.
+	Unit bool
 }
 
 // Server is a running `ten serve` with a directory of its own.
@@ -53,6 +56,7 @@ type Server struct {
 	env      []string
 	runtime  string
 
+	unit  bool
 	cmd   *exec.Cmd
 	ended chan struct{}
 	Log   *Output // what the daemon wrote to standard error, all runs
@@ -76,7 +80,7 @@ func New(tb testing.TB, o Options) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{tb: tb, rootless: o.Rootless, Dir: o.Dir, bin: filepath.Join(repo, "bin"), Log: &Output{}, Out: &Output{}}
+	s := &Server{tb: tb, rootless: o.Rootless, unit: o.Unit, Dir: o.Dir, bin: filepath.Join(repo, "bin"), Log: &Output{}, Out: &Output{}}
 	if s.Dir == "" {
 		s.Dir = s.newDir()
 	}
@@ -205,6 +209,10 @@ func exists(path string) bool {
 // Run starts the daemon and waits until it serves.
 func (s *Server) Run() {
 	s.tb.Helper()
+	if s.unit {
+		s.runUnit()
+		return
+	}
 	if err := s.TryRun(); err != nil {
 		s.tb.Fatalf("%v\n%s", err, s.Log)
 	}
@@ -237,7 +245,17 @@ func (s *Server) TryRun(args ...string) error {
 }
 
 // PID is the daemon's process id.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
+func (s *Server) PID() int {
+	s.tb.Helper()
+	if !s.unit {
+		return s.cmd.Process.Pid
+	}
+	pid, err := strconv.Atoi(s.Systemctl("show", "--property", "MainPID", "--value", daemonUnit+".service"))
+	if err != nil {
+		s.tb.Fatalf("the daemon's main process: %v", err)
+	}
+	return pid
+}
 
 // Signal sends the daemon a signal and waits until it has ended.
 func (s *Server) Signal(sig syscall.Signal) {
@@ -255,7 +273,9 @@ func (s *Server) Signal(sig syscall.Signal) {
 
 // cleanUp destroys what is left and checks that nothing stays behind.
 func (s *Server) cleanUp() {
-	if s.tb.Failed() {
+	if s.unit {
+		s.cleanUpUnit()
+	} else if s.tb.Failed() {
 		s.tb.Logf("the daemon's log:\n%s", s.Log)
 	}
 	if s.cmd != nil {
@@ -267,15 +287,19 @@ func (s *Server) cleanUp() {
 			}
 		default:
 		}
-		for _, i := range s.List() {
-			if r := s.Ten("destroy", "--yes", i.ID.String()); r.Code != 0 {
-				s.tb.Errorf("destroy %s: %s", i.ID, r)
-			}
-		}
+		s.destroyAll()
 		s.Signal(syscall.SIGTERM)
 	}
 	s.checkClean()
 	s.sweep()
+}
+
+func (s *Server) destroyAll() {
+	for _, i := range s.List() {
+		if r := s.Ten("destroy", "--yes", i.ID.String()); r.Code != 0 {
+			s.tb.Errorf("destroy %s: %s", i.ID, r)
+		}
+	}
 }
 
 // checkClean fails the test when units, processes or files of instances are left.
