@@ -10,6 +10,11 @@ import (
 // or with a file on disk.
 var ErrExists = errors.New("unit exists")
 
+// ErrDisconnected is in the chain of an error when the connection to the manager was
+// lost, and whether the call had an effect is not known; or when there was none until the
+// call's context ended.
+var ErrDisconnected = errors.New("not connected to systemd")
+
 // Unit is a unit to be created by StartTransientUnit: its full name and its
 // properties in the order in which the manager shall apply them.
 type Unit struct {

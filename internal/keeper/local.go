@@ -49,7 +49,7 @@ type Options struct {
 
 // NewLocal makes a Local.
 func NewLocal(o Options) (*Local, error) {
-	l := &Local{systemd: o.Units, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log, events: make(chan units.Status)}
+	l := &Local{systemd: persistent{o.Units}, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log, events: make(chan units.Status)}
 	if !o.Host.User {
 		a, err := openAccounts(filepath.Join(o.StateDir, "uids.json"), userdbDir)
 		if err != nil {

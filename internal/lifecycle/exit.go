@@ -30,7 +30,7 @@ func describeExit(e units.Exit) string {
 		return fmt.Sprintf("status %d/%s", e.Status, stepFailures[e.Status])
 	case e.Code == 1:
 		return fmt.Sprintf("status %d", e.Status)
-	case e.Code == 2 || e.Code == 3:
+	case (e.Code == 2 || e.Code == 3) && e.Status != 0:
 		return fmt.Sprintf("signal %d", e.Status)
 	case e.Result == "" || e.Result == "success": // asked too late: it is being started again
 		return "it ends each time that it is started"
