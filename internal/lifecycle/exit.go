@@ -30,7 +30,7 @@ func describeExit(e units.Exit) string {
 		return fmt.Sprintf("status %d/%s", e.Status, stepFailures[e.Status])
 	case e.Code == 1:
 		return fmt.Sprintf("status %d", e.Status)
-	case (e.Code == 2 || e.Code == 3) && e.Status != 0:
+	case killed(e) && e.Status != 0:
 		return fmt.Sprintf("signal %d", e.Status)
 	case e.Result == "" || e.Result == "success": // asked too late: it is being started again
 		return "it ends each time that it is started"
@@ -38,3 +38,7 @@ func describeExit(e units.Exit) string {
 		return "result " + e.Result
 	}
 }
+
+// killed reports whether a signal has ended ten-init itself: CLD_KILLED or CLD_DUMPED
+// (sigaction(2)).
+func killed(e units.Exit) bool { return e.Code == 2 || e.Code == 3 }

@@ -58,7 +58,9 @@ func (m *Manager) watchFailure(ctx context.Context, inst *instance, cancel conte
 			if err != nil || len(list) != 1 {
 				continue
 			}
-			if list[0].Active == "failed" || hints.failed.Load() >= maxFailures {
+			// What was killed may well start: somebody has ended it, or memory was short.
+			hopeless := list[0].Active == "failed" && !killed(list[0].Exit)
+			if hopeless || hints.failed.Load() >= maxFailures {
 				cancel(&unitFailure{list[0].Exit})
 				return
 			}
