@@ -51,6 +51,10 @@ integration: tools programs ## only the tests on the real systemd machine
 vm: tools programs ## only the tests that need the virtual machine: limits, swap
 	TENEMENT_BUILT=1 $(GO) test -timeout 10m ./test/limits/...
 
+.PHONY: chaos
+chaos: tools programs ## everything goes wrong at once, for five minutes; TENEMENT_SEED=N repeats a run
+	TENEMENT_BUILT=1 TENEMENT_CHAOS=$${TENEMENT_CHAOS:-5m} $(RACE) -timeout 20m -count=1 -v ./test/chaos
+
 .PHONY: bench-wake
 bench-wake: programs ## time wakes by phase, as ratios to a bare start
 	$(GO) run ./test/bench/wake -n $(BENCH)

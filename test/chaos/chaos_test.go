@@ -93,7 +93,7 @@ func TestChaos(t *testing.T) {
 	}
 	all.Go(func() { w.disturb(ctx, random(101), 150*time.Millisecond, w.crash, w.exit, w.killUnit, w.stopUnit) })
 	all.Go(func() { w.disturb(ctx, random(102), 200*time.Millisecond, w.stop, w.restart, w.replace) })
-	all.Go(func() { w.disturb(ctx, random(103), 3*time.Second, w.killDaemon, w.killDaemon, w.restartDaemon) })
+	all.Go(func() { w.disturb(ctx, random(103), 4*time.Second, w.killDaemon, w.killDaemon, w.restartDaemon) })
 	all.Go(func() { w.disturb(ctx, random(104), 2*time.Second, w.restartBus, w.reloadManager) })
 	all.Wait()
 
@@ -105,10 +105,8 @@ func TestChaos(t *testing.T) {
 	}
 	w.checkNotes(t)
 	w.report(t)
-	for _, id := range ids {
-		if r := w.s.Ten("destroy", "--yes", id); r.Code != 0 {
-			t.Errorf("destroy %s: %s", id, r)
-		}
+	if r := w.s.Ten(append([]string{"destroy", "--yes"}, ids...)...); r.Code != 0 {
+		t.Errorf("destroy: %s", r)
 	}
 	w.s.HTTP.CloseIdleConnections()
 	w.checkNothingLeft(t, mountsBefore)
