@@ -20,6 +20,8 @@ const (
 	poolTimeout = 2 * idleConnTimeout
 	// maxIdleConns is how many unused connections are kept per instance.
 	maxIdleConns = 64
+	// maxResponseHeader bounds the head of an app's answer, in bytes.
+	maxResponseHeader = 256 << 10
 	// maxRepeats is how often a request is made again whose connection was lost.
 	maxRepeats = 2
 	// stallTimeout is how long a new connection may go without an answer before the
@@ -133,6 +135,8 @@ func newTransport(key poolKey) *http.Transport {
 		IdleConnTimeout:       idleConnTimeout,
 		ResponseHeaderTimeout: key.requestTimeout,
 		ExpectContinueTimeout: time.Second,
+		// Also of all informational responses before it, together.
+		MaxResponseHeaderBytes: maxResponseHeader,
 	}
 	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		v := visitOf(ctx)

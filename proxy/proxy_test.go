@@ -175,6 +175,42 @@ func TestLoop(t *testing.T) {
 	}
 }
 
+// TestHeadsWithoutEnd: what an app says before its answer's body has a bound.
+func TestHeadsWithoutEnd(t *testing.T) {
+	for _, line := range []string{"X-Header: " + strings.Repeat("x", 1000) + "\r\n", strings.Repeat("x", 1000), "\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var written atomic.Int64
+		var app sync.WaitGroup
+		app.Go(func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			_, err = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nX-A: ")
+			for err == nil && written.Load() < 16<<20 {
+				var n int
+				n, err = io.WriteString(conn, line)
+				written.Add(int64(n))
+			}
+		})
+		address, _ := serve(t, &backend{address: l.Addr().String()}, nil)
+		resp, _, err := get(t, address, http.MethodPost)
+		if err != nil || resp.StatusCode != http.StatusBadGateway {
+			t.Errorf("%.20q without end: got %v %v, want 502", line, resp, err)
+		}
+		app.Wait()
+		// What is in the sockets' buffers has been written too.
+		if got := written.Load(); got >= 16<<20 {
+			t.Errorf("%.20q without end: all %d bytes were taken", line, got)
+		}
+		l.Close()
+	}
+}
+
 // TestOneConnectionAtATime: an app that waits on an unused connection of ours is not
 // blocked for long.
 func TestOneConnectionAtATime(t *testing.T) {
