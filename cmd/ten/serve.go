@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -79,6 +81,9 @@ their next start.`,
 // serve runs the daemon until ctx ends. This is the only place that knows all parts.
 func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	log := slog.New(slog.NewTextHandler(p.err, nil))
+	// net/http has no other place to say what an app has sent that nobody asked for: it
+	// would fill the log with what it likes.
+	stdlog.SetOutput(io.Discard)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
