@@ -7,8 +7,9 @@ import (
 	"tenement.dev/units"
 )
 
-// maxAgain is how often a call is made that loses its connection to the manager.
-const maxAgain = 5
+// maxAgain is how often a call is made that loses its connection to the manager. Each time
+// that takes a connection which is lost; the call's context ends it sooner.
+const maxAgain = 20
 
 // persistent repeats calls whose connection was lost, as happens to all that are in flight
 // when the bus restarts. It is not known then whether they had an effect, which does not

@@ -29,6 +29,7 @@ type Local struct {
 	host     units.Host
 	sandbox  *Sandbox  // nil where host says it all
 	accounts *accounts // nil for a user's manager
+	cgroups  cgroups
 	log      *slog.Logger
 	events   chan units.Status
 }
@@ -49,7 +50,7 @@ type Options struct {
 
 // NewLocal makes a Local.
 func NewLocal(o Options) (*Local, error) {
-	l := &Local{systemd: persistent{o.Units}, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log, events: make(chan units.Status)}
+	l := &Local{systemd: persistent{o.Units}, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log, events: make(chan units.Status), cgroups: findCgroups(o.Host.User)}
 	if !o.Host.User {
 		a, err := openAccounts(filepath.Join(o.StateDir, "uids.json"), userdbDir)
 		if err != nil {
@@ -77,6 +78,11 @@ func (l *Local) Run(ctx context.Context) error {
 					continue
 				}
 				status = units.Status{ID: id, Active: unit.Active}
+				if unit.Active == "activating" || unit.Active == "active" {
+					if err := l.cgroups.bound(id); err != nil {
+						l.log.Warn("cgroups not bounded", "instance", id, "err", err)
+					}
+				}
 			}
 		}
 		select {
@@ -142,7 +148,16 @@ func (l *Local) clear(ctx context.Context, id tenant.ID) error {
 	if err := l.systemd.ResetFailed(ctx, socket, service); err != nil {
 		return fmt.Errorf("reset %s: %w", service, err)
 	}
+	l.removeCgroups(id)
 	return nil
+}
+
+// removeCgroups removes cgroups that the manager has left. That it may fail to is no
+// reason to keep the rest.
+func (l *Local) removeCgroups(id tenant.ID) {
+	if err := l.cgroups.remove(id); err != nil {
+		l.log.Warn("cgroups left behind", "instance", id, "err", err)
+	}
 }
 
 // Unload stops the instance and makes the manager forget it. Its data stays.
@@ -175,6 +190,7 @@ func (l *Local) Stop(ctx context.Context, id tenant.ID) error {
 	if err := l.systemd.ResetFailed(ctx, service); err != nil {
 		return fmt.Errorf("reset %s: %w", service, err)
 	}
+	l.removeCgroups(id)
 	return nil
 }
 
