@@ -206,6 +206,8 @@ func (w *world) killDaemon(*rand.Rand) {
 func (w *world) restartDaemon(*rand.Rand) {
 	starting := w.starts.begin("the daemon restarts")
 	defer starting()
+	end := w.restarts.begin("the daemon was restarted")
+	defer end()
 	w.s.Systemctl("restart", "tenement-test.service")
 }
 

@@ -18,6 +18,10 @@ import (
 // daemon gives a start up would hide how that ends.
 const patience = 90 * time.Second
 
+// drain is for how long a daemon that is told to end waits for its requests: with more
+// tenants waking than the machine has the time for, one may take longer.
+const drain = 9 * time.Second
+
 // counts are how the requests went.
 type counts struct {
 	good, aborted, refused, cut atomic.Int64
@@ -231,6 +235,8 @@ func (v *visitor) settle(t *tenant, visit visit, status int, err error, from, to
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED):
 			fault("a connection was refused")
+		case to.Sub(from) > drain && v.w.restarts.during(from, to) != "":
+			c.cut.Add(1)
 		case killed != "", status == http.StatusOK && ended+wiped != "":
 			c.cut.Add(1)
 		default:
