@@ -23,6 +23,7 @@ programs: build # what the tests run
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/testapp ./test/testapp
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/web ./examples/go-http
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ github.com/letsencrypt/pebble/v2/cmd/pebble github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/hostile ./test/hostile/tenant
 
 .PHONY: demo
 demo: build ## show the main job for real: two tenants, sleep and wake

@@ -41,6 +41,9 @@ type Options struct {
 	Env []string
 	// Dir is used instead of a new directory.
 	Dir string
+	// Init is a program of bin/ that takes ten-init's place; the true one is beside it as
+	// ten-init.real.
+	Init string
 	// Unit runs it as a unit of systemd behind a socket unit, as a package does: systemd
 	// holds its socket while it is away, and starts it again when it ends. As root only.
 	Unit bool
@@ -84,8 +87,15 @@ func New(tb testing.TB, o Options) *Server {
 	if s.Dir == "" {
 		s.Dir = s.newDir()
 	}
-	if err := installApp(filepath.Join(s.bin, "testapp")); err != nil {
-		tb.Fatal(err)
+	for _, app := range []string{"testapp", "hostile"} {
+		if err := install(filepath.Join(s.bin, app), filepath.Join(appDir, app)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if o.Init != "" {
+		if s.bin, err = otherInit(s.bin, o.Init); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	s.WriteFile("tenement.toml", o.Config)
 	for name, text := range o.Files {
@@ -117,22 +127,31 @@ func New(tb testing.TB, o Options) *Server {
 	return s
 }
 
-// appDir is where the machine has the test app.
+// appDir is where the machine has the apps.
 const appDir = "/opt/tenement-test"
 
-// installApp puts the test app there, once. By cp: a program that a process with many
-// threads has written itself cannot always be run at once (go.dev/issue/22315).
-func installApp(testapp string) error {
-	if exists(filepath.Join(appDir, "testapp")) {
+// install puts a program there, once. By cp: a program that a process with many threads
+// has written itself cannot always be run at once (go.dev/issue/22315).
+func install(from, to string) error {
+	if exists(to) {
 		return nil
 	}
-	if err := os.MkdirAll(appDir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	if out, err := exec.Command("cp", testapp, appDir).CombinedOutput(); err != nil {
-		return fmt.Errorf("install testapp: %w: %s", err, out)
+	if out, err := exec.Command("cp", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("install %s: %w: %s", to, err, out)
 	}
 	return nil
+}
+
+// otherInit makes a directory of programs with another ten-init.
+func otherInit(bin, name string) (dir string, err error) {
+	dir = filepath.Join(appDir, "with-"+name)
+	for from, to := range map[string]string{"ten": "ten", "ten-init": "ten-init.real", name: "ten-init"} {
+		err = errors.Join(err, install(filepath.Join(bin, from), filepath.Join(dir, to)))
+	}
+	return dir, err
 }
 
 // newDir makes a directory that instances' users can pass through.
