@@ -128,14 +128,13 @@ func (p *pools) used(id tenant.ID) {
 
 func newTransport(key poolKey) *http.Transport {
 	t := &http.Transport{
-		DisableCompression:    true, // bodies pass as they are
-		DisableKeepAlives:     !key.keepAlive,
-		MaxIdleConns:          maxIdleConns,
-		MaxIdleConnsPerHost:   maxIdleConns,
-		IdleConnTimeout:       idleConnTimeout,
-		ResponseHeaderTimeout: key.requestTimeout,
-		ExpectContinueTimeout: time.Second,
-		// Also of all informational responses before it, together.
+		DisableCompression:     true, // bodies pass as they are
+		DisableKeepAlives:      !key.keepAlive,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConns,
+		IdleConnTimeout:        idleConnTimeout,
+		ResponseHeaderTimeout:  key.requestTimeout,
+		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: maxResponseHeader,
 	}
 	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
