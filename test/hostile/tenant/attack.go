@@ -143,7 +143,7 @@ func manyGroups(q url.Values, over <-chan struct{}) (string, error) {
 	n := 0
 	for dir := filepath.Join("/sys/fs/cgroup", path); n < number(q, "n") && !done(over); n++ {
 		child := filepath.Join(dir, fmt.Sprintf("c%s-%d", q.Get("deep"), n))
-		if err := os.Mkdir(child, 0o755); err != nil {
+		if err := os.Mkdir(child, 0o755); err != nil && !os.IsExist(err) {
 			return fmt.Sprint(n), err
 		}
 		if q.Get("deep") != "" {
