@@ -148,7 +148,7 @@ func TestRenderForOlderManagers(t *testing.T) {
 	}
 	names := map[string]bool{}
 	for _, p := range service.Properties {
-		if names[p.Name] {
+		if names[p.Name] && p.Name != "SystemCallFilter" { // what is allowed, and what of it is not
 			t.Errorf("%s is there twice", p.Name)
 		}
 		names[p.Name] = true
@@ -236,9 +236,9 @@ func TestSocketPathsFit(t *testing.T) {
 func TestNames(t *testing.T) {
 	id := tenant.ID{Service: "my-notes", Name: "alice"}
 	for got, want := range map[string]string{
-		ServiceName(id):       "tenement-my-notes@alice.service",
-		SocketName(id):        "tenement-my-notes@alice.socket",
-		FileName(id):          "my-notes@alice",
+		ServiceName(id): "tenement-my-notes@alice.service",
+		SocketName(id):  "tenement-my-notes@alice.socket",
+		FileName(id):    "my-notes@alice",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -45,7 +45,7 @@ func findCgroups(user bool) cgroups {
 // of gives the instance's cgroups that exist: one, or none.
 func (c cgroups) of(id tenant.ID) (dirs []string) {
 	for _, root := range c.roots {
-		dir := filepath.Join(root, "tenement.slice", units.SliceName(id.Service), units.ServiceName(id))
+		dir := filepath.Join(root, units.Slice, units.ServiceName(id))
 		if _, err := os.Stat(dir); err == nil {
 			dirs = append(dirs, dir)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tenement.dev/test/harness"
+	"tenement.dev/units"
 )
 
 // disturb calls one of the ways to disturb after the other until ctx ends, every so often.
@@ -47,7 +48,7 @@ func (o *operated) unit() string { return "tenement-" + o.service + "@" + o.name
 
 // app gives the app's processes; none if it sleeps.
 func (o *operated) app() (pids []int) {
-	path := filepath.Join("/sys/fs/cgroup/tenement.slice/tenement-"+o.service+".slice", o.unit(), "app/cgroup.procs")
+	path := filepath.Join("/sys/fs/cgroup", units.Slice, o.unit(), "app/cgroup.procs")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil

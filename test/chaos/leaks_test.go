@@ -48,7 +48,7 @@ func (w *world) checkNothingLeft(t *testing.T, mountsBefore int) {
 		},
 		"processes": w.processes,
 		"cgroups": func() []string {
-			found, _ := filepath.Glob("/sys/fs/cgroup/tenement.slice/*/*@*")
+			found, _ := filepath.Glob("/sys/fs/cgroup/tenement.slice/*@*")
 			return found
 		},
 		"files": func() []string {
