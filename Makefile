@@ -24,6 +24,7 @@ programs: build # what the tests run
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/testapp ./test/testapp
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/web ./examples/go-http
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ github.com/letsencrypt/pebble/v2/cmd/pebble github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/hostile ./test/hostile/tenant
 
 .PHONY: demo
 demo: build ## show the main job for real: two tenants, sleep and wake
@@ -51,6 +52,10 @@ integration: tools programs ## only the tests on the real systemd machine
 .PHONY: vm
 vm: tools programs ## only the tests that need the virtual machine: limits, swap
 	TENEMENT_BUILT=1 $(GO) test -timeout 10m ./test/limits/...
+
+.PHONY: chaos
+chaos: tools programs ## everything goes wrong at once, for five minutes; TENEMENT_SEED=N repeats a run
+	TENEMENT_BUILT=1 TENEMENT_CHAOS=$${TENEMENT_CHAOS:-5m} $(RACE) -timeout 20m -count=1 -v ./test/chaos
 
 .PHONY: bench-wake
 bench-wake: programs ## time wakes by phase, as ratios to a bare start

@@ -25,7 +25,7 @@ var (
 	ErrAccessDenied = errors.New("access denied")
 	// ErrDisconnected: the connection was lost, and whether the call had an effect is
 	// not known; or it was not there until the call's context ended.
-	ErrDisconnected = errors.New("not connected to systemd")
+	ErrDisconnected = units.ErrDisconnected
 )
 
 // Results of a job that did what it was for, and of one whose result was lost. The

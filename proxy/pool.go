@@ -20,6 +20,8 @@ const (
 	poolTimeout = 2 * idleConnTimeout
 	// maxIdleConns is how many unused connections are kept per instance.
 	maxIdleConns = 64
+	// maxResponseHeader bounds the head of an app's answer, in bytes.
+	maxResponseHeader = 256 << 10
 	// maxRepeats is how often a request is made again whose connection was lost.
 	maxRepeats = 2
 	// stallTimeout is how long a new connection may go without an answer before the
@@ -141,13 +143,14 @@ func (p *pools) used(id tenant.ID) {
 
 func newTransport(key poolKey) *http.Transport {
 	t := &http.Transport{
-		DisableCompression:    true, // bodies pass as they are
-		DisableKeepAlives:     !key.keepAlive,
-		MaxIdleConns:          maxIdleConns,
-		MaxIdleConnsPerHost:   maxIdleConns,
-		IdleConnTimeout:       idleConnTimeout,
-		ResponseHeaderTimeout: key.requestTimeout,
-		ExpectContinueTimeout: time.Second,
+		DisableCompression:     true, // bodies pass as they are
+		DisableKeepAlives:      !key.keepAlive,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConns,
+		IdleConnTimeout:        idleConnTimeout,
+		ResponseHeaderTimeout:  key.requestTimeout,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: maxResponseHeader,
 	}
 	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		v := visitOf(ctx)

@@ -176,7 +176,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id tenant.ID, en
 	w.Header()["Content-Type"] = nil // or the server guesses one where the app names none
 	v := &visit{id: id, endpoint: endpoint, acquired: time.Now(), local: fromLoopback(r)}
 	defer p.pools.used(id)
-	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
+	p.reverse.ServeHTTP(w, r.WithContext(boundInformational(context.WithValue(r.Context(), visitKey{}, v))))
 }
 
 // rewrite prepares the request to the app: everything as the client sent it, but for

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,7 +21,10 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	stdlog.SetOutput(io.Discard) // where net/http complains of apps
+	goleak.VerifyTestMain(m)
+}
 
 // backend is a Waker over a real server; it counts requests in and out.
 type backend struct {
@@ -176,6 +180,46 @@ func TestLoop(t *testing.T) {
 	}
 	if got := b.acquired.Load(); got != 1 {
 		t.Errorf("the request went round %d times, want once", got)
+	}
+}
+
+// TestHeadsWithoutEnd: what an app says before its answer's body has a bound.
+func TestHeadsWithoutEnd(t *testing.T) {
+	for line, begin := range map[string]string{
+		"X-Header: " + strings.Repeat("x", 1000) + "\r\n": "HTTP/1.1 200 OK\r\n",
+		strings.Repeat("x", 1000):                         "HTTP/1.1 200 OK\r\nX-Header: ",
+		"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n":  "",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var written atomic.Int64
+		var app sync.WaitGroup
+		app.Go(func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			_, err = io.WriteString(conn, begin)
+			for err == nil && written.Load() < 16<<20 {
+				var n int
+				n, err = io.WriteString(conn, line)
+				written.Add(int64(n))
+			}
+		})
+		address, _ := serve(t, &backend{address: l.Addr().String()}, nil)
+		resp, _, err := get(t, address, http.MethodPost)
+		if err != nil || resp.StatusCode != http.StatusBadGateway {
+			t.Errorf("%.20q without end: got %v %v, want 502", line, resp, err)
+		}
+		app.Wait()
+		// What is in the sockets' buffers has been written too.
+		if got := written.Load(); got >= 16<<20 {
+			t.Errorf("%.20q without end: all %d bytes were taken", line, got)
+		}
+		l.Close()
 	}
 }
 

@@ -36,6 +36,10 @@ var managers = []string{
 	"-/run/dbus/system_bus_socket",
 }
 
+// shared are directories of the machine in which everybody can make files, and which
+// ProtectSystem= leaves writable where they are file systems of their own.
+var shared = []string{"-/run/lock"}
+
 // sandbox are the properties of isolation = "namespace", and with what gVisor needs to
 // build its own walls those of "sandbox" (systemd.exec(5), "Sandboxing").
 //
@@ -58,11 +62,13 @@ func (h Host) sandbox(spec tenant.Spec) []Property {
 		{"CapabilityBoundingSet", uint64(0)},
 		{"AmbientCapabilities", uint64(0)},
 		{"SystemCallFilter", Filter{true, systemCalls(spec)}},
+		// A ring makes calls that no filter sees: sockets of any family, to begin with.
+		{"SystemCallFilter", Filter{false, []string{"io_uring_setup"}}},
 		{"SystemCallErrorNumber", int32(1)}, // EPERM: a refusal that programs understand
 		{"SystemCallArchitectures", []string{"native"}},
 		{"TemporaryFileSystem", covers(spec)},
 		{"BindPaths", h.writable(spec)},
-		{"InaccessiblePaths", managers},
+		{"InaccessiblePaths", append(managers[:len(managers):len(managers)], shared...)},
 	}
 	switch {
 	case h.PrivatePIDs:

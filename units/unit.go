@@ -13,6 +13,11 @@ var ErrExists = errors.New("unit exists")
 // ErrNotLoaded is in the chain of an error when the manager does not know a unit.
 var ErrNotLoaded = errors.New("no such unit")
 
+// ErrDisconnected is in the chain of an error when the connection to the manager was
+// lost, and whether the call had an effect is not known; or when there was none until the
+// call's context ended.
+var ErrDisconnected = errors.New("not connected to systemd")
+
 // Unit is a unit to be created by StartTransientUnit: its full name and its
 // properties in the order in which the manager shall apply them.
 type Unit struct {

@@ -21,6 +21,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tenement.dev/internal/ingress"
 )
 
@@ -36,6 +38,7 @@ const (
 
 func main() {
 	started := ingress.Monotonic()
+	guard()
 	if len(os.Args) > 1 && os.Args[1] == shimFlag {
 		execShim(os.Args[2:])
 	}
@@ -57,6 +60,11 @@ func main() {
 	}
 	os.Exit(newSupervisor(o, started).run(doorbell))
 }
+
+// guard keeps the app, which runs as the same user, away from this process's memory and
+// descriptors: with /proc/1/mem it could have ten-init do and say whatever it likes
+// (PR_SET_DUMPABLE, prctl(2); proc(5), "/proc/pid"). It ends with execve(2).
+func guard() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
 
 // options are the command line.
 type options struct {

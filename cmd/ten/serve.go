@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -82,6 +84,9 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	logged := newAsyncWriter(p.err)
 	defer logged.Close()
 	log := slog.New(slog.NewTextHandler(logged, nil))
+	// net/http has no other place to say what an app has sent that nobody asked for: it
+	// would fill the log with what it likes.
+	stdlog.SetOutput(io.Discard)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)

@@ -33,6 +33,7 @@ type Local struct {
 	sandbox  *Sandbox  // nil where host says it all
 	accounts *accounts // nil for a user's manager
 	fence    *fence    // nil where there can be none
+	cgroups  cgroups
 	log      *slog.Logger
 	events   chan units.Status
 	walking  chan struct{} // held by the one who walks through data
@@ -54,7 +55,10 @@ type Options struct {
 
 // NewLocal makes a Local.
 func NewLocal(o Options) (*Local, error) {
-	l := &Local{systemd: o.Units, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log, events: make(chan units.Status), walking: make(chan struct{}, 1)}
+	l := &Local{
+		systemd: persistent{o.Units}, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log,
+		events: make(chan units.Status), walking: make(chan struct{}, 1), cgroups: findCgroups(o.Host.User),
+	}
 	if !o.Host.User {
 		a, err := openAccounts(filepath.Join(o.StateDir, "uids.json"), userdbDir)
 		if err != nil {
@@ -102,6 +106,11 @@ func (l *Local) Run(ctx context.Context) error {
 					continue
 				}
 				status = units.Status{ID: id, Active: unit.Active}
+				if unit.Active == "activating" || unit.Active == "active" {
+					if err := l.cgroups.bound(id); err != nil {
+						l.log.Warn("cgroups not bounded", "instance", id, "err", err)
+					}
+				}
 			}
 		}
 		select {
@@ -175,7 +184,16 @@ func (l *Local) clear(ctx context.Context, id tenant.ID) error {
 	if err := l.systemd.ResetFailed(ctx, socket, service); err != nil {
 		return fmt.Errorf("reset %s: %w", service, err)
 	}
+	l.removeCgroups(id)
 	return nil
+}
+
+// removeCgroups removes cgroups that the manager has left. That it may fail to is no
+// reason to keep the rest.
+func (l *Local) removeCgroups(id tenant.ID) {
+	if err := l.cgroups.remove(id); err != nil {
+		l.log.Warn("cgroups left behind", "instance", id, "err", err)
+	}
 }
 
 // Unload stops the instance and makes the manager forget it. Its data stays.
@@ -213,6 +231,7 @@ func (l *Local) Stop(ctx context.Context, id tenant.ID) error {
 	if err := l.systemd.ResetFailed(ctx, service); err != nil {
 		return fmt.Errorf("reset %s: %w", service, err)
 	}
+	l.removeCgroups(id)
 	return nil
 }
 

@@ -33,11 +33,19 @@ func describeExit(e units.Exit) string {
 		return fmt.Sprintf("status %d/%s", e.Status, stepFailures[e.Status])
 	case e.Code == 1:
 		return fmt.Sprintf("status %d", e.Status)
-	case e.Code == 2 || e.Code == 3:
+	case killed(e) && e.Status != 0:
 		return fmt.Sprintf("signal %d", e.Status)
-	case e.Result == "" || e.Result == "success": // asked too late: it is being started again
+	case restarted(e):
 		return "it ends each time that it is started"
 	default:
 		return "result " + e.Result
 	}
 }
+
+// killed reports whether a signal has ended ten-init itself: CLD_KILLED or CLD_DUMPED
+// (sigaction(2)).
+func killed(e units.Exit) bool { return e.Code == 2 || e.Code == 3 }
+
+// restarted reports whether the end was asked for too late: the service is being started
+// again.
+func restarted(e units.Exit) bool { return e.Code == 0 && (e.Result == "" || e.Result == "success") }

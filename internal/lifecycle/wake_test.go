@@ -328,6 +328,43 @@ func TestAppThatEndsInAFailedUnitWakesAgainAtOnce(t *testing.T) {
 	})
 }
 
+// Who waits for a start that is killed is served by the next one, unless that goes on.
+func TestKilledStartIsRepeated(t *testing.T) {
+	for _, trigger := range []time.Duration{0, time.Millisecond, 50 * time.Millisecond} {
+		bubble(t, notes("startup_timeout = 10"), func(t *testing.T, w *world) {
+			w.register(alice)
+			w.systemd.SetApp(alice, lifecycletest.App{Boot: 10 * time.Millisecond, Ready: time.Second})
+			w.systemd.SetLatency(func(op string) time.Duration {
+				if op == "trigger" {
+					return trigger
+				}
+				return 0
+			})
+			var wg sync.WaitGroup
+			crash := func(times int) {
+				wg.Go(func() {
+					for range times {
+						time.Sleep(500 * time.Millisecond)
+						w.systemd.Crash(alice)
+					}
+				})
+			}
+			crash(1)
+			w.served(alice, 3)
+			wg.Wait()
+
+			w.restart(parse(t, notes("startup_timeout = 10")))
+			if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+				t.Fatal(err)
+			}
+			crash(5)
+			_, err := w.request(alice)
+			code(t, err, tenant.CodeStartFailed)
+			wg.Wait()
+		})
+	}
+}
+
 func TestRequestDuringStopIsServedByTheNextRun(t *testing.T) {
 	bubble(t, notes("idle_timeout = 10"), func(t *testing.T, w *world) {
 		w.systemd.SetApp(alice, lifecycletest.App{Stop: 3 * time.Second})

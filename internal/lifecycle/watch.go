@@ -58,8 +58,12 @@ func (m *Manager) watchFailure(ctx context.Context, inst *instance, cancel conte
 			if err != nil || len(list) != 1 {
 				continue
 			}
-			if list[0].Active == "failed" || hints.failed.Load() >= maxFailures {
-				cancel(&unitFailure{list[0].Exit})
+			// What was killed may well start: somebody has ended it, or memory was short. And
+			// what has no end to tell of is being started again already.
+			exit := list[0].Exit
+			hopeless := list[0].Active == "failed" && !killed(exit) && !restarted(exit)
+			if hopeless || hints.failed.Load() >= maxFailures {
+				cancel(&unitFailure{exit})
 				return
 			}
 		}

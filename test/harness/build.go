@@ -16,6 +16,7 @@ var programs = map[string]string{
 	"ten-init": "./cmd/ten-init",
 	"testapp":  "./test/testapp",
 	"web":      "./examples/go-http",
+	"hostile":  "./test/hostile/tenant",
 }
 
 // Main is for TestMain: it builds the programs and runs the package's tests inside

@@ -41,6 +41,12 @@ type Options struct {
 	Env []string
 	// Dir is used instead of a new directory.
 	Dir string
+	// Init is a program of bin/ that takes ten-init's place; the true one is beside it as
+	// ten-init.real.
+	Init string
+	// Unit runs it as a unit of systemd behind a socket unit, as a package does: systemd
+	// holds its socket while it is away, and starts it again when it ends. As root only.
+	Unit bool
 }
 
 // Server is a running `ten serve` with a directory of its own.
@@ -53,6 +59,7 @@ type Server struct {
 	env      []string
 	runtime  string
 
+	unit  bool
 	cmd   *exec.Cmd
 	ended chan struct{}
 	Log   *Output // what the daemon wrote to standard error, all runs
@@ -76,12 +83,19 @@ func New(tb testing.TB, o Options) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{tb: tb, rootless: o.Rootless, Dir: o.Dir, bin: filepath.Join(repo, "bin"), Log: &Output{}, Out: &Output{}}
+	s := &Server{tb: tb, rootless: o.Rootless, unit: o.Unit, Dir: o.Dir, bin: filepath.Join(repo, "bin"), Log: &Output{}, Out: &Output{}}
 	if s.Dir == "" {
 		s.Dir = s.newDir()
 	}
-	if err := installApp(filepath.Join(s.bin, "testapp")); err != nil {
-		tb.Fatal(err)
+	for _, app := range []string{"testapp", "hostile"} {
+		if err := install(filepath.Join(s.bin, app), filepath.Join(appDir, app)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if o.Init != "" {
+		if s.bin, err = otherInit(s.bin, o.Init); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	s.WriteFile("tenement.toml", o.Config)
 	for name, text := range o.Files {
@@ -113,22 +127,31 @@ func New(tb testing.TB, o Options) *Server {
 	return s
 }
 
-// appDir is where the machine has the test app.
+// appDir is where the machine has the apps.
 const appDir = "/opt/tenement-test"
 
-// installApp puts the test app there, once. By cp: a program that a process with many
-// threads has written itself cannot always be run at once (go.dev/issue/22315).
-func installApp(testapp string) error {
-	if exists(filepath.Join(appDir, "testapp")) {
+// install puts a program there, once. By cp: a program that a process with many threads
+// has written itself cannot always be run at once (go.dev/issue/22315).
+func install(from, to string) error {
+	if exists(to) {
 		return nil
 	}
-	if err := os.MkdirAll(appDir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	if out, err := exec.Command("cp", testapp, appDir).CombinedOutput(); err != nil {
-		return fmt.Errorf("install testapp: %w: %s", err, out)
+	if out, err := exec.Command("cp", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("install %s: %w: %s", to, err, out)
 	}
 	return nil
+}
+
+// otherInit makes a directory of programs with another ten-init.
+func otherInit(bin, name string) (dir string, err error) {
+	dir = filepath.Join(appDir, "with-"+name)
+	for from, to := range map[string]string{"ten": "ten", "ten-init": "ten-init.real", name: "ten-init"} {
+		err = errors.Join(err, install(filepath.Join(bin, from), filepath.Join(dir, to)))
+	}
+	return dir, err
 }
 
 // newDir makes a directory that instances' users can pass through.
@@ -205,6 +228,10 @@ func exists(path string) bool {
 // Run starts the daemon and waits until it serves.
 func (s *Server) Run() {
 	s.tb.Helper()
+	if s.unit {
+		s.runUnit()
+		return
+	}
 	if err := s.TryRun(); err != nil {
 		s.tb.Fatalf("%v\n%s", err, s.Log)
 	}
@@ -237,7 +264,17 @@ func (s *Server) TryRun(args ...string) error {
 }
 
 // PID is the daemon's process id.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
+func (s *Server) PID() int {
+	s.tb.Helper()
+	if !s.unit {
+		return s.cmd.Process.Pid
+	}
+	pid, err := strconv.Atoi(s.Systemctl("show", "--property", "MainPID", "--value", daemonUnit+".service"))
+	if err != nil {
+		s.tb.Fatalf("the daemon's main process: %v", err)
+	}
+	return pid
+}
 
 // Signal sends the daemon a signal and waits until it has ended.
 func (s *Server) Signal(sig syscall.Signal) {
@@ -255,7 +292,9 @@ func (s *Server) Signal(sig syscall.Signal) {
 
 // cleanUp destroys what is left and checks that nothing stays behind.
 func (s *Server) cleanUp() {
-	if s.tb.Failed() {
+	if s.unit {
+		s.cleanUpUnit()
+	} else if s.tb.Failed() {
 		s.tb.Logf("the daemon's log:\n%s", s.Log)
 	}
 	if s.cmd != nil {
@@ -267,15 +306,19 @@ func (s *Server) cleanUp() {
 			}
 		default:
 		}
-		for _, i := range s.List() {
-			if r := s.Ten("destroy", "--yes", i.ID.String()); r.Code != 0 {
-				s.tb.Errorf("destroy %s: %s", i.ID, r)
-			}
-		}
+		s.destroyAll()
 		s.Signal(syscall.SIGTERM)
 	}
 	s.checkClean()
 	s.sweep()
+}
+
+func (s *Server) destroyAll() {
+	for _, i := range s.List() {
+		if r := s.Ten("destroy", "--yes", i.ID.String()); r.Code != 0 {
+			s.tb.Errorf("destroy %s: %s", i.ID, r)
+		}
+	}
 }
 
 // checkClean fails the test when units, processes or files of instances are left.

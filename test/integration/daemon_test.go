@@ -59,38 +59,7 @@ command = "{bin}/testapp"
 // TestRestartUnderLoad restarts the daemon behind a socket that systemd holds: no
 // connection is refused, requests only fail where they were in flight at kill -9.
 func TestRestartUnderLoad(t *testing.T) {
-	s := harness.New(t, harness.Options{Config: app})
-	unit := func(verb string, args ...string) {
-		t.Helper()
-		if out, err := s.Command(append([]string{"/usr/bin/systemctl", verb}, args...)...).CombinedOutput(); err != nil {
-			t.Fatalf("systemctl %s %v: %v\n%s", verb, args, err, out)
-		}
-	}
-	ten, err := harness.Bin("ten")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.WriteFile("tenement-test.socket", fmt.Sprintf("[Socket]\nListenStream=127.0.0.1:%d\n", s.Port))
-	s.WriteFile("tenement-test.service", fmt.Sprintf(`[Unit]
-StartLimitIntervalSec=0
-[Service]
-Type=notify
-WorkingDirectory=%s
-ExecStart=%s serve --domain localhost
-Restart=always
-RestartSec=50ms
-`, s.Dir, ten))
-	unit("link", "--runtime", s.Dir+"/tenement-test.socket", s.Dir+"/tenement-test.service")
-	unit("start", "tenement-test.socket", "tenement-test.service")
-	defer func() {
-		if t.Failed() {
-			out, _ := s.Command("/usr/bin/journalctl", "--no-pager", "-u", "tenement-test.service").CombinedOutput()
-			t.Logf("the daemon's log:\n%s", out)
-		}
-		s.Ten("destroy", "--yes", "app:a", "app:b")
-		unit("stop", "tenement-test.socket", "tenement-test.service")
-		unit("disable", "--runtime", "tenement-test.socket", "tenement-test.service")
-	}()
+	s := harness.Start(t, harness.Options{Config: app, Unit: true})
 	s.Spawn("app:a", "app:b")
 	pid := appPID(t, s, "app:a")
 
@@ -123,7 +92,7 @@ RestartSec=50ms
 		before := ok.Load()
 		eventually(t, "requests are answered", func() bool { return ok.Load() > before+50 })
 		cutBefore := cut.Load()
-		unit("restart", "tenement-test.service")
+		s.Unit("restart")
 		if got := cut.Load(); got != cutBefore {
 			t.Errorf("a restart cut off %d requests, want none", got-cutBefore)
 		}
@@ -131,7 +100,7 @@ RestartSec=50ms
 	for range 3 {
 		before := ok.Load()
 		eventually(t, "requests are answered", func() bool { return ok.Load() > before+50 })
-		unit("kill", "--signal=KILL", "tenement-test.service")
+		s.Unit("kill", "--signal=KILL")
 	}
 	before := ok.Load()
 	eventually(t, "requests are answered", func() bool { return ok.Load() > before+50 })

@@ -50,6 +50,8 @@ func misbehave(words []string) {
 			time.Sleep(d)
 		case "hang":
 			time.Sleep(time.Hour)
+		case "alone":
+			beAlone()
 		case "unless":
 			// Ends unless the file is there.
 			if _, err := os.Stat(value); err != nil {
@@ -67,7 +69,7 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	server := &http.Server{Handler: routes()}
+	server := &http.Server{Handler: signed(routes())}
 	go func() {
 		<-ctx.Done()
 		mark("term")
@@ -196,6 +198,7 @@ func routes() http.Handler {
 	mux.HandleFunc("/cron", func(_ http.ResponseWriter, r *http.Request) {
 		mark(r.Method + " " + r.Header.Get("Tenement-Schedule"))
 	})
+	mux["/notes"] = (&notebook{}).ServeHTTP
 	mux.HandleFunc("/upload", upload)
 	mux.HandleFunc("/download", download)
 	mux.HandleFunc("/events", events)

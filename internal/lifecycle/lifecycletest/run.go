@@ -228,8 +228,25 @@ func (s *Systemd) endRun(u *unit, r *run, exit units.Exit) {
 	}
 	close(r.ended)
 	if u.doorbell && len(u.backlog) > 0 {
-		s.startLocked(u)
+		s.triggerLocked(u)
 	}
+}
+
+// triggerLocked starts the unit for who has rung, as soon as the manager gets to it.
+func (s *Systemd) triggerLocked(u *unit) {
+	latency := s.latency("trigger")
+	if latency == 0 {
+		s.startLocked(u)
+		return
+	}
+	s.wg.Go(func() {
+		time.Sleep(latency)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.units[u.spec.ID] == u && u.run == nil && u.doorbell {
+			s.startLocked(u)
+		}
+	})
 }
 
 // takeLocked has ten-init take what waits in the backlog.
@@ -366,7 +383,7 @@ func (d doorbell) ring(ctx context.Context, verb ingress.Verb) (*call, error) {
 	c := &call{verb: verb, done: make(chan struct{})}
 	u.backlog = append(u.backlog, c)
 	if u.run == nil {
-		s.startLocked(u)
+		s.triggerLocked(u)
 	} else {
 		s.takeLocked(u)
 	}

@@ -113,7 +113,8 @@ func (s *Systemd) addFault(op string, f fault) {
 	s.faults[op] = append(s.faults[op], f)
 }
 
-// SetLatency has each operation take as long as f says; "hint" is how late hints are.
+// SetLatency has each operation take as long as f says; "hint" is how late hints are, and
+// "trigger" how long after a ring the unit starts.
 func (s *Systemd) SetLatency(f func(op string) time.Duration) {
 	s.mu.Lock()
 	s.latency = f

@@ -1,0 +1,57 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+
+	"tenement.dev/units"
+)
+
+// maxAgain is how often a call is made that loses its connection to the manager. Each time
+// that takes a connection which is lost; the call's context ends it sooner.
+const maxAgain = 20
+
+// persistent repeats calls whose connection was lost, as happens to all that are in flight
+// when the bus restarts. It is not known then whether they had an effect, which does not
+// matter here: each asks for a state and not for a change, and a unit that turns out to
+// exist already is made anew by Load.
+type persistent struct{ Units }
+
+// again calls f until it does not lose the connection, a few times at most. Without a
+// connection f itself waits for one.
+func again(ctx context.Context, f func() error) error {
+	for n := 1; ; n++ {
+		err := f()
+		if !errors.Is(err, units.ErrDisconnected) || n == maxAgain || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (p persistent) StartTransient(ctx context.Context, main units.Unit, aux ...units.Unit) error {
+	return again(ctx, func() error { return p.Units.StartTransient(ctx, main, aux...) })
+}
+
+func (p persistent) Stop(ctx context.Context, names ...string) error {
+	return again(ctx, func() error { return p.Units.Stop(ctx, names...) })
+}
+
+func (p persistent) ResetFailed(ctx context.Context, names ...string) error {
+	return again(ctx, func() error { return p.Units.ResetFailed(ctx, names...) })
+}
+
+func (p persistent) List(ctx context.Context, patterns ...string) (list []units.UnitState, err error) {
+	err = again(ctx, func() error {
+		list, err = p.Units.List(ctx, patterns...)
+		return err
+	})
+	return list, err
+}
+
+func (p persistent) Exit(ctx context.Context, service string) (exit units.Exit, err error) {
+	err = again(ctx, func() error {
+		exit, err = p.Units.Exit(ctx, service)
+		return err
+	})
+	return exit, err
+}

@@ -1,0 +1,66 @@
+package harness
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// daemonUnit is the name of the daemon's units where it runs as one.
+const daemonUnit = "tenement-test"
+
+// runUnit starts the daemon as a unit, with its socket in systemd's hands.
+func (s *Server) runUnit() {
+	s.tb.Helper()
+	if s.rootless {
+		s.tb.Fatal("a daemon as a unit runs as root")
+	}
+	var env strings.Builder
+	for _, kv := range s.env {
+		fmt.Fprintf(&env, "Environment=%q\n", kv)
+	}
+	s.WriteFile(daemonUnit+".socket", fmt.Sprintf("[Socket]\nListenStream=127.0.0.1:%d\nBacklog=4096\n", s.Port))
+	s.WriteFile(daemonUnit+".service", fmt.Sprintf(`[Unit]
+StartLimitIntervalSec=0
+[Service]
+Type=notify
+WorkingDirectory=%s
+ExecStart=%s serve --domain localhost
+Restart=always
+RestartSec=50ms
+%s`, s.Dir, filepath.Join(s.bin, "ten"), env.String()))
+	s.Unit("link", "--runtime", filepath.Join(s.Dir, daemonUnit+".socket"), filepath.Join(s.Dir, daemonUnit+".service"))
+	s.Unit("start", daemonUnit+".socket", daemonUnit+".service")
+}
+
+// Unit runs systemctl, which must succeed. Without further arguments it is about the
+// daemon's service.
+func (s *Server) Unit(verb string, args ...string) {
+	s.tb.Helper()
+	if len(args) == 0 || strings.HasPrefix(args[len(args)-1], "-") {
+		args = append(args, daemonUnit+".service")
+	}
+	if out, err := s.systemctl(append([]string{verb}, args...)...).CombinedOutput(); err != nil {
+		s.tb.Fatalf("systemctl %s %v: %v\n%s", verb, args, err, out)
+	}
+}
+
+// UnitLog is what the daemon said as a unit, over all its runs.
+func (s *Server) UnitLog() string {
+	out, _ := s.Command("/usr/bin/journalctl", "--no-pager", "--output=cat", "-u", daemonUnit+".service").CombinedOutput()
+	return string(out)
+}
+
+// cleanUpUnit destroys the instances and takes the units away.
+func (s *Server) cleanUpUnit() {
+	if s.Systemctl("is-enabled", daemonUnit+".service") == "not-found" {
+		return // never ran
+	}
+	if s.tb.Failed() {
+		s.tb.Logf("the daemon's log:\n%s", s.UnitLog())
+	}
+	s.Unit("start")
+	s.destroyAll()
+	s.Unit("stop", daemonUnit+".socket", daemonUnit+".service")
+	s.Unit("disable", "--runtime", daemonUnit+".socket", daemonUnit+".service")
+}

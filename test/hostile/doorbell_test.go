@@ -1,0 +1,114 @@
+package hostile
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tenement.dev/test/harness"
+)
+
+// doorbells are the ways in which a ten-init of the tenant's own answers; "-ready" are
+// those that tell systemd that they are up, so that nothing but the daemon ends the wait.
+var doorbells = []string{
+	"nothing", "hangup", "exit", "garbage", "refusal", "long", "endless", "drip", "bare", "file", "directory", "null",
+	"pipe", "listening", "doorbell", "unconnected", "datagram", "netlink", "sixty", "two", "journal", "mute", "dead",
+	"nothing-ready", "endless-ready", "drip-ready", "hangup-ready", "sixty-ready", "garbage-ready", "dead-ready",
+}
+
+// evil has instances whose ten-init is not ours. A tenant cannot bring that about (see
+// TestWhatIsNotItsOwn); the daemon does not count on it.
+const evil = config + `
+[service.evil]
+command = "/bin/true"
+startup_timeout = 1
+request_timeout = 2
+stop_grace = 1
+on_demand = true
+max_instances = 100
+doze_timeout = "500ms"
+`
+
+func TestDoorbellAnsweredByAnybody(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: evil, Init: "hostile"})
+	s.Spawn(bob)
+	before := descriptors(t, s)
+	quiet := latency(t, s, 300)
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, how := range doorbells {
+		id := "evil:" + how
+		wg.Go(func() {
+			begun := time.Now()
+			resp, err := s.Do(t.Context(), "GET", id, "/", "")
+			if err != nil || resp.Status < 500 || resp.Status > 504 {
+				t.Errorf("%s: got %d %v, want 502, 503 or 504", id, resp.Status, err)
+			}
+			if strings.ContainsAny(resp.Body, "\x00\x07\x1b") {
+				t.Errorf("%s: control characters came through: %q", id, resp.Body)
+			}
+			if took := time.Since(begun); took > 45*time.Second {
+				t.Errorf("%s: took %v", id, took)
+			}
+		})
+	}
+	go func() { wg.Wait(); close(over) }()
+	var during []time.Duration
+	for waiting := true; waiting; {
+		select {
+		case <-over:
+			waiting = false
+		default:
+			during = append(during, latency(t, s, 50))
+		}
+	}
+	t.Logf("quiet %v, during %v", quiet, median(during))
+	for _, i := range s.List() {
+		if i.ID.Service != "evil" {
+			continue
+		}
+		if r := s.Ten("destroy", "--yes", i.ID.String()); r.Code != 0 {
+			t.Errorf("destroy %s: %s", i.ID, r)
+		}
+	}
+	if got := s.Text(bob, "/count"); got == "" {
+		t.Error("its neighbour is not there")
+	}
+	s.HTTP.CloseIdleConnections()
+	deadline := time.Now().Add(harness.Timeout)
+	after := descriptors(t, s)
+	for ; after > before+8 && time.Now().Before(deadline); after = descriptors(t, s) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if after > before+8 {
+		t.Errorf("descriptors of the daemon: got %d, want the %d from before", after, before)
+	}
+}
+
+// descriptors counts those that the daemon has open.
+func descriptors(t *testing.T, s *harness.Server) int {
+	t.Helper()
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// resident is the daemon's memory in use, in megabytes.
+func resident(t *testing.T, s *harness.Server) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(s.PID()), "statm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, pages int
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize() >> 20
+}

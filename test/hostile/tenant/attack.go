@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// attack does something for a number of milliseconds, and says what it came to.
+func attack(what string, q url.Values) Result {
+	f, ok := attacks[what]
+	if !ok {
+		return Result{Err: "no such attack"}
+	}
+	over := make(chan struct{})
+	time.AfterFunc(time.Duration(number(q, "ms"))*time.Millisecond, func() { close(over) })
+	return resultOf(f(q, over))
+}
+
+var attacks = map[string]func(url.Values, <-chan struct{}) (string, error){
+	// nothing is the quiet that the others are compared with.
+	"nothing": func(_ url.Values, over <-chan struct{}) (string, error) { <-over; return "", nil },
+	"logs":    floodLogs,
+	"sockets": manySockets,
+	"disk":    fillDisk,
+	"forks":   manyProcesses,
+	"cgroups": manyGroups,
+	"burn":    burn,
+}
+
+// done reports whether the time is over.
+func done(over <-chan struct{}) bool {
+	select {
+	case <-over:
+		return true
+	default:
+		return false
+	}
+}
+
+// floodLogs writes lines as fast as they are taken.
+func floodLogs(q url.Values, over <-chan struct{}) (string, error) {
+	line := []byte(strings.Repeat("spam ", max(1, number(q, "size")/5)) + "\n")
+	n := 0
+	for !done(over) {
+		if _, err := os.Stdout.Write(line); err != nil {
+			return "", err
+		}
+		n++
+	}
+	return fmt.Sprint(n), nil
+}
+
+// manySockets opens n sockets and holds them.
+func manySockets(q url.Values, over <-chan struct{}) (string, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return "", err
+	}
+	limit.Cur = limit.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return "", err
+	}
+	var fds []int
+	defer func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}()
+	var err error
+	for len(fds) < number(q, "n") && !done(over) {
+		var pair [2]int
+		if pair, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0); err != nil {
+			break
+		}
+		fds = append(fds, pair[0], pair[1])
+		_, _ = unix.SendmsgN(pair[0], make([]byte, 4096), nil, nil, unix.MSG_DONTWAIT)
+	}
+	if err == nil {
+		<-over
+	}
+	return fmt.Sprint(len(fds)), err
+}
+
+// fillDisk writes into a directory until it is full, mb megabytes at most.
+func fillDisk(q url.Values, over <-chan struct{}) (string, error) {
+	path := filepath.Join(q.Get("path"), "fill")
+	f, err := os.Create(path)
+	if err != nil {
+		return "0", err
+	}
+	defer os.Remove(path)
+	defer f.Close()
+	megabyte := bytes.Repeat([]byte("x"), 1<<20)
+	n := 0
+	for ; n < number(q, "mb") && !done(over); n++ {
+		if _, err := f.Write(megabyte); err != nil {
+			return fmt.Sprint(n), err
+		}
+	}
+	return fmt.Sprint(n), nil
+}
+
+// manyProcesses starts n processes and holds them.
+func manyProcesses(q url.Values, over <-chan struct{}) (string, error) {
+	var list []*exec.Cmd
+	defer func() {
+		for _, cmd := range list {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}()
+	var err error
+	for len(list) < number(q, "n") && !done(over) {
+		cmd := exec.Command("/bin/sleep", "1000")
+		if err = cmd.Start(); err != nil {
+			break
+		}
+		list = append(list, cmd)
+	}
+	if err == nil {
+		<-over
+	}
+	return fmt.Sprint(len(list)), err
+}
+
+// manyGroups makes n cgroups below its own, one in the other or beside each other.
+func manyGroups(q url.Values, over <-chan struct{}) (string, error) {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	_, path, _ := strings.Cut(string(text), "0::")
+	path, _, _ = strings.Cut(path, "\n")
+	n := 0
+	for dir := filepath.Join("/sys/fs/cgroup", path); n < number(q, "n") && !done(over); n++ {
+		child := filepath.Join(dir, fmt.Sprintf("c%s-%d", q.Get("deep"), n))
+		if err := os.Mkdir(child, 0o755); err != nil && !os.IsExist(err) {
+			return fmt.Sprint(n), err
+		}
+		if q.Get("deep") != "" {
+			dir = child
+		}
+	}
+	return fmt.Sprint(n), nil
+}
+
+// burn uses the processors with n threads.
+func burn(q url.Values, over <-chan struct{}) (string, error) {
+	stop := make(chan struct{})
+	for range number(q, "n") {
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = syscall.Getpid()
+				}
+			}
+		}()
+	}
+	<-over
+	close(stop)
+	return "", nil
+}
