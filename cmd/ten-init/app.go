@@ -23,6 +23,7 @@ func startApp(o options, cg *cgroup, socket *os.File) (*app, error) {
 		if err := o.sandbox.prepare(); err != nil {
 			return nil, err
 		}
+		unguard()
 		argv, sys = o.sandbox.run(), rootWithin()
 	}
 	path := argv[0]
