@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -153,7 +154,7 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 	}
 	if err == nil {
 		inst.setLocked(f.state, now, f.reason)
-		inst.rested = reason
+		inst.rested = cmp.Or(f.rested, reason)
 		m.log.Info(f.state.String(), "instance", inst.id, "reason", reason, "dur", now.Sub(begun))
 	} else {
 		inst.patience = now.Add(idleRetry)

@@ -256,7 +256,6 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 			inst.fingerprint = "" // the next start is from clean units
 		}
 		inst.loaded = status.Doorbell
-		inst.rested = "it ended by itself"
 		m.endedLocked(inst, now, e)
 	case !running(status) && inst.loaded && !status.Doorbell:
 		inst.loaded, inst.fingerprint = false, ""

@@ -16,6 +16,8 @@ type fate struct {
 	state  tenant.State
 	reason string
 	revive bool // it is started again, when the brake allows
+	// rested says why it went to sleep, where that is not why it was stopped.
+	rested string
 }
 
 // revival is a start to come.
@@ -36,12 +38,14 @@ type end struct {
 // endedLocked has an instance that ran sleep, or start again, as its service wants it.
 func (m *Manager) endedLocked(inst *instance, now time.Time, e end) {
 	f := m.fateLocked(inst, now, e)
+	f.rested = "it ended by itself"
 	m.log.Warn("ended by itself", "instance", inst.id, "reason", e.reason, "next", f.state.String(), "restart", f.revive)
 	if e.running && !(f.revive && !now.Before(inst.brake.until)) {
 		m.beginStopForLocked(inst, f.reason, &f)
 		return
 	}
 	inst.setLocked(f.state, now, f.reason)
+	inst.rested = f.rested
 	m.settledLocked(inst, now, f)
 }
 

@@ -56,9 +56,11 @@ func (s *Server) cleanUpUnit() {
 	if s.Systemctl("is-enabled", daemonUnit+".service") == "not-found" {
 		return // never ran
 	}
-	if s.tb.Failed() {
-		s.tb.Logf("the daemon's log:\n%s", s.UnitLog())
-	}
+	defer func() {
+		if s.tb.Failed() {
+			s.tb.Logf("the daemon's log:\n%s", s.UnitLog())
+		}
+	}()
 	s.Unit("start")
 	s.destroyAll()
 	s.Unit("stop", daemonUnit+".socket", daemonUnit+".service")

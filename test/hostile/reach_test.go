@@ -67,7 +67,7 @@ func reach(t *testing.T, rootless bool) {
 		{"root", nil, "EPERM EINVAL"}, {"nice", nil, "EACCES EPERM"}, {"realtime", nil, "EPERM"},
 		{"clock", nil, "EPERM"}, {"hostname", nil, "EPERM"}, {"module", nil, "EPERM"}, {"reboot", nil, "EPERM"},
 		{"kernellog", nil, "EPERM"}, {"bpf", nil, "EPERM"}, {"perf", nil, "EPERM"}, {"userfault", nil, "EPERM"},
-		{"uring", nil, "EPERM"}, {"kexec", nil, "EPERM"}, {"swapon", nil, "EPERM"}, {"handle", nil, "EPERM"},
+		{"uring", nil, "ENOSYS"}, {"kexec", nil, "EPERM"}, {"swapon", nil, "EPERM"}, {"handle", nil, "EPERM"},
 		{"quota", nil, "EPERM"}, {"iopl", nil, "EPERM"}, {"mknod", nil, "EPERM"}, {"setuidfile", nil, "EPERM"},
 		{"packet", nil, "EAFNOSUPPORT"}, {"rawip", nil, "EPERM"}, {"vsock", nil, "EAFNOSUPPORT"}, {"crypto", nil, "EAFNOSUPPORT"},
 

@@ -294,10 +294,10 @@ doze_timeout = "300ms"
 	s.Await("app:alice", tenant.Asleep)
 	says("app:alice", "because: idle")
 	s.Text("app:alice", "/log?out=the+last+line")
-	if resp := s.Fetch("app:alice", "/exit?code=3"); resp.Status != 502 {
-		t.Errorf("got %d from an app that ends, want 502", resp.Status)
+	if resp, err := s.Do(t.Context(), "POST", "app:alice", "/exit?code=3", ""); err != nil || resp.Status != 502 {
+		t.Errorf("got %d, %v from an app that ends, want 502", resp.Status, err)
 	}
-	s.Await("app:alice", tenant.Asleep)
+	s.Await("app:alice", tenant.Failed)
 	says("app:alice", "because: it ended by itself: the app ended: status 3", "last lines:", "the last line")
 	s.Await("dozes:alice", tenant.Dozing)
 	says("dozes:alice", "dozes:alice is dozing", "it stays like this until a request comes")

@@ -40,13 +40,14 @@ func appPIDs(t *testing.T, s *harness.Server, id string) []int {
 	return pids
 }
 
-// appPID is the app's only process.
+// appPID is the app's only process. ten-init is beside it at first, and moves out.
 func appPID(t *testing.T, s *harness.Server, id string) int {
 	t.Helper()
-	pids := appPIDs(t, s, id)
-	if len(pids) != 1 {
-		t.Fatalf("processes of %s: got %v, want one", id, pids)
-	}
+	var pids []int
+	eventually(t, id+" has one process", func() bool {
+		pids = appPIDs(t, s, id)
+		return len(pids) == 1
+	})
 	return pids[0]
 }
 

@@ -226,7 +226,7 @@ func TestTenantsOwnPathsAreTheirs(t *testing.T) {
 			t.Errorf("GET %s reached the app as %q", path, got)
 		}
 	}
-	if got := s.Text("app:alice", "/health"); got != "fine" {
+	if got := s.Text("app:alice", "/health"); got != "200 OK is only in the body" {
 		t.Errorf("GET /health: got %q, want the app's own", got)
 	}
 }

@@ -135,7 +135,7 @@ startup_timeout = 1
 }
 
 func TestKilledAppIsReplacedForTheNextRequest(t *testing.T) {
-	s := harness.Start(t, harness.Options{Config: app})
+	s := harness.Start(t, harness.Options{Config: "[settings]\nmax_restarts = 100\nbackoff_base_ms = 100\nbackoff_max_ms = 100\n" + app})
 	s.Spawn("app:alice")
 	for range 5 {
 		pid := appPID(t, s, "app:alice")
