@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tenement.dev/internal/tenant"
+	"tenement.dev/templates"
 )
 
 // statuses maps the kinds of failure to HTTP. The others are 500.
@@ -52,6 +53,11 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, status int, e *ten
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
+	page := isNavigation(r)
+	if page {
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Tenement-Error", string(e.Code))
@@ -62,9 +68,34 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, status int, e *ten
 	if r.Method == http.MethodHead {
 		return
 	}
+	if page {
+		p.writePage(w, r, status, e)
+		return
+	}
 	fmt.Fprintf(w, "%d %s (%s)\n", status, http.StatusText(status), e.Code)
 	if fromLoopback(r) {
 		fmt.Fprintf(w, "%s\nhint: %s\n", e.Msg, e.Hint)
+	}
+}
+
+// texts say to people what has happened, by status.
+var texts = map[int]string{
+	http.StatusBadRequest:         "This address cannot be.",
+	http.StatusNotFound:           "There is nothing at this address.",
+	http.StatusTooManyRequests:    "There is no room for more just now.",
+	http.StatusBadGateway:         "The site did not answer properly.",
+	http.StatusServiceUnavailable: "The site cannot be shown just now. Please try again in a moment.",
+	http.StatusGatewayTimeout:     "The site took too long to answer.",
+}
+
+// writePage writes an error for people.
+func (p *Proxy) writePage(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) {
+	page := templates.Error{Status: status, Code: string(e.Code), Title: http.StatusText(status), Text: texts[status]}
+	if fromLoopback(r) {
+		page.Detail, page.Hint = e.Msg, e.Hint
+	}
+	if err := page.Write(w); err != nil {
+		p.log.Debug("error page not sent", "err", err)
 	}
 }
 

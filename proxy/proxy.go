@@ -46,6 +46,9 @@ type Options struct {
 	// Trusted says whether the X-Forwarded-* headers of a client are believed, since it
 	// is a proxy too; nil is none.
 	Trusted func(netip.Addr) bool
+	// Patience says how long somebody with a browser waits for an instance of a service
+	// before they get a page that tells them so, 0 for as long as it takes; nil is that.
+	Patience func(service string) time.Duration
 	// Known says whether a host is served here; nil is none.
 	Known func(host string) bool
 	Log   *slog.Logger
@@ -53,15 +56,17 @@ type Options struct {
 
 // Proxy is the http.Handler for all host names.
 type Proxy struct {
-	domain  string
-	waker   Waker
-	router  Router
-	trusted func(netip.Addr) bool
-	known   func(host string) bool
-	log     *slog.Logger
-	hop     string // marks requests that have been through this proxy
-	pools   *pools
-	reverse *httputil.ReverseProxy
+	domain   string
+	waker    Waker
+	router   Router
+	trusted  func(netip.Addr) bool
+	known    func(host string) bool
+	patience func(service string) time.Duration
+	kept     keeper
+	log      *slog.Logger
+	hop      string // marks requests that have been through this proxy
+	pools    *pools
+	reverse  *httputil.ReverseProxy
 
 	upgrades atomic.Int64 // connections that speak another protocol now
 	leaving  chan struct{}
@@ -71,20 +76,25 @@ type Proxy struct {
 // New makes a Proxy.
 func New(o Options) *Proxy {
 	p := &Proxy{
-		domain:  strings.TrimSuffix(strings.ToLower(o.Domain), "."),
-		waker:   o.Waker,
-		router:  o.Router,
-		trusted: o.Trusted,
-		known:   o.Known,
-		log:     o.Log,
-		hop:     rand.Text(),
-		pools:   newPools(),
+		domain:   strings.TrimSuffix(strings.ToLower(o.Domain), "."),
+		waker:    o.Waker,
+		router:   o.Router,
+		trusted:  o.Trusted,
+		known:    o.Known,
+		patience: o.Patience,
+		kept:     keeper{ids: map[tenant.ID]bool{}},
+		log:      o.Log,
+		hop:      rand.Text(),
+		pools:    newPools(),
 	}
 	if p.trusted == nil {
 		p.trusted = func(netip.Addr) bool { return false }
 	}
 	if p.known == nil {
 		p.known = func(string) bool { return false }
+	}
+	if p.patience == nil {
+		p.patience = func(string) time.Duration { return 0 }
 	}
 	p.leaving = make(chan struct{})
 	p.leave = sync.OnceFunc(func() { close(p.leaving) })
@@ -101,7 +111,11 @@ func New(o Options) *Proxy {
 
 // Run closes the connections to instances that are not used any more, until ctx
 // ends.
-func (p *Proxy) Run(ctx context.Context) error { return p.pools.run(ctx) }
+func (p *Proxy) Run(ctx context.Context) error {
+	defer p.kept.wg.Wait()
+	defer p.leave()
+	return p.pools.run(ctx)
+}
 
 // Rest closes the connections to an instance that no request uses.
 func (p *Proxy) Rest(id tenant.ID) { p.pools.rest(id) }
@@ -160,12 +174,18 @@ func visitOf(ctx context.Context) *visit {
 }
 
 func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) {
-	endpoint, release, err := p.waker.Acquire(tenant.WithCause(r.Context(), tenant.CauseRequest(r.Method)), id, classify(r))
-	if err != nil {
-		p.fail(w, r, err)
+	if wantsProgress(r) {
+		p.serveProgress(w, r, id)
 		return
 	}
-	p.forward(w, r, id, endpoint, release)
+	endpoint, release, shown, err := p.acquire(w, r, id, classify(r))
+	switch {
+	case shown:
+	case err != nil:
+		p.fail(w, r, err)
+	default:
+		p.forward(w, r, id, endpoint, release)
+	}
 }
 
 // forward passes a request on to the instance that it was acquired from.

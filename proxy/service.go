@@ -31,7 +31,14 @@ func (p *Proxy) serveService(w http.ResponseWriter, r *http.Request, service str
 			}
 			break
 		}
-		endpoint, release, err := p.waker.Acquire(tenant.WithCause(r.Context(), tenant.CauseRequest(r.Method)), id, v)
+		if wantsProgress(r) {
+			p.serveProgress(w, r, id)
+			return
+		}
+		endpoint, release, shown, err := p.acquire(w, r, id, v)
+		if shown {
+			return
+		}
 		if err == nil {
 			if sticky && id.Name != prefer {
 				http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: id.Name, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode})

@@ -194,7 +194,13 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Router:  manager,
 		Trusted: trusted,
 		Known:   known,
-		Log:     log,
+		Patience: func(service string) time.Duration {
+			if s, ok := manager.Config().Services[service]; ok {
+				return s.WaitingPage
+			}
+			return 0
+		},
+		Log: log,
 	})
 	source, err := newCerts(cfg, private, known, log)
 	if err != nil {

@@ -108,6 +108,9 @@ type Service struct {
 	StartupTimeout time.Duration
 	// RequestTimeout bounds the wait for a response's headers, 0 for no bound.
 	RequestTimeout time.Duration
+	// WaitingPage is how long somebody with a browser waits for a wake before they get a
+	// page that says so, 0 for as long as it takes.
+	WaitingPage time.Duration
 	// StopGrace is the time between SIGTERM and SIGKILL.
 	StopGrace time.Duration
 

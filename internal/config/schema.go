@@ -69,6 +69,7 @@ var serviceKeys = []key[draft]{
 	{"schedule_path", nil, func(d *draft) reader { return text(&d.SchedulePath) }},
 	{"startup_timeout", int64(10), func(d *draft) reader { return seconds(&d.StartupTimeout, shortest) }},
 	{"request_timeout", int64(30), func(d *draft) reader { return seconds(&d.RequestTimeout, 0) }},
+	{"waiting_page", 1.5, func(d *draft) reader { return seconds(&d.WaitingPage, 0) }},
 	// systemd takes 0 for infinity (systemd.service(5), TimeoutStopSec=).
 	{"stop_grace", int64(10), func(d *draft) reader { return seconds(&d.StopGrace, shortest) }},
 	{"memory_limit_mb", nil, func(d *draft) reader { return megabytes(&d.Limits, tenant.LimitMemory) }},
