@@ -46,7 +46,7 @@ func (p *Proxy) acquire(w http.ResponseWriter, r *http.Request, id tenant.ID, v 
 	})
 	endpoint, release, err = p.waker.Acquire(ctx, id, v)
 	timer.Stop()
-	if err != nil && context.Cause(ctx) == errShown && r.Context().Err() == nil {
+	if err != nil && errors.Is(context.Cause(ctx), errShown) && r.Context().Err() == nil {
 		p.showWaiting(w)
 		return nil, nil, true, nil
 	}

@@ -144,7 +144,7 @@ func fenced(spec tenant.Spec) bool {
 // LacksFence reports whether the spec's instance would stand without the fence, or a
 // part of it, among others. Nothing in the configuration promises it, so it is no error.
 func (h Host) LacksFence(spec tenant.Spec) bool {
-	return fenced(spec) && !(h.BindFence && h.ConnectFence)
+	return fenced(spec) && (!h.BindFence || !h.ConnectFence)
 }
 
 func listenAddress(spec tenant.Spec) string {

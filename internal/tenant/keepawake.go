@@ -30,7 +30,7 @@ func ParseSeconds(text string) (time.Duration, error) {
 		if n, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return 0, errors.New("neither seconds nor a duration")
 		}
-		d = time.Duration(min(n, uint64(maxSeconds/time.Second))) * time.Second
+		d = time.Duration(min(n, uint64(longest/time.Second))) * time.Second
 	}
 	if d < 0 {
 		return 0, errors.New("negative")
@@ -38,5 +38,5 @@ func ParseSeconds(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// maxSeconds is what ParseSeconds takes for any longer time.
-const maxSeconds = 100 * 365 * 24 * time.Hour
+// longest is what ParseSeconds takes for any longer time.
+const longest = 100 * 365 * 24 * time.Hour

@@ -154,7 +154,6 @@ func TestLeases(t *testing.T) {
 	if _, ok := resp.Header["Tenement-Keep-Awake"]; ok || resp.Status != 200 {
 		t.Errorf("got %d %v, want 200 without the header", resp.Status, resp.Header)
 	}
-	begun := time.Now()
 	s.Fetch("app:stopped", "/keep?for=1h")
 	if got := holds(t, s, "app:stopped"); got != "lease" {
 		t.Errorf("got holds %q, want a lease", got)
@@ -170,7 +169,7 @@ func TestLeases(t *testing.T) {
 		t.Errorf("keep-awake: %s", r)
 	}
 	s.Fetch("app:header", "/keep?for=4s")
-	begun = time.Now()
+	begun := time.Now()
 	s.AwaitFor("app:header", tenant.Asleep, 10*time.Second)
 	if took := time.Since(begun); took < 3900*time.Millisecond {
 		t.Errorf("asleep after %v, want 4 s", took)

@@ -267,10 +267,9 @@ func run(t *testing.T, word string, argv ...string) {
 }
 
 func TestCertificatesFromAnACMEServer(t *testing.T) {
-	httpPort, tlsPort := 0, unusedPort(t)
+	tlsPort := unusedPort(t)
 	s := harness.New(t, harness.Options{Config: app})
-	httpPort = s.Port
-	settings, files, rootsURL := pebble(t, httpPort, tlsPort, 15*time.Second)
+	settings, files, rootsURL := pebble(t, s.Port, tlsPort, 15*time.Second)
 	for name, text := range files {
 		s.WriteFile(name, text)
 	}

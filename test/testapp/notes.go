@@ -66,16 +66,13 @@ func (n *notebook) add(line string) error {
 // beAlone ends this process if another one of the same instance runs: the lock is held
 // until the process ends.
 func beAlone() {
-	f, err := os.OpenFile(filepath.Join(os.Getenv("DATA_DIR"), "alone"), os.O_CREATE|os.O_RDWR, 0o600)
+	// A bare descriptor, which is closed with the process and no sooner.
+	fd, err := unix.Open(filepath.Join(os.Getenv("DATA_DIR"), "alone"), unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err == nil {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "NOT ALONE:", err)
 		os.Exit(77)
 	}
-	only = f
 }
-
-// only holds beAlone's lock.
-var only *os.File
