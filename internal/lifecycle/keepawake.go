@@ -75,7 +75,7 @@ func (m *Manager) KeepAwake(ctx context.Context, id tenant.ID, d time.Duration) 
 }
 
 // takeLease wakes an instance and counts as a request until the lease is taken, so that
-// it cannot go to rest in between.
+// it does not go to rest in between. One that was stopped all the same is woken again.
 func (m *Manager) takeLease(ctx context.Context, inst *instance, d time.Duration) error {
 	if _, err := m.service("keep awake", inst.id); err != nil {
 		return err
@@ -84,13 +84,22 @@ func (m *Manager) takeLease(ctx context.Context, inst *instance, d time.Duration
 	inst.requests++
 	inst.mu.Unlock()
 	defer m.countOut(inst, false)
-	if _, err := m.awaken(tenant.WithCause(ctx, tenant.CauseOperator), inst, tenant.PriorityOperator, true); err != nil {
-		return err
+	ctx = tenant.WithCause(ctx, tenant.CauseOperator)
+	for force := true; ; force = false {
+		if _, err := m.awaken(ctx, inst, tenant.PriorityOperator, force); err != nil {
+			return err
+		}
+		inst.mu.Lock()
+		// It may have ended, or begun to, since it was awake.
+		taken := inst.op == nil && inst.state == tenant.Awake
+		if taken {
+			inst.operatorLease, inst.dirty = time.Now().Add(d), true
+		}
+		inst.mu.Unlock()
+		if taken {
+			return nil
+		}
 	}
-	inst.mu.Lock()
-	defer inst.mu.Unlock()
-	inst.operatorLease, inst.dirty = time.Now().Add(d), true
-	return nil
 }
 
 // dropLeases ends all leases on an instance and reports whether there were any.

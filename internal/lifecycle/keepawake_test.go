@@ -1,9 +1,12 @@
 package lifecycle_test
 
 import (
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/tenant"
 )
 
@@ -18,9 +21,6 @@ func TestLeaseOfTheApp(t *testing.T) {
 		list := w.holds(alice, "lease 0")
 		if want := time.Now().Add(5 * time.Minute); !list[0].Until.Equal(want) || list[0].Holder != tenant.HolderApp {
 			t.Errorf("got %+v, want the app's until %v", list[0], want)
-		}
-		if !tenant.Working(list) {
-			t.Error("a lease is no work")
 		}
 		time.Sleep(5*time.Minute - time.Millisecond)
 		w.state(alice, tenant.Awake)
@@ -129,6 +129,65 @@ func TestStopEndsLeases(t *testing.T) {
 		if row, _ := w.store.row(alice); !row.AppLease.IsZero() || !row.OperatorLease.IsZero() {
 			t.Errorf("the registry has %+v after a stop", row)
 		}
+	})
+}
+
+// crowd begins more requests than are let in at once after a wake. They end with finish.
+func (w *world) crowd(id tenant.ID, wg *sync.WaitGroup, finish <-chan struct{}) {
+	for range 100 {
+		wg.Go(func() {
+			_, release, err := w.manager.Acquire(w.t.Context(), id, tenant.Visit{})
+			if err != nil {
+				w.t.Error(err)
+				return
+			}
+			<-finish
+			release()
+		})
+	}
+	synctest.Wait()
+}
+
+// A stop that comes while an operator's lease waits for its turn after the wake is over
+// before the lease is taken: it is on an instance that is awake.
+func TestLeaseIsNotOnAStoppingInstance(t *testing.T) {
+	bubble(t, notes("stop_grace = 1"), func(t *testing.T, w *world) {
+		w.systemd.SetApp(alice, lifecycletest.App{Ready: 10 * time.Millisecond, Stop: time.Second})
+		// Whether the lease has to wait is up to the order in which the waiters get to run.
+		for range 20 {
+			w.register(alice)
+			finish := make(chan struct{})
+			var wg sync.WaitGroup
+			w.crowd(alice, &wg, finish)
+			kept := make(chan tenant.Snapshot, 1)
+			wg.Go(func() {
+				s, err := w.manager.KeepAwake(t.Context(), alice, hour)
+				if err != nil {
+					t.Error(err)
+				}
+				kept <- s
+			})
+			synctest.Wait()
+			w.crowd(alice, &wg, finish)
+			time.Sleep(15 * time.Millisecond)
+			w.state(alice, tenant.Awake)
+			waits := len(kept) == 0
+			if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+				t.Error(err)
+			}
+			s := <-kept
+			close(finish)
+			wg.Wait()
+			if !waits {
+				continue
+			}
+			if s.State != tenant.Awake || len(s.Leases) != 1 {
+				t.Errorf("got %v with leases %+v, want it awake with one", s.State, s.Leases)
+			}
+			w.state(alice, tenant.Awake)
+			return
+		}
+		t.Fatal("the lease never had to wait")
 	})
 }
 
