@@ -10,8 +10,7 @@ import (
 const streamWindow = 30 * time.Second
 
 // holdsLocked lists why an awake or dozing instance must not rest now. It is the one
-// list: the idle check, whoever wants memory back (tenant.Working) and `ten why` all go
-// by it.
+// list: the idle check, whoever wants memory back and `ten why` all go by it.
 //
 // An instance without holds rests when it has been idle for its timeouts, no sooner.
 func (m *Manager) holdsLocked(inst *instance, now time.Time) []tenant.Hold {

@@ -2,7 +2,6 @@ package tenant
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -52,13 +51,6 @@ type Lease struct {
 	Holder Holder    `json:"holder"`
 	Until  time.Time `json:"until"`
 }
-
-// Work reports whether there is work that only an operator may interrupt; the other
-// holds are a matter of configuration and timing.
-func (h Hold) Work() bool { return h.Kind != HoldConfig && h.Kind != HoldRetry }
-
-// Working reports whether one of holds is work.
-func Working(holds []Hold) bool { return slices.ContainsFunc(holds, Hold.Work) }
 
 // String says it for people; the end of the hold is not in it.
 func (h Hold) String() string {
