@@ -3,11 +3,16 @@ package lifecycle
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"slices"
 	"time"
 
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 )
 
@@ -18,14 +23,81 @@ const (
 	maxScheduledAnswer = 16 << 20
 )
 
+// scheduledService gives the service of a run, if the entry is still configured.
+func (m *Manager) scheduledService(run registry.Run) (service *config.Service, ok bool) {
+	service, ok = m.config.Load().Services[run.ID.Service]
+	return service, ok && slices.Contains(service.Schedule, run.Entry)
+}
+
+// runScheduled wakes an instance for a run, and makes the request that its service
+// wants, as any other request. answered is called when the app has begun to answer.
+// Where the instance cannot be had for now, wait is the time until the next try. A
+// daemon that ends in between resumes the run, unless the request may have reached the
+// app: it is made once at most.
+func (m *Manager) runScheduled(run registry.Run, s *scheduler, answered func()) (wait time.Duration) {
+	service, ok := m.scheduledService(run)
+	inst, known := m.lookup(run.ID)
+	if !ok || !known {
+		s.ran(run)
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(m.ctx, maxScheduledRun)
+	defer cancel()
+	l, conn, err := m.callScheduled(ctx, inst, service, run.Entry)
+	if err == nil {
+		defer l.release()
+	}
+	if conn != nil {
+		defer conn.Close()
+	}
+	if m.ctx.Err() != nil {
+		return 0
+	}
+	if wait = refusedFor(err); wait > 0 && ctx.Err() == nil && s.mayRetry(run, wait) {
+		m.log.Info("scheduled run waits", "instance", run.ID, "entry", run.Entry, "wait", wait, "err", err)
+		return wait
+	}
+	s.ran(run)
+	if conn != nil {
+		err = requestScheduled(ctx, l, conn, service.SchedulePath, run.Entry, answered)
+	}
+	if err != nil {
+		m.log.Error("scheduled run failed", "instance", run.ID, "entry", run.Entry, "err", err)
+		return 0
+	}
+	m.log.Info("scheduled run", "instance", run.ID, "entry", run.Entry)
+	return 0
+}
+
+// callScheduled has the instance awake for a run, and connects to it where there is a
+// request to make; conn is nil where there is none. Both are nil beside an error.
+func (m *Manager) callScheduled(ctx context.Context, inst *instance, service *config.Service, entry string) (*lease, net.Conn, error) {
+	ctx = tenant.WithCause(ctx, tenant.CauseSchedule(entry))
+	l, err := m.join(ctx, inst, service, tenant.Visit{})
+	if err != nil || service.SchedulePath == "" {
+		return l, nil, err
+	}
+	conn, err := l.Dial(ctx)
+	if err != nil {
+		l.release()
+		return nil, nil, err
+	}
+	return l, conn, nil
+}
+
+// refusedFor gives the wait after which what was refused may be had, 0 where waiting
+// does not help.
+func refusedFor(err error) time.Duration {
+	var e *tenant.Error
+	if !errors.As(err, &e) || e.Code != tenant.CodeUnavailable {
+		return 0
+	}
+	return max(e.RetryAfter, scheduleRetry)
+}
+
 // requestScheduled makes the request of a schedule entry. The instance is in use until
 // the answer has ended.
-func (m *Manager) requestScheduled(ctx context.Context, inst *instance, path, entry string, answered func()) error {
-	conn, err := m.connect(ctx, inst)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	defer conn.Close()
+func requestScheduled(ctx context.Context, l *lease, conn net.Conn, path, entry string, answered func()) error {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://localhost"+path, nil)
@@ -45,7 +117,7 @@ func (m *Manager) requestScheduled(ctx context.Context, inst *instance, path, en
 	defer resp.Body.Close()
 	answered()
 	if d, ok, err := tenant.TakeKeepAwake(resp.Header); ok && err == nil {
-		m.takeAppLease(inst, d)
+		l.KeepAwake(d)
 	}
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		return fmt.Errorf("read answer: %w", err)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"tenement.dev/internal/registry"
-	"tenement.dev/internal/tenant"
 )
 
 // Schedules remembers which entries have been seen to, and what is due and not done.
@@ -31,8 +30,12 @@ const (
 	scheduleTurn  = 10 * time.Second
 	// scheduleLook is how often the clock is looked at, which may have been set.
 	scheduleLook = time.Minute
-	// scheduleRetry is the wait after the registry or the calendar has failed.
+	// scheduleRetry is the wait after the registry or the calendar has failed, and the
+	// shortest one before a run that was refused for now is tried again.
 	scheduleRetry = 10 * time.Second
+	// scheduleGiveUp is for how long a run that is refused for now is tried again,
+	// counted from when it was last due.
+	scheduleGiveUp = time.Hour
 )
 
 // scheduler wakes instances at the calendar times of their services.
@@ -46,10 +49,12 @@ type scheduler struct {
 	// entries are for run's goroutine only.
 	entries []*scheduled
 
-	// mu guards what follows; nothing is locked within it.
-	mu     sync.Mutex
-	queue  []registry.Run // in random order
-	queued map[registry.Run]bool
+	// mu guards what follows; the task group's mutex is locked within it, no other.
+	mu    sync.Mutex
+	queue []registry.Run // in random order
+	// queued has the runs that are not done, those in the queue, under way and refused
+	// for now, and when each was last due.
+	queued map[registry.Run]time.Time
 	active int
 	// nexts is when each entry comes next.
 	nexts map[scheduleKey]time.Time
@@ -69,7 +74,7 @@ func newScheduler(m *Manager, store Schedules, calendar Calendar) *scheduler {
 	return &scheduler{
 		m: m, store: store, calendar: calendar,
 		changed: make(chan struct{}, 1),
-		queued:  map[registry.Run]bool{},
+		queued:  map[registry.Run]time.Time{},
 		nexts:   map[scheduleKey]time.Time{},
 	}
 }
@@ -218,13 +223,14 @@ func (s *scheduler) enqueueService(e registry.Schedule) {
 // enqueue adds runs, but for those that wait already.
 func (s *scheduler) enqueue(runs []registry.Run) {
 	rand.Shuffle(len(runs), func(i, j int) { runs[i], runs[j] = runs[j], runs[i] })
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, run := range runs {
-		if !s.queued[run] {
-			s.queued[run] = true
+		if _, waits := s.queued[run]; !waits {
 			s.queue = append(s.queue, run)
 		}
+		s.queued[run] = now
 	}
 	s.pumpLocked()
 }
@@ -235,14 +241,45 @@ func (s *scheduler) pumpLocked() {
 		run := s.queue[0]
 		s.queue = s.queue[1:]
 		s.active++
-		leave := sync.OnceFunc(s.leave)
 		s.m.tasks.do(func() {
-			turn := time.AfterFunc(scheduleTurn, leave)
-			defer turn.Stop()
-			defer leave()
-			s.m.runScheduled(run, s, leave)
+			if wait := s.take(run); wait > 0 {
+				s.retry(run, wait)
+			}
 		})
 	}
+}
+
+// take makes a run in the place that it has. It gives the time after which the run is to
+// be tried again, 0 for never.
+func (s *scheduler) take(run registry.Run) (wait time.Duration) {
+	leave := sync.OnceFunc(s.leave)
+	defer leave()
+	turn := time.AfterFunc(scheduleTurn, leave)
+	defer turn.Stop()
+	return s.m.runScheduled(run, s, leave)
+}
+
+// mayRetry reports whether a run that was refused may still be tried again after wait.
+func (s *scheduler) mayRetry(run registry.Run, wait time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.queued[run])+wait < scheduleGiveUp
+}
+
+// retry enqueues a run once more, after wait. The registry has it still, should the
+// daemon end before.
+func (s *scheduler) retry(run registry.Run, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.m.ctx.Done():
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = append(s.queue, run)
+	s.pumpLocked()
 }
 
 // leave gives up a place.
@@ -274,50 +311,4 @@ func (s *scheduler) next(service string) (at time.Time, entry string) {
 		}
 	}
 	return at, entry
-}
-
-// scheduledPath gives the path of the request of a run, if it is still configured.
-func (m *Manager) scheduledPath(run registry.Run) (path string, ok bool) {
-	service, known := m.config.Load().Services[run.ID.Service]
-	if !known {
-		return "", false
-	}
-	for _, entry := range service.Schedule {
-		if entry == run.Entry {
-			return service.SchedulePath, true
-		}
-	}
-	return "", false
-}
-
-// runScheduled wakes an instance for a run, and makes the request that its service
-// wants. answered is called when the app has begun to answer. A daemon that ends in
-// between resumes the run, unless the request may have reached the app: it is made once
-// at most.
-func (m *Manager) runScheduled(run registry.Run, s *scheduler, answered func()) {
-	path, ok := m.scheduledPath(run)
-	inst, known := m.lookup(run.ID)
-	if !ok || !known {
-		s.ran(run)
-		return
-	}
-	inst.mu.Lock()
-	inst.requests++
-	inst.mu.Unlock()
-	defer m.countOut(inst, false)
-	ctx, cancel := context.WithTimeout(m.ctx, maxScheduledRun)
-	defer cancel()
-	_, err := m.awaken(tenant.WithCause(ctx, tenant.CauseSchedule(run.Entry)), inst, tenant.PriorityMachine, false)
-	if m.ctx.Err() != nil {
-		return
-	}
-	s.ran(run)
-	if err == nil && path != "" {
-		err = m.requestScheduled(ctx, inst, path, run.Entry, answered)
-	}
-	if err != nil {
-		m.log.Error("scheduled run failed", "instance", run.ID, "entry", run.Entry, "err", err)
-		return
-	}
-	m.log.Info("scheduled run", "instance", run.ID, "entry", run.Entry)
 }

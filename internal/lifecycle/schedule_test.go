@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -272,5 +273,190 @@ func TestScheduleWithAFailingRegistry(t *testing.T) {
 		w.calendar.fail(nil)
 		time.Sleep(10 * time.Second)
 		w.starts(alice, 3)
+	})
+}
+
+// A run is a request as any other: a stop lets it end.
+func TestStopWaitsForAScheduledRun(t *testing.T) {
+	bubble(t, notes(cron+"stop_grace = 10"), func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		answers := 0
+		w.systemd.SetApp(alice, lifecycletest.App{Serve: 5 * time.Second, Status: func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			answers++
+			return 200
+		}})
+		w.register(alice)
+		time.Sleep(time.Until(time.Now().Truncate(hour).Add(hour)) + time.Second)
+		w.holds(alice, "requests 1")
+		begun := time.Now()
+		if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took < 3*time.Second || took > 5*time.Second {
+			t.Errorf("stopped after %v, want when the run had ended", took)
+		}
+		w.state(alice, tenant.Asleep)
+		mu.Lock()
+		defer mu.Unlock()
+		if answers != 1 {
+			t.Errorf("got %d answers, want 1", answers)
+		}
+		w.starts(alice, 2)
+	})
+}
+
+// Stops at every moment of a run: it is made once, and what starts is known to the
+// Manager.
+func TestStopsAmongScheduledRuns(t *testing.T) {
+	bubble(t, notes("busy_max = 0\nschedule = [\"1h\"]\nschedule_path = \"/cron\""), func(t *testing.T, w *world) {
+		w.systemd.SetApp(alice, lifecycletest.App{
+			Boot: 2 * time.Millisecond, Ready: 3 * time.Millisecond, Serve: 7 * time.Millisecond, Stop: 5 * time.Millisecond,
+		})
+		w.register(alice)
+		const n = 40
+		for i := range n {
+			// The instance is asleep at the first half, and awake at the others.
+			if i >= n/2 {
+				w.served(alice, w.systemd.Starts(alice)+1)
+			}
+			time.Sleep(time.Until(time.Now().Truncate(hour).Add(hour)) + time.Duration(i%(n/2))*time.Millisecond)
+			if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Second)
+			if got := len(w.systemd.Schedules(alice)); got != i+1 {
+				t.Fatalf("stop after %v: got %d runs, want %d", time.Duration(i%(n/2))*time.Millisecond, got, i+1)
+			}
+			synctest.Wait()
+			s, err := w.manager.Get(alice)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.systemd.Starts(alice); s.InFlight != 0 || int64(got) != s.Wakes {
+				t.Fatalf("stop after %v: got %d in flight and %d starts, want none and the %d wakes",
+					time.Duration(i%(n/2))*time.Millisecond, s.InFlight, got, s.Wakes)
+			}
+			if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// An app that serves a connection at a time is not kept busy by one that nobody uses.
+func TestScheduleOfAnAppThatServesOneAtATime(t *testing.T) {
+	bubble(t, notes(cron), func(t *testing.T, w *world) {
+		w.systemd.SetApp(alice, lifecycletest.App{Single: true, Serve: time.Second})
+		w.register(alice)
+		for n := range 10 {
+			time.Sleep(time.Until(time.Now().Truncate(hour).Add(hour)) + 5*time.Second)
+			if got := w.systemd.Schedules(alice); len(got) != n+1 {
+				t.Fatalf("the app got %q, want %d requests of the schedule", got, n+1)
+			}
+			w.state(alice, tenant.Awake)
+			w.holds(alice)
+		}
+	})
+}
+
+// What is refused for now is made later.
+func TestRefusedRunIsTriedAgain(t *testing.T) {
+	const daily = "busy_max = 0\nschedule = [\"24h\"]\nschedule_path = \"/cron\"\n"
+	day := func() { time.Sleep(time.Until(time.Now().Truncate(24 * hour).Add(24 * hour))) }
+	made := func(t *testing.T, w *world, id tenant.ID, want int) {
+		t.Helper()
+		synctest.Wait()
+		if got := len(w.systemd.Schedules(id)); got != want {
+			t.Fatalf("%s: got %d runs, want %d", id, got, want)
+		}
+	}
+	left := func(t *testing.T, w *world, want int) {
+		t.Helper()
+		synctest.Wait()
+		if got := w.store.pending(); got != want {
+			t.Fatalf("got %d runs in the registry, want %d", got, want)
+		}
+	}
+	t.Run("memory", func(t *testing.T) {
+		tight(t, notes(daily), func(t *testing.T, w *world, mem *memory) {
+			w.register(alice)
+			w.spawn(bob) // its memory would come back, so alice waits
+			mem.set("it is tried out")
+			day()
+			time.Sleep(10 * time.Minute)
+			made(t, w, alice, 0)
+			made(t, w, bob, 1)
+			left(t, w, 1)
+			mem.set("")
+			time.Sleep(2 * time.Minute)
+			made(t, w, alice, 1)
+			left(t, w, 0)
+		})
+	})
+	t.Run("given up", func(t *testing.T) {
+		tight(t, notes(daily), func(t *testing.T, w *world, mem *memory) {
+			w.register(alice)
+			w.spawn(bob)
+			mem.set("it is tried out")
+			day()
+			time.Sleep(50 * time.Minute)
+			left(t, w, 1)
+			time.Sleep(15 * time.Minute)
+			left(t, w, 0)
+			mem.set("")
+			time.Sleep(10 * time.Minute)
+			made(t, w, alice, 0)
+			day()
+			time.Sleep(time.Minute)
+			made(t, w, alice, 1) // the next one
+		})
+	})
+	t.Run("hall", func(t *testing.T) {
+		text := strings.Replace(notes(daily+"startup_timeout = 300"), "[settings]", "[settings]\nmax_waiting = 2", 1)
+		bubble(t, text, func(t *testing.T, w *world) {
+			w.register(alice, bob)
+			w.systemd.SetApp(bob, lifecycletest.App{Ready: 4 * time.Minute})
+			time.Sleep(time.Until(time.Now().Truncate(24*hour).Add(24*hour)) - time.Second)
+			served := w.visit(t.Context(), bob, person)
+			time.Sleep(time.Minute)
+			made(t, w, alice, 0)
+			left(t, w, 2)
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Minute)
+			made(t, w, alice, 1)
+			made(t, w, bob, 1)
+			left(t, w, 0)
+		})
+	})
+	t.Run("max_in_flight", func(t *testing.T) {
+		bubble(t, notes(daily+"max_in_flight = 1"), func(t *testing.T, w *world) {
+			w.spawn(alice)
+			_, release := w.acquire(alice)
+			day()
+			time.Sleep(time.Minute)
+			made(t, w, alice, 0)
+			release()
+			time.Sleep(time.Minute)
+			made(t, w, alice, 1)
+			left(t, w, 0)
+		})
+	})
+	t.Run("end", func(t *testing.T) {
+		text := notes(daily + "max_in_flight = 1")
+		bubble(t, text, func(t *testing.T, w *world) {
+			w.spawn(alice)
+			_, release := w.acquire(alice)
+			day()
+			time.Sleep(time.Second)
+			release()
+			w.restart(parse(t, text))
+			time.Sleep(time.Second)
+			made(t, w, alice, 1)
+			left(t, w, 0)
+		})
 	})
 }
