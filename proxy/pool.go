@@ -64,11 +64,14 @@ func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
 	if v == nil {
 		return nil, errors.New("request without an instance")
 	}
-	transport := p.get(v).transport
+	transport, generation := p.get(v).transport, v.endpoint.Generation()
 	resp, err := transport.RoundTrip(r)
-	for range maxRepeats {
+	for repeats := range maxRepeats {
 		if err == nil || !repeatable(r, err) {
 			break
+		}
+		if repeats > 0 && v.endpoint.Generation() != generation {
+			break // a third process shall not die of the same request
 		}
 		// The app closed its end instead of answering, as apps do that take one
 		// connection at a time with whoever waits behind it.

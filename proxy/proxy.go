@@ -159,6 +159,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // visit is what one request carries through the reverse proxy.
 type visit struct {
+	in       *http.Request // as it came
 	id       tenant.ID
 	endpoint tenant.Endpoint
 	acquired time.Time
@@ -194,7 +195,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id tenant.ID, en
 	// An app may answer before it has read the body, and go on reading it.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	w.Header()["Content-Type"] = nil // or the server guesses one where the app names none
-	v := &visit{id: id, endpoint: endpoint, acquired: time.Now(), local: fromLoopback(r)}
+	v := &visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), local: fromLoopback(r)}
 	defer p.pools.used(id)
 	p.reverse.ServeHTTP(w, r.WithContext(boundInformational(context.WithValue(r.Context(), visitKey{}, v))))
 }
@@ -282,6 +283,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 // forwardFailed answers a request that could not be passed on, or was not answered.
 func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 	v := visitOf(r.Context())
+	r = v.in // what went to the app has headers of ours
 	if r.Context().Err() != nil {
 		p.log.Debug("client went away", "instance", v.id, "err", err)
 		panic(http.ErrAbortHandler)

@@ -53,6 +53,16 @@ func listenTCP(address string, port int, domain, flag string) ([]net.Listener, e
 	return listeners, nil
 }
 
+// isDomain reports whether s is a domain name: one label or more.
+func isDomain(s string) bool {
+	for label := range strings.SplitSeq(strings.TrimSuffix(strings.ToLower(s), "."), ".") {
+		if !tenant.IsLabel(label) {
+			return false
+		}
+	}
+	return true
+}
+
 // isLocal reports whether the domain is of the loopback (RFC 6761, section 6.3).
 func isLocal(domain string) bool {
 	return domain == "localhost" || strings.HasSuffix(domain, ".localhost")

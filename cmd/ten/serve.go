@@ -68,7 +68,13 @@ SIGHUP makes it read tenement.toml again: running instances get the new one with
 their next start.`,
 		Example: "  ten serve --port 8080 --domain localhost",
 		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := p.serve(cmd.Context(), o)
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // told to end while it was starting
+			}
+			return err
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&o.config, "config", "c", "tenement.toml", "configuration `file`")
@@ -90,6 +96,12 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	if !isDomain(o.domain) {
+		return &tenant.Error{
+			Code: tenant.CodeInvalid, Op: "serve",
+			Msg: fmt.Sprintf("%.80q is not a domain", o.domain), Hint: "--domain takes a name such as example.com or localhost",
+		}
+	}
 	for flag, port := range map[string]int{"--port": o.port, "--https-port": o.httpsPort} {
 		if port < 1 || port > 65535 {
 			return &tenant.Error{Code: tenant.CodeInvalid, Op: "serve", Msg: fmt.Sprintf("%d is not a port", port), Hint: flag + " takes 1 to 65535"}

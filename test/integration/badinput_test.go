@@ -133,6 +133,7 @@ func TestBadRequestsOfOperators(t *testing.T) {
 		{"frobnicate", 2, "frobnicate"},
 		{"ps --nope", 2, "nope"},
 		{"--server /nowhere ps", 3, "/nowhere"},
+		{"serve --domain foo_bar", 2, "is not a domain"},
 		{"--server http://example.com ps", 2, "not supported yet"},
 	} {
 		r := s.Ten(strings.Fields(test.args)...)
