@@ -93,8 +93,8 @@ func (m *Manager) join(ctx context.Context, inst *instance, service *config.Serv
 }
 
 // awaken waits until the instance is awake, waking it if need be. The timing is of
-// the wake that was waited for, nil if there was none. With force the brake is
-// released first. The caller has counted itself in.
+// the wake that was waited for, nil if there was none. With force it starts whatever
+// the brake says, which is released when it begins. The caller has counted itself in.
 func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority, force bool) (*tenant.Wake, error) {
 	asked := time.Now()
 	held, rank := false, p
@@ -120,12 +120,10 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority,
 				inst.mu.Unlock()
 				return nil, nil
 			}
-			if force {
-				inst.brake.reset()
-				inst.restForGoodLocked()
-				force = false
+			if !force {
+				pause = inst.heldLocked(time.Now())
 			}
-			if pause = inst.heldLocked(time.Now()); pause == nil {
+			if !force && pause == nil {
 				if err := m.brakedLocked(inst, asked); err != nil {
 					inst.mu.Unlock()
 					return nil, err
@@ -148,7 +146,11 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority,
 		}
 		if op == nil {
 			inst.wokenLocked(tenant.CauseOf(ctx, tenant.CauseRequest("")), asked)
+			if force && inst.state == tenant.Dozing {
+				inst.forgetBrakeLocked() // it begins at once
+			}
 			op = m.beginWakeLocked(inst, p, asked)
+			op.forced = force
 		}
 		op.joinLocked(p)
 		inst.mu.Unlock()
@@ -249,6 +251,10 @@ func (l *lease) Dial(ctx context.Context) (net.Conn, error) {
 	return l.manager.dial(ctx, l)
 }
 
+// wakes reports whether the request is one for which an instance is woken, and which
+// counts as activity. l.mu must be held.
+func (l *lease) wakes() bool { return !l.quiet || l.stream }
+
 func (l *lease) Generation() uint64 {
 	l.inst.mu.Lock()
 	defer l.inst.mu.Unlock()
@@ -300,7 +306,7 @@ func (l *lease) release() {
 	}
 	l.released = true
 	l.dismissLocked()
-	if l.quiet && !l.stream {
+	if !l.wakes() {
 		l.manager.passOut(l.inst)
 		return
 	}

@@ -34,6 +34,10 @@ func wakeConcurrency(s config.Settings) int {
 // wait is over when nobody waits for the wake any more, too.
 func (m *Manager) takePlace(inst *instance, op *operation) (leave func(), err error) {
 	inst.mu.Lock()
+	if op.yields {
+		inst.mu.Unlock()
+		return nil, admission.ErrWithdrawn
+	}
 	if op.ticket == nil {
 		op.ticket = m.gate.Enter(inst.id.Service, op.priority)
 	}
@@ -93,6 +97,29 @@ func (op *operation) abandon(inst *instance) {
 	op.waiters--
 	if op.waiters == 0 && op.ticket != nil {
 		op.ticket.Withdraw()
+	}
+}
+
+// yieldLocked has a wake that has not begun give way to who wants the instance down, and
+// no other start of the Manager's own follow it.
+func (i *instance) yieldLocked(op *operation) {
+	if !op.wake {
+		return
+	}
+	i.reviving = false
+	op.yields = true
+	if op.ticket != nil {
+		op.ticket.Withdraw()
+	}
+}
+
+// yielded is the answer to who waited for a wake that gave way.
+func yielded(id tenant.ID) error {
+	return &tenant.Error{
+		Code: tenant.CodeUnavailable, Op: "wake", ID: id,
+		Msg:        fmt.Sprintf("%s was told to stop before it was its turn to start", id),
+		Hint:       "its next request starts it, if it still exists",
+		RetryAfter: time.Second,
 	}
 }
 

@@ -18,15 +18,26 @@ type brake struct {
 	dirty    bool        // has changed since it was saved
 }
 
-// fail notes a failure and reports whether the instance has now failed for good.
-func (b *brake) fail(now time.Time, s config.Settings) bool {
+// over reports whether there were too many failures within the window.
+func (b *brake) over(now time.Time, s config.Settings) bool {
+	b.forgetOld(now, s)
+	return len(b.failures) > s.MaxRestarts
+}
+
+func (b *brake) forgetOld(now time.Time, s config.Settings) {
 	kept := b.failures[:0]
 	for _, at := range b.failures {
 		if now.Sub(at) < s.RestartWindow {
 			kept = append(kept, at)
 		}
 	}
-	b.failures = append(kept, now)
+	b.failures = kept
+}
+
+// fail notes a failure and reports whether the instance has now failed for good.
+func (b *brake) fail(now time.Time, s config.Settings) bool {
+	b.forgetOld(now, s)
+	b.failures = append(b.failures, now)
 	b.until = now.Add(backoff(len(b.failures), s))
 	b.spent = len(b.failures) > s.MaxRestarts
 	b.dirty = true

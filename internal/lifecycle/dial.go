@@ -77,13 +77,16 @@ func (m *Manager) connectSame(ctx context.Context, l *lease) (net.Conn, error) {
 	} else if !ringAgain(err) && !errors.Is(err, ingress.ErrNoDoorbell) {
 		return nil, err
 	}
+	l.mu.Lock()
+	wanted := l.wakes() && !l.released
+	l.mu.Unlock()
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	if inst.generation == generation && inst.op == nil && inst.state == tenant.Awake && !inst.removed {
 		if err != nil {
 			inst.fingerprint = "" // clean units: that it has failed is to be news to the wake
 		}
-		m.endedLocked(inst, time.Now(), end{reason: "the app ended", running: true})
+		m.noticedLocked(inst, time.Now(), wanted)
 	}
 	return nil, errAnother
 }

@@ -17,6 +17,12 @@ const hastyGrace = time.Second
 func (m *Manager) admit(ctx context.Context, l *lease) (*tenant.Wake, error) {
 	inst := l.inst
 	for {
+		l.mu.Lock()
+		released := l.released
+		l.mu.Unlock()
+		if released { // nobody is to be woken for it
+			return nil, fmt.Errorf("connect %s: the request has ended", inst.id)
+		}
 		woke, err := m.awaken(ctx, inst, l.priority, false)
 		if err != nil {
 			return nil, err
@@ -27,14 +33,10 @@ func (m *Manager) admit(ctx context.Context, l *lease) (*tenant.Wake, error) {
 		if admitted {
 			inst.admitLocked(l)
 		}
-		released := l.released
 		inst.mu.Unlock()
 		l.mu.Unlock()
-		switch {
-		case admitted:
+		if admitted {
 			return woke, nil
-		case released:
-			return nil, fmt.Errorf("connect %s: the request has ended", inst.id)
 		}
 	}
 }
@@ -63,11 +65,27 @@ func (l *lease) dismissLocked() {
 	}
 }
 
-// readmit is for a request whose process has gone: it is served by the next one.
+// readmit is for a request whose process has gone: it is served by the next one. One
+// that wakes nothing is so only if that runs already; else its connection is lost.
 func (m *Manager) readmit(ctx context.Context, l *lease) error {
 	l.mu.Lock()
 	l.dismissLocked()
+	wakes := l.wakes()
+	if !wakes && !l.released {
+		l.inst.mu.Lock()
+		if l.inst.op == nil && l.inst.state == tenant.Awake {
+			l.inst.admitLocked(l)
+		}
+		l.inst.mu.Unlock()
+	}
+	admitted := l.admitted
 	l.mu.Unlock()
+	switch {
+	case admitted:
+		return nil
+	case !wakes:
+		return fmt.Errorf("connect %s: %w", l.inst.id, errAnother)
+	}
 	_, err := m.admit(ctx, l)
 	return err
 }

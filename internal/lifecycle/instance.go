@@ -48,6 +48,10 @@ type instance struct {
 	// last wake; lastHint is what tells one such start from the next.
 	unasked  int
 	lastHint string
+	// ended is the ActiveState of the latest hint that the process has ended which is
+	// believed to run; unjudged: one has, nobody knew how, and a hint may still tell.
+	ended    string
+	unjudged bool
 	// spare is a connection to the app that proved it ready, for the first request: an
 	// app that takes one at a time shall not be kept busy by one that nobody uses.
 	spare net.Conn
@@ -119,6 +123,9 @@ type operation struct {
 	waiters  int
 	priority tenant.Priority
 	ticket   *admission.Ticket
+	// forced: what has braked the instance is forgotten when the wake begins. yields: the
+	// wake does not begin any more, if it has not.
+	forced, yields bool
 }
 
 func newInstance(row registry.Instance, kept registry.Brake, now time.Time) *instance {
@@ -165,6 +172,10 @@ func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 	i.state, i.since, i.reason = state, now, reason
 	i.seen.Store(uint32(state))
 	i.generation++
+	i.ended = ""
+	if state == tenant.Stopping {
+		i.unjudged = false // what ends now is to end
+	}
 	i.dropSpareLocked()
 	i.dropRevivalLocked()
 	i.health.resetLocked()

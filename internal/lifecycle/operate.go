@@ -162,9 +162,25 @@ func (m *Manager) find(ctx context.Context, op string, id tenant.ID) (*instance,
 	return inst, nil
 }
 
+// yieldAfter is for how long a wake may wait for its place while somebody wants the
+// instance down: where there is a place it has it much sooner.
+const yieldAfter = 500 * time.Millisecond
+
 // exclusive waits until the instance has no operation and begins one; begin is
 // called with the instance's lock held and may give nil to do nothing.
 func (m *Manager) exclusive(ctx context.Context, inst *instance, begin func() *operation) error {
+	return m.exclusiveAfter(ctx, inst, nil, begin)
+}
+
+// exclusiveDown is exclusive for what wants the instance down: a wake that waits for its
+// place gives way, and none of the Manager's own follows one that has failed.
+func (m *Manager) exclusiveDown(ctx context.Context, inst *instance, begin func() *operation) error {
+	return m.exclusiveAfter(ctx, inst, inst.yieldLocked, begin)
+}
+
+// exclusiveAfter is exclusive that has yield called, if there is one, with an operation
+// that goes on for yieldAfter.
+func (m *Manager) exclusiveAfter(ctx context.Context, inst *instance, yield func(*operation), begin func() *operation) error {
 	for {
 		inst.mu.Lock()
 		running := inst.op
@@ -175,10 +191,8 @@ func (m *Manager) exclusive(ctx context.Context, inst *instance, begin func() *o
 		inst.mu.Unlock()
 		switch {
 		case running != nil:
-			select {
-			case <-running.done:
-			case <-ctx.Done():
-				return leave(ctx, inst.id)
+			if err := m.awaitOther(ctx, inst, running, yield); err != nil {
+				return err
 			}
 		case op == nil:
 			return nil
@@ -193,8 +207,28 @@ func (m *Manager) exclusive(ctx context.Context, inst *instance, begin func() *o
 	}
 }
 
+// awaitOther waits for the end of an operation, and has yield called meanwhile.
+func (m *Manager) awaitOther(ctx context.Context, inst *instance, op *operation, yield func(*operation)) error {
+	late := time.NewTimer(yieldAfter)
+	defer late.Stop()
+	for {
+		select {
+		case <-op.done:
+			return nil
+		case <-ctx.Done():
+			return leave(ctx, inst.id)
+		case <-late.C:
+		}
+		inst.mu.Lock()
+		if inst.op == op && yield != nil {
+			yield(op)
+		}
+		inst.mu.Unlock()
+	}
+}
+
 func (m *Manager) putToSleep(ctx context.Context, inst *instance, reason string) error {
-	return m.exclusive(ctx, inst, func() *operation {
+	return m.exclusiveDown(ctx, inst, func() *operation {
 		if !believedRunning(inst) {
 			inst.restForGoodLocked()
 			return nil
@@ -205,7 +239,7 @@ func (m *Manager) putToSleep(ctx context.Context, inst *instance, reason string)
 
 // wipe removes the data of an instance, unless it has been woken since.
 func (m *Manager) wipe(ctx context.Context, inst *instance) error {
-	return m.exclusive(ctx, inst, func() *operation {
+	return m.exclusiveDown(ctx, inst, func() *operation {
 		if believedRunning(inst) || inst.removed {
 			return nil
 		}
@@ -223,7 +257,7 @@ func (m *Manager) wipe(ctx context.Context, inst *instance) error {
 // destroy removes an instance. The registry forgets it last, so that a destroy that
 // was cut short can be repeated.
 func (m *Manager) destroy(ctx context.Context, inst *instance) error {
-	return m.exclusive(ctx, inst, func() *operation {
+	return m.exclusiveDown(ctx, inst, func() *operation {
 		if inst.removed {
 			return nil
 		}

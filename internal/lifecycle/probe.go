@@ -128,7 +128,7 @@ func (m *Manager) judgeLocked(inst *instance, service *config.Service, err error
 		}
 		h.failures, h.last = 0, ""
 	case errors.Is(err, errAnother):
-		m.endedLocked(inst, time.Now(), end{reason: "the app ended", running: true})
+		m.noticedLocked(inst, time.Now(), false)
 	case errors.Is(err, errUnknown):
 		m.tasks.do(func() { m.look(m.ctx, inst) })
 	default:

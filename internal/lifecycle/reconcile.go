@@ -120,6 +120,7 @@ func (m *Manager) hint(status units.Status) {
 	}
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
+	m.heardLocked(inst, status.Active)
 	again := status.Active == inst.lastHint
 	inst.lastHint = status.Active
 	switch {

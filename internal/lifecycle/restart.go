@@ -26,27 +26,20 @@ type revival struct {
 	over  chan struct{} // closed when it begins, or is not to be
 }
 
-// end is how an app came to its end that nobody had stop.
-type end struct {
-	reason string
-	// clean: with success, as systemd sees it.
-	clean bool
-	// running: the next process may run already, since somebody rang.
-	running bool
-}
-
 // endedLocked has an instance that ran sleep, or start again, as its service wants it.
 func (m *Manager) endedLocked(inst *instance, now time.Time, e end) {
 	f := m.fateLocked(inst, now, e)
 	f.rested = "it ended by itself"
 	m.log.Warn("ended by itself", "instance", inst.id, "reason", e.reason, "next", f.state.String(), "restart", f.revive)
-	if e.running && !(f.revive && !now.Before(inst.brake.until)) {
+	next := f.state == tenant.Asleep && (f.revive || e.wanted) && !now.Before(inst.brake.until)
+	if e.running && !next {
 		m.beginStopForLocked(inst, f.reason, &f)
-		return
+	} else {
+		inst.setLocked(f.state, now, f.reason)
+		inst.rested = f.rested
+		m.settledLocked(inst, now, f)
 	}
-	inst.setLocked(f.state, now, f.reason)
-	inst.rested = f.rested
-	m.settledLocked(inst, now, f)
+	inst.unjudged = e.unknown && f.state == tenant.Asleep && !f.revive
 }
 
 // fateLocked decides what follows after the end e. One that dozed was not in use and is
@@ -54,7 +47,11 @@ func (m *Manager) endedLocked(inst *instance, now time.Time, e end) {
 func (m *Manager) fateLocked(inst *instance, now time.Time, e end) fate {
 	policy := m.restartPolicy(inst.id)
 	switch {
-	case inst.state == tenant.Dozing, e.clean && policy != config.RestartAlways:
+	case e.unknown && inst.brake.over(now, m.config.Load().Settings):
+		inst.brake.spent, inst.brake.dirty = true, true
+		m.saveSoon()
+		return fate{state: tenant.Failed, reason: e.reason}
+	case inst.state == tenant.Dozing, (e.clean || e.unknown) && policy != config.RestartAlways:
 		return fate{state: tenant.Asleep, reason: e.reason}
 	default:
 		return m.failedLocked(inst, now, e.reason, policy)
@@ -97,6 +94,11 @@ func (m *Manager) reviveLocked(inst *instance, now time.Time) {
 	inst.brake.restarts++
 	inst.brake.dirty = true
 	inst.wokenLocked(tenant.CauseEnded, now)
+	m.awaitRevivalLocked(inst, now)
+}
+
+// awaitRevivalLocked starts a sleeping instance, which is reviving, when the brake allows.
+func (m *Manager) awaitRevivalLocked(inst *instance, now time.Time) {
 	wait := inst.brake.until.Sub(now)
 	if wait <= 0 {
 		m.startAgainLocked(inst, now)
@@ -146,7 +148,7 @@ func (i *instance) dropRevivalLocked() {
 
 // restForGoodLocked makes a sleeping instance one that only a request wakes.
 func (i *instance) restForGoodLocked() {
-	i.reviving = false
+	i.reviving, i.unjudged = false, false
 	i.dropRevivalLocked()
 }
 

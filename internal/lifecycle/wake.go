@@ -70,6 +70,11 @@ func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.
 	}
 	defer leave()
 	w.Queue = time.Since(w.At)
+	inst.mu.Lock()
+	if op.forced {
+		inst.forgetBrakeLocked()
+	}
+	inst.mu.Unlock()
 	m.awakeAgain(inst)
 	if err := m.admitStorage(inst); err != nil {
 		return nil, err
@@ -77,18 +82,33 @@ func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.
 	return m.start(inst, w)
 }
 
-// notBegun ends a wake that did not begin: the instance is as it was.
+// forgetBrakeLocked begins anew with an instance that somebody has asked for.
+func (i *instance) forgetBrakeLocked() {
+	i.brake.reset()
+	i.restForGoodLocked()
+}
+
+// notBegun ends a wake that did not begin: the instance is as it was, also what it has
+// to wait for.
 func (m *Manager) notBegun(inst *instance, op *operation, w *tenant.Wake, from tenant.State, reason string, err error) {
 	if from != tenant.Failed {
 		from = tenant.Asleep // it may have died dozing
 	}
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	inst.setLocked(from, time.Now(), reason)
+	if op.yields {
+		err = yielded(inst.id)
+	}
+	now := time.Now()
+	inst.setLocked(from, now, reason)
 	m.log.Info("not woken", "instance", inst.id, "queue", w.Total, "reason", err.Error())
 	m.endLocked(inst, op, err)
-	if inst.reviving && m.ctx.Err() == nil && inst.op == nil && !inst.removed {
-		m.startAgainLocked(inst, time.Now())
+	if m.ctx.Err() != nil || inst.removed {
+		return
+	}
+	m.settledLocked(inst, now, fate{state: from, reason: reason})
+	if inst.reviving {
+		m.awaitRevivalLocked(inst, now)
 	}
 }
 
