@@ -10,12 +10,22 @@
 //     at most one runs per instance at a time. Who needs another state waits for the
 //     operation to end and looks again.
 //   - A request is counted in before anything is awaited and out exactly once, so an
-//     instance that has one never dozes or stops by itself: lost requests at the idle
-//     boundary are impossible by construction.
+//     instance that has one never dozes or stops for idleness or for want of memory: lost
+//     requests at the idle boundary are impossible by construction. What does stop an
+//     instance that has some are operators, data over its limit and a restart for bad
+//     health, each after a drain.
 //   - What keeps an instance awake is one list, the holds, made under its mutex: the
 //     idle check, whoever wants memory back and Why go by the same one.
-//   - A wake belongs to the instance. It goes on when the client that caused it
-//     leaves, and its failure reaches everybody who waits.
+//   - A wake belongs to the instance. Once it has begun it goes on when the client that
+//     caused it leaves, and its failure reaches everybody who waits. A cold start begins
+//     when the gate (package admission) gives it a place; until then it is withdrawn when
+//     nobody waits for it any more, gives way to who wants the instance down, and leaves
+//     everything as it was: state, brake, revival, doorbell.
+//   - Requests that wait for a wake are in the hall, which bounds their number; the pacer
+//     lets them go to the app that has woken as fast as it answers.
+//   - When memory is short the gate lets nobody in, and relief takes memory back step by
+//     step from those whom nothing holds.
+//   - A scheduled run is a request that the Manager makes itself.
 //   - Limits are brought in line, not set step by step: what the loaded unit is known to
 //     have is compared with what it should have, after each change, wake, sleep and
 //     adoption. So a wake's boost ends also where the daemon did before it.
@@ -26,12 +36,55 @@
 //     did not change in between (its generation).
 //   - An instance whose app ends by itself is started again as its service's restart
 //     policy says. Failures are counted within a window, over sleep and daemons; who has
-//     too many is failed until somebody asks for it.
+//     too many is failed until somebody asks for it. Who notices an end may not know whether
+//     it was one: then it is none, until a hint says so.
 //   - A health check is no activity, and neither wakes nor thaws anything: a doze or a
 //     stop waits for the one that runs, and there is none until it is over.
 //   - A stop lets those end whom the process serves, for stop_grace; new requests wait
 //     for the next process.
 //
-// Lock order: lease.mu, instance.mu, Manager.mu; none is held over I/O. Lines are logged
-// under them, so a logger must not wait for its reader.
+// Lock order: lease.mu, instance.mu, Manager.mu; none is held over I/O. Two others are, by
+// design, and come before all of these: Manager.weighing over the registry's write of
+// weights, and an instance's limits.changing over the change of its unit. Lines are logged
+// under the mutexes, so a logger must not wait for its reader.
+//
+// Where to find what:
+//
+//	manager.go     the Manager: its options, its loop, who is registered, saving
+//	instance.go    what is known of one instance, and its operations
+//	controller.go  what is needed of the service manager, the doorbells and the registry
+//	acquire.go     a request's way in and out: the lease
+//	admit.go       the place of a cold start, and the answers where there is none
+//	pace.go        the pacer, for the requests that waited
+//	dial.go        connections to the process that a request was admitted to
+//	drain.go       who is served by the present process, and how that comes to its end
+//	unwoken.go     requests that wake nothing
+//	wake.go        wakes: thaw, cold start, what a failure is called
+//	load.go        units that are loaded and unloaded, and ports
+//	watch.go       units that fail while they are woken
+//	health.go      the health that a wake waits for
+//	probe.go       the checks of those that are awake
+//	line.go        the connection of these checks
+//	idle.go        dozing and stopping who is idle
+//	hold.go        what keeps an instance awake
+//	keepawake.go   leases of apps and operators
+//	cpu.go         work without a request
+//	sleepers.go    whose doorbell stays while it sleeps
+//	end.go         how an app ended that nobody stopped
+//	restart.go     what follows then
+//	brake.go       failures, and the waits after them
+//	exit.go        ends of units in words
+//	reconcile.go   adopting what runs; hints, and the truth
+//	operate.go     what operators ask for: spawn, wake, stop, restart, destroy
+//	why.go         why an instance is in its state
+//	limits.go      limits, and the boost of a wake
+//	storage.go     the size of data
+//	relief.go      memory that is given back
+//	schedule.go    when scheduled runs are due
+//	cron.go        the runs themselves
+//	route.go       weights, and the choice by them
+//	deploy.go      a version beside the old one
+//	domain.go      host names of instances
+//	loop.go        work for the loop, and whether that is alive
+//	tasks.go       goroutines that are waited for
 package lifecycle
