@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"tenement.dev/internal/tenant"
 )
@@ -55,5 +56,33 @@ func TestDomains(t *testing.T) {
 		}
 		code(t, w.manager.RemoveDomain(t.Context(), "other.example"), tenant.CodeNotFound)
 		w.state(bob, tenant.Asleep) // nothing of it has woken anybody
+	})
+}
+
+// A timer that fires while the registry takes its time is not the last one.
+func TestTimersDuringAddDomain(t *testing.T) {
+	bubble(t, patient("doze_timeout = 60\nidle_timeout = 90\n"), func(t *testing.T, w *world) {
+		c := newChecked()
+		w.systemd.SetApp(alice, c.app())
+		slowly := func(host string, d time.Duration) {
+			t.Helper()
+			w.store.slow(d)
+			if _, _, err := w.manager.AddDomain(t.Context(), host, alice); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.spawn(alice)
+		asked := c.asked.Load()
+		slowly("a.example", 12*time.Second) // a check is due meanwhile
+		time.Sleep(12 * time.Second)
+		if got := c.asked.Load() - asked; got < 1 {
+			t.Errorf("got %d checks after it, want one", got)
+		}
+		time.Sleep(35 * time.Second)
+		slowly("b.example", 2*time.Second) // a doze is due meanwhile
+		w.state(alice, tenant.Dozing)
+		time.Sleep(28 * time.Second)
+		slowly("c.example", 2*time.Second) // a stop
+		w.state(alice, tenant.Asleep)
 	})
 }

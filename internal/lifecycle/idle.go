@@ -113,7 +113,6 @@ func (m *Manager) doze(inst *instance, op *operation) {
 		// anything to do.
 		m.log.Warn("doze failed", "instance", inst.id, "err", err)
 	}
-	m.watchIdleLocked(inst)
 	m.endLocked(inst, op, nil)
 	inst.mu.Unlock()
 	if err != nil && m.ctx.Err() == nil {
@@ -159,7 +158,6 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 	} else {
 		inst.patience = now.Add(idleRetry)
 		inst.setLocked(tenant.Awake, now, "")
-		m.watchIdleLocked(inst)
 		m.log.Error("stop failed", "instance", inst.id, "err", err)
 	}
 	m.endLocked(inst, op, err)

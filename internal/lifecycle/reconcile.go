@@ -147,12 +147,19 @@ func (m *Manager) followLocked(inst *instance, active string) {
 	}
 }
 
-// endLocked ends an operation and follows up on the last hint that came during it.
+// endLocked ends an operation, follows up on the last hint that came during it, and sets
+// the timers of an instance that runs: those that fired meanwhile have done nothing.
 func (m *Manager) endLocked(inst *instance, op *operation, err error) {
 	hinted := inst.hinted
 	inst.hinted = ""
 	inst.endLocked(op, err)
-	if hinted != "" && !inst.removed && m.ctx.Err() == nil {
+	if inst.removed || m.ctx.Err() != nil {
+		return
+	}
+	if believedRunning(inst) {
+		m.watchIdleLocked(inst)
+	}
+	if hinted != "" {
 		m.followLocked(inst, hinted)
 	}
 }

@@ -262,6 +262,7 @@ type store struct {
 	brakes  map[tenant.ID]registry.Brake
 	fault   map[string]error // by operation, for its next call
 	saves   int
+	latency time.Duration // of AddDomain
 	scheduled
 }
 
@@ -276,6 +277,13 @@ func (s *store) fail(op string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault[op] = err
+}
+
+// slow has AddDomain take so long.
+func (s *store) slow(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latency = d
 }
 
 func (s *store) faultLocked(ctx context.Context, op string) error {
@@ -329,6 +337,10 @@ func (s *store) Domains(ctx context.Context) ([]tenant.Domain, error) {
 }
 
 func (s *store) AddDomain(ctx context.Context, d tenant.Domain) error {
+	s.mu.Lock()
+	latency := s.latency
+	s.mu.Unlock()
+	time.Sleep(latency) // the bubble's time
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.faultLocked(ctx, "adddomain"); err != nil {
