@@ -15,7 +15,8 @@ import (
 // gone on for busy_max: the next request gives it that time again.
 //
 // Where the timeouts are too short for a window that would tell anything there is no
-// look. Nobody looks at instances that are not about to rest.
+// look. Nobody looks at instances that are not about to rest, unless memory is short
+// (relief.go).
 const (
 	busyCores    = 0.05
 	maxCPUWindow = 5 * time.Second

@@ -1,7 +1,9 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"tenement.dev/internal/tenant"
@@ -16,6 +18,8 @@ const (
 	reliefIdle = 2 * time.Second
 	// reliefSilence is how often at most it is said that there is nothing to give back.
 	reliefSilence = time.Minute
+	// reliefLooks is how many instances have their use of the CPU looked at together.
+	reliefLooks = 32
 )
 
 // relieve gives memory back when it is short, until ctx ends: one step for each time
@@ -35,7 +39,7 @@ func (m *Manager) relieve(ctx context.Context) {
 		if why == "" {
 			continue
 		}
-		inst, op := m.giveBack()
+		inst, op := m.giveBack(ctx)
 		switch {
 		case op != nil:
 			m.log.Info("memory is short", "instance", inst.id, "becomes", op.becomes.String(), "reason", why)
@@ -67,32 +71,76 @@ func drain(c <-chan struct{}) {
 	}
 }
 
+// candidate is an instance that can take a step.
+type candidate struct {
+	inst *instance
+	step step
+	used time.Time
+}
+
 // giveBack begins one step: the least recently used idle instance dozes; if none can,
 // the least recently used dozing one stops; if there is none either, an idle one that
-// cannot doze stops. It gives nil where nothing is left.
-func (m *Manager) giveBack() (*instance, *operation) {
+// cannot doze stops. One at work in the background is not idle. It gives nil where
+// nothing is left.
+func (m *Manager) giveBack(ctx context.Context) (*instance, *operation) {
+	var list []candidate
 	now := time.Now()
-	// An instance may be used between the choice and the step; then another is chosen.
-	for range 3 {
-		var chosen *instance
-		var used time.Time
-		step := stepNone
-		for _, inst := range m.all() {
-			inst.mu.Lock()
-			can, last := m.stepLocked(inst, now), inst.lastActive
-			inst.mu.Unlock()
-			if can != stepNone && (step == stepNone || can < step || can == step && last.Before(used)) {
-				chosen, used, step = inst, last, can
+	for _, inst := range m.all() {
+		inst.mu.Lock()
+		c := candidate{inst, m.stepLocked(inst, now), inst.lastActive}
+		inst.mu.Unlock()
+		if c.step != stepNone {
+			list = append(list, c)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.step, b.step), a.used.Compare(b.used))
+	})
+	for some := range slices.Chunk(list, reliefLooks) {
+		for _, c := range m.notAtWork(ctx, some) {
+			// It may have been used since it was chosen.
+			if op := m.takeStep(c.inst, c.step, time.Now()); op != nil {
+				return c.inst, op
 			}
-		}
-		if chosen == nil {
-			return nil, nil
-		}
-		if op := m.takeStep(chosen, step, now); op != nil {
-			return chosen, op
 		}
 	}
 	return nil, nil
+}
+
+// notAtWork gives those that use next to none of the CPU, in the same order. Nobody has
+// looked at the CPU of an instance that was not about to rest.
+func (m *Manager) notAtWork(ctx context.Context, list []candidate) []candidate {
+	begun := time.Now()
+	before := make(map[*instance]time.Duration, len(list))
+	for _, c := range list {
+		c.inst.mu.Lock()
+		look := m.cpuWindowLocked(c.inst) > 0
+		c.inst.mu.Unlock()
+		if !look {
+			continue
+		}
+		if used, err := m.cpu(c.inst.id); err == nil {
+			before[c.inst] = used
+		}
+	}
+	if len(before) == 0 {
+		return list
+	}
+	timer := time.NewTimer(minCPUWindow)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return nil
+	}
+	return slices.DeleteFunc(list, func(c candidate) bool {
+		old, ok := before[c.inst]
+		if !ok {
+			return false
+		}
+		used, err := m.cpu(c.inst.id)
+		return err == nil && float64(used-old) > busyCores*float64(time.Since(begun))
+	})
 }
 
 // step is a way to give memory back, the mildest first.

@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -32,12 +33,14 @@ func (m *memory) set(why string) {
 	m.why = why
 }
 
-// stall is what the kernel's trigger does.
+// stall is what the kernel's trigger does; it waits for the step that follows, before
+// which the CPU is looked at.
 func (m *memory) stall() {
 	select {
 	case m.stalls <- struct{}{}:
 	default:
 	}
+	time.Sleep(300 * time.Millisecond)
 	synctest.Wait()
 }
 
@@ -179,6 +182,7 @@ func TestStartsWaitForMemory(t *testing.T) {
 		end := w.visit(t.Context(), bob, person)
 		// The start that waits is itself what memory is wanted for.
 		w.queued(1, 0)
+		time.Sleep(300 * time.Millisecond)
 		w.state(alice, tenant.Dozing)
 		time.Sleep(1500 * time.Millisecond)
 		w.state(alice, tenant.Asleep)
@@ -220,5 +224,58 @@ func TestStartsDoNotWaitForMemoryForEver(t *testing.T) {
 		}
 		mem.set("")
 		w.served(alice, 2)
+	})
+}
+
+// Work without a request is work: what is at it neither dozes nor stops, however long it
+// was not used. What can be had from others is.
+func TestJobsGoOnWhenMemoryIsShort(t *testing.T) {
+	for _, cannotFreeze := range []bool{false, true} {
+		tight(t, twoServices, func(t *testing.T, w *world, mem *memory) {
+			w.systemd.SetApp(tenant.ID{}, lifecycletest.App{CannotFreeze: cannotFreeze})
+			var jobs []tenant.ID
+			for i := range 40 { // more than are looked at together
+				id := tenant.ID{Service: "notes", Name: "job-" + strconv.Itoa(i)}
+				jobs = append(jobs, id)
+				w.spawn(id)
+				w.cpu.burn(id, 0.1)
+			}
+			time.Sleep(10 * time.Second)
+			w.spawn(bob)
+			w.cpu.burn(bob, 0.02)
+			time.Sleep(10 * time.Second)
+			mem.set("x")
+			for range 50 {
+				mem.stall()
+				time.Sleep(5 * time.Second)
+			}
+			w.state(bob, tenant.Asleep)
+			for _, id := range jobs {
+				w.state(id, tenant.Awake)
+				w.starts(id, 1)
+			}
+			// A job that is done is one no longer.
+			w.cpu.burn(jobs[7], 0)
+			for range 4 {
+				mem.stall()
+				time.Sleep(11 * time.Second)
+			}
+			w.state(jobs[7], tenant.Asleep)
+			w.state(jobs[8], tenant.Awake)
+		})
+	}
+}
+
+// One that is used while its CPU is looked at stays up.
+func TestUsedDuringTheLook(t *testing.T) {
+	tight(t, twoServices, func(t *testing.T, w *world, mem *memory) {
+		w.spawn(alice)
+		time.Sleep(10 * time.Second)
+		mem.set("x")
+		mem.stalls <- struct{}{}
+		time.Sleep(100 * time.Millisecond)
+		w.served(alice, 1)
+		time.Sleep(time.Second)
+		w.state(alice, tenant.Awake)
 	})
 }
