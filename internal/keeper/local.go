@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
@@ -37,6 +38,7 @@ type Local struct {
 	log      *slog.Logger
 	events   chan units.Status
 	walking  chan struct{} // held by the one who walks through data
+	walkTime time.Duration // how long that may take
 }
 
 // Options is what a Local needs.
@@ -57,7 +59,7 @@ type Options struct {
 func NewLocal(o Options) (*Local, error) {
 	l := &Local{
 		systemd: persistent{o.Units}, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log,
-		events: make(chan units.Status), walking: make(chan struct{}, 1), cgroups: findCgroups(o.Host.User),
+		events: make(chan units.Status), walking: make(chan struct{}, 1), walkTime: walkTime, cgroups: findCgroups(o.Host.User),
 	}
 	if !o.Host.User {
 		a, err := openAccounts(filepath.Join(o.StateDir, "uids.json"), userdbDir)

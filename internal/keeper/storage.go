@@ -18,16 +18,20 @@ import (
 )
 
 // What bounds a walk through an instance's data, which is hostile: how many
-// directories may be open below each other, and how much is read before it rests for
-// as long as that took.
+// directories may be open below each other, how much is read before it rests for as
+// long as that took, and how long all of it may take: others wait for their turn.
 const (
 	maxDepth  = 128
 	walkBatch = 512
+	walkTime  = 45 * time.Second
 )
 
 // errTooDeep says that data cannot be measured; an instance has no business to nest
 // its directories that deep.
 var errTooDeep = fmt.Errorf("directories nested deeper than %d", maxDepth)
+
+// errTooMuch says that a walk's time was over before its end.
+var errTooMuch = fmt.Errorf("not walked through within %v", walkTime)
 
 // dataDir is an instance's data directory.
 func (l *Local) dataDir(id tenant.ID) string {
@@ -58,6 +62,8 @@ func (l *Local) Measure(ctx context.Context, id tenant.ID) (bytes int64, enforce
 	case <-ctx.Done():
 		return 0, enforced, errors.Join(context.Cause(ctx), dir.Close())
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, l.walkTime, errTooMuch)
+	defer cancel()
 	w := walk{ctx: ctx, links: map[uint64]bool{}, batchAt: time.Now()}
 	err = w.tree(dir, 0)
 	switch {
@@ -66,6 +72,12 @@ func (l *Local) Measure(ctx context.Context, id tenant.ID) (bytes int64, enforce
 			Code: tenant.CodeLimit, Op: "measure data of", ID: id, Err: err,
 			Msg:  fmt.Sprintf("its data has directories nested deeper than %d, which cannot be measured", maxDepth),
 			Hint: "remove them",
+		}
+	case errors.Is(err, errTooMuch):
+		return w.bytes, enforced, &tenant.Error{
+			Code: tenant.CodeLimit, Op: "measure data of", ID: id, Err: err,
+			Msg:  fmt.Sprintf("its data has so many files that it cannot be measured within %v", walkTime),
+			Hint: "remove some of them",
 		}
 	case err != nil:
 		return w.bytes, enforced, fmt.Errorf("measure data of %s: %w", id, err)

@@ -20,7 +20,7 @@ var eve = tenant.ID{Service: "notes", Name: "eve"}
 // measurer is a Local that can measure, and eve's data directory.
 func measurer(t *testing.T) (*Local, string) {
 	t.Helper()
-	l := &Local{host: units.Host{DataRoot: t.TempDir()}, walking: make(chan struct{}, 1)}
+	l := &Local{host: units.Host{DataRoot: t.TempDir()}, walking: make(chan struct{}, 1), walkTime: time.Minute}
 	dir := l.dataDir(eve)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -114,5 +114,31 @@ func TestMeasureEnds(t *testing.T) {
 	<-l.walking
 	if got, _, err := l.Measure(t.Context(), tenant.ID{Service: "notes", Name: "nobody"}); got != 0 || err != nil {
 		t.Errorf("of an instance without data: got %d, %v", got, err)
+	}
+}
+
+// So many files that nobody can count them are the fault of who has them; the
+// next one gets its turn.
+func TestMeasureTooMuch(t *testing.T) {
+	l, dir := measurer(t)
+	for i := range 2 * walkBatch {
+		writeFile(t, filepath.Join(dir, strconv.Itoa(i)), 1)
+	}
+	l.walkTime = time.Nanosecond
+	_, _, err := l.Measure(t.Context(), eve)
+	var e *tenant.Error
+	if !errors.As(err, &e) || e.Code != tenant.CodeLimit || e.Msg == "" || e.Hint == "" {
+		t.Errorf("got %v, want a sentence about files", err)
+	}
+	l.walkTime = time.Minute
+	if got, _, err := l.Measure(t.Context(), eve); err != nil || got == 0 {
+		t.Errorf("with time: got %d, %v", got, err)
+	}
+	// Who has waited in vain is not at fault.
+	l.walking <- struct{}{}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, _, err := l.Measure(ctx, eve); !errors.Is(err, context.DeadlineExceeded) || tenant.CodeOf(err) == tenant.CodeLimit {
+		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 	}
 }

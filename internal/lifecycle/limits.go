@@ -227,7 +227,9 @@ func (m *Manager) Limits(ctx context.Context, id tenant.ID) (tenant.LimitReport,
 	if err != nil {
 		return tenant.LimitReport{}, fmt.Errorf("look at usage of %s: %w", id, err)
 	}
-	bytes, enforced, err := m.measure(ctx, inst)
+	look, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	bytes, enforced, err := m.measure(look, inst)
 	if err == nil {
 		usage.Storage = bytes
 	} else {
@@ -238,6 +240,9 @@ func (m *Manager) Limits(ctx context.Context, id tenant.ID) (tenant.LimitReport,
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	report.State = inst.state
+	if err != nil && !inst.storage.at.IsZero() {
+		report.Usage.Storage = inst.storage.bytes
+	}
 	set := m.limitsLocked(inst)
 	for _, limit := range tenant.AllLimits() {
 		v := tenant.LimitValue{Limit: limit, Value: set.Get(limit), From: tenant.FromStandard}

@@ -3,6 +3,8 @@ package lifecycle_test
 import (
 	"errors"
 	"maps"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -301,6 +303,91 @@ func TestStorageWithoutLimit(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if s := w.state(alice, tenant.Awake); s.Storage != 0 || s.Reason != "" {
 			t.Errorf("got %+v, want that nobody looked", s)
+		}
+	})
+}
+
+// Data that takes long to measure holds nobody up: neither a start nor `ten limit`.
+func TestStorageThatTakesLong(t *testing.T) {
+	bubble(t, notes(quota), func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		var takes time.Duration
+		looks := 0
+		w.systemd.SetLatency(func(op string) time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			if op != "measure" {
+				return 0
+			}
+			looks++
+			return takes
+		})
+		seen := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			defer func() { looks = 0 }()
+			return looks
+		}
+		w.systemd.SetStorage(alice, 120*mib, false)
+		w.spawn(alice)
+		time.Sleep(40 * time.Second)
+		w.state(alice, tenant.Asleep)
+		mu.Lock()
+		takes = 20 * time.Second
+		mu.Unlock()
+		time.Sleep(6 * time.Second)
+
+		begun := time.Now()
+		_, err := w.request(alice)
+		code(t, err, tenant.CodeUnavailable)
+		since(t, begun, 5*time.Second)
+		begun = time.Now()
+		report, err := w.manager.Limits(t.Context(), alice)
+		if err != nil || report.Usage.Storage != 120*mib {
+			t.Errorf("limits: got %d, %v, want what was last seen", report.Usage.Storage, err)
+		}
+		since(t, begun, 5*time.Second)
+		// What was cut short is looked at to its end.
+		w.systemd.SetStorage(alice, 50*mib, false)
+		time.Sleep(time.Minute)
+		w.served(alice, 2)
+		// And not as often as others.
+		seen()
+		time.Sleep(20 * time.Minute)
+		if got := seen(); got < 4 || got > 8 {
+			t.Errorf("got %d looks of 20 s in 20 minutes, want 5 or 6", got)
+		}
+	})
+}
+
+// That an instance is over its limit is said once, and not for each visitor.
+func TestVisitorsOfOneOverItsLimitFillNoLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var log strings.Builder
+		w.log = &log
+		w.start(parse(t, notes(quota)))
+		<-w.manager.Ready()
+		for round := range 2 {
+			w.systemd.SetStorage(alice, 120*mib, false)
+			w.spawn(alice)
+			time.Sleep(40 * time.Second)
+			w.state(alice, tenant.Asleep)
+			for range 10 {
+				_, err := w.request(alice)
+				code(t, err, tenant.CodeUnavailable)
+				time.Sleep(6 * time.Second)
+			}
+			w.systemd.SetStorage(alice, 50*mib, false)
+			time.Sleep(6 * time.Second)
+			w.spawn(alice)
+			time.Sleep(40 * time.Second)
+			w.stop()
+			if got := strings.Count(log.String(), "level=ERROR msg=\"wake failed\""); got != round+1 {
+				t.Errorf("got %d lines in round %d, want one each", got, round)
+			}
+			w.start(parse(t, notes(quota)))
+			<-w.manager.Ready()
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -14,11 +15,16 @@ const (
 	// storageInterval is about how often the data of each awake instance with a limit is
 	// looked at.
 	storageInterval = 30 * time.Second
-	// storageTimeout bounds one look.
-	storageTimeout = 10 * time.Minute
+	// storageTimeout bounds one look, with the wait for another's to end. lookPatience is
+	// how long those wait for one whom others wait for: a start has a place meanwhile.
+	storageTimeout = time.Minute
+	lookPatience   = 5 * time.Second
 	// remeasure is how soon requests for an instance that is over its limit may have its
-	// data looked at again.
-	remeasure = 5 * time.Second
+	// data looked at again. After a look that took long it is restShare times that long,
+	// at most maxRemeasure: no instance has all looks for itself.
+	remeasure    = 5 * time.Second
+	restShare    = 10
+	maxRemeasure = 5 * time.Minute
 	// nearlyFull is the part of its limit, in percent, at which an instance is warned of,
 	// and clearAgain the one below which that is over.
 	nearlyFull = 80
@@ -32,13 +38,27 @@ var errOverQuota = errors.New("over its storage limit")
 type stored struct {
 	bytes int64
 	at    time.Time // of the last look, zero for before this daemon
-	// unseen: it has run since the last look.
+	next  time.Time // no look before
+	// unseen: it has run since the last look, or one was cut short.
 	unseen bool
 	// fault says why its data cannot be measured, which counts as too much of it.
 	fault string
 	// enforced: the file system enforces the limit.
 	enforced bool
 	warned   bool
+	// refused: it was said that it does not start for that.
+	refused bool
+}
+
+// failureLevelLocked is how loud to say that a wake has failed: each visitor of an
+// instance that is over its limit has one fail.
+func (i *instance) failureLevelLocked(err error) slog.Level {
+	over, said := errors.Is(err, errOverQuota), i.storage.refused
+	i.storage.refused = over
+	if over && said {
+		return slog.LevelDebug
+	}
+	return slog.LevelError
 }
 
 // over reports whether there is more data than the limit allows, as far as is known.
@@ -76,7 +96,9 @@ func (m *Manager) watchStorage() {
 		}
 		for _, inst := range m.all() {
 			inst.mu.Lock()
-			due := m.storageLimitLocked(inst) > 0 && !inst.removed && (inst.state == tenant.Awake || inst.storage.unseen)
+			s := &inst.storage
+			due := m.storageLimitLocked(inst) > 0 && !inst.removed && (inst.state == tenant.Awake || s.unseen) &&
+				!time.Now().Before(s.next)
 			inst.mu.Unlock()
 			if !due {
 				continue
@@ -96,6 +118,7 @@ func (m *Manager) watchStorage() {
 
 // measure looks at an instance's data. One that runs and is over its limit is stopped.
 func (m *Manager) measure(ctx context.Context, inst *instance) (bytes int64, enforced bool, err error) {
+	begun := time.Now()
 	bytes, enforced, err = m.controller.Measure(ctx, inst.id)
 	fault := ""
 	if tenant.CodeOf(err) == tenant.CodeLimit {
@@ -106,8 +129,11 @@ func (m *Manager) measure(ctx context.Context, inst *instance) (bytes int64, enf
 	inst.mu.Lock()
 	s := &inst.storage
 	changed := s.bytes != bytes
-	s.bytes, s.fault, s.enforced, s.at = bytes, fault, enforced, time.Now()
+	now := time.Now()
+	s.bytes, s.fault, s.enforced, s.at = bytes, fault, enforced, now
+	s.next = now.Add(min(max(restShare*now.Sub(begun), remeasure), maxRemeasure))
 	s.unseen = inst.state == tenant.Waking
+	s.refused = s.refused && !believedRunning(inst)
 	limit := m.storageLimitLocked(inst)
 	full := limit > 0 && bytes >= limit/100*nearlyFull
 	switch {
@@ -138,23 +164,26 @@ func (m *Manager) admitStorage(inst *instance) error {
 			Code: tenant.CodeUnavailable, Op: "wake", ID: inst.id, Err: errOverQuota,
 			Msg:        fmt.Sprintf("%s is stopped: %s", inst.id, inst.storage.reason(limit)),
 			Hint:       fmt.Sprintf("delete some of it, or raise the limit: `ten limit %s --storage %s`", inst.id, tenant.FormatBytes(2*limit)),
-			RetryAfter: remeasure,
+			RetryAfter: max(time.Until(inst.storage.next), remeasure),
 		}
 	}
 	inst.mu.Lock()
 	err := refusal()
-	fresh := time.Since(inst.storage.at) < remeasure
+	fresh := time.Now().Before(inst.storage.next)
 	inst.mu.Unlock()
 	if err == nil || fresh {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(m.ctx, slack)
+	ctx, cancel := context.WithTimeout(m.ctx, lookPatience)
 	defer cancel()
-	if _, _, err := m.measure(ctx, inst); err != nil {
-		m.log.Error("storage not measured", "instance", inst.id, "err", err)
-	}
+	_, _, merr := m.measure(ctx, inst)
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
+	if merr != nil {
+		// watchStorage has the time that this has not.
+		inst.storage.unseen, inst.storage.next = true, time.Now().Add(remeasure)
+		m.log.Warn("storage not measured", "instance", inst.id, "err", merr)
+	}
 	return refusal()
 }
 

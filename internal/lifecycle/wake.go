@@ -128,6 +128,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 			inst.thaws++
 		} else {
 			inst.wakes++
+			inst.cannotDoze = false // of this process nothing is known
 		}
 		inst.dirty = true
 		inst.setLocked(tenant.Awake, now, "")
@@ -159,7 +160,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 	}
 	inst.reviving = false
 	inst.rested = "its start failed"
-	m.log.Error("wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", f.state.String(), "err", err)
+	m.log.Log(m.ctx, inst.failureLevelLocked(err), "wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", f.state.String(), "err", err)
 	inst.setLocked(f.state, now, f.reason)
 	m.endLocked(inst, op, err)
 	m.settledLocked(inst, now, f)

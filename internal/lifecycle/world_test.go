@@ -58,6 +58,7 @@ type world struct {
 	memory lifecycle.Memory
 	idle   func() float64
 	boosts []tenant.Limit
+	log    io.Writer // nil for the test's own
 }
 
 // bubble runs f in a bubble, whose clock is the test's: no goroutine may be left at
@@ -97,6 +98,10 @@ func newWorld(t *testing.T) *world {
 // start starts a Manager, as a daemon that starts does.
 func (w *world) start(cfg *config.Config) {
 	w.t.Helper()
+	log := w.log
+	if log == nil {
+		log = w.t.Output()
+	}
 	w.manager = lifecycle.New(lifecycle.Options{
 		Config:     cfg,
 		Controller: w.systemd,
@@ -109,7 +114,7 @@ func (w *world) start(cfg *config.Config) {
 		Calendar:   w.calendar.next,
 		Memory:     w.memory,
 		Idle:       w.idle,
-		Log:        slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		Log:        slog.New(slog.NewTextHandler(log, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
