@@ -189,7 +189,11 @@ func (s *supervisor) doze() (ingress.Answer, error) {
 	}
 	if !s.frozen {
 		if err := s.cg.freeze(); err != nil {
-			return ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassUnsupported, Text: err.Error()}
+			class := ingress.ClassUnsupported
+			if errors.Is(err, errNotFrozen) {
+				class = ingress.ClassNotFrozen
+			}
+			return ingress.Answer{}, &ingress.Refusal{Class: class, Text: err.Error()}
 		}
 		s.frozen = true
 		go s.cg.reclaim()

@@ -20,6 +20,9 @@ import (
 // one in an uninterruptible system call can take long.
 const freezeTimeout = time.Second
 
+// errNotFrozen says that the wait was too long, this time.
+var errNotFrozen = fmt.Errorf("not frozen within %v", freezeTimeout)
+
 // reclaimStep is how many bytes are asked back at a time, so that a wake in between
 // does not wait for the rest.
 const reclaimStep = 8 << 20
@@ -127,7 +130,7 @@ func (c *cgroup) freeze() error {
 			return nil
 		}
 		if err == nil && time.Now().After(deadline) {
-			err = fmt.Errorf("not frozen within %v", freezeTimeout)
+			err = errNotFrozen
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("freeze: %w", err), c.thaw())

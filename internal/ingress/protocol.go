@@ -52,6 +52,8 @@ const (
 	ClassRefused Class = "refused"
 	// ClassUnsupported: ten-init cannot do what the verb asks on this machine.
 	ClassUnsupported Class = "unsupported"
+	// ClassNotFrozen: the app has not stopped in time for a doze; another attempt may.
+	ClassNotFrozen Class = "not_frozen"
 	// ClassBadRequest: the verb is not known.
 	ClassBadRequest Class = "bad_request"
 )

@@ -13,6 +13,10 @@ import (
 // idleRetry is the wait after a doze or a stop that failed.
 const idleRetry = 10 * time.Second
 
+// dozeRetry is the wait after a doze for which an app has not stopped in time: each
+// attempt holds it up.
+const dozeRetry = time.Minute
+
 // dozeTimeout bounds how long ten-init may take to freeze an app.
 const dozeTimeout = 5 * time.Second
 
@@ -103,6 +107,10 @@ func (m *Manager) doze(inst *instance, op *operation) {
 		inst.cannotDoze = true
 		inst.setLocked(tenant.Awake, time.Now(), "")
 		m.log.Warn("cannot doze, stays awake until it sleeps", "instance", inst.id, "err", err)
+	case refusal != nil && refusal.Class == ingress.ClassNotFrozen:
+		inst.patience = time.Now().Add(dozeRetry)
+		inst.setLocked(tenant.Awake, time.Now(), "")
+		m.log.Warn("did not doze in time", "instance", inst.id, "err", err)
 	case refusal != nil:
 		// It is starting or ending, so it does not doze.
 		inst.patience = time.Now().Add(idleRetry)

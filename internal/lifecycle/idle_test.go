@@ -262,3 +262,35 @@ func TestLostHint(t *testing.T) {
 		w.starts(alice, 2)
 	})
 }
+
+// One that was not frozen in time dozes later.
+func TestDozeThatTakesTooLong(t *testing.T) {
+	bubble(t, notes("doze_timeout = 20\n"), func(t *testing.T, w *world) {
+		w.systemd.SetApp(alice, lifecycletest.App{Unfrozen: true})
+		w.spawn(alice)
+		time.Sleep(21 * time.Second)
+		w.state(alice, tenant.Awake)
+		w.systemd.SetApp(alice, lifecycletest.App{})
+		time.Sleep(58 * time.Second)
+		w.state(alice, tenant.Awake)
+		time.Sleep(2 * time.Second)
+		w.state(alice, tenant.Dozing)
+	})
+}
+
+// That one process could not be frozen says nothing of the next.
+func TestDozeOfTheNextProcess(t *testing.T) {
+	bubble(t, notes("doze_timeout = 20\n"), func(t *testing.T, w *world) {
+		w.systemd.SetApp(alice, lifecycletest.App{CannotFreeze: true})
+		w.spawn(alice)
+		time.Sleep(time.Hour)
+		w.state(alice, tenant.Awake)
+		if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		w.systemd.SetApp(alice, lifecycletest.App{})
+		w.served(alice, 2)
+		time.Sleep(21 * time.Second)
+		w.state(alice, tenant.Dozing)
+	})
+}

@@ -38,6 +38,8 @@ type App struct {
 	Mute bool
 	// CannotFreeze: ten-init refuses to doze.
 	CannotFreeze bool
+	// Unfrozen: ten-init does not get it frozen in time, for as long as SetApp says so.
+	Unfrozen bool
 	// StopFails: the unit has failed after a stop, as with an app that had to be killed.
 	StopFails bool
 	// Unhealthy: every request is answered with 500.

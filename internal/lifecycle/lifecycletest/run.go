@@ -314,6 +314,9 @@ func (s *Systemd) dozeLocked(u *unit, c *call) {
 	case r.app.CannotFreeze:
 		c.end(ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassUnsupported, Text: "cannot freeze"})
 		return
+	case s.apps[u.spec.ID].Unfrozen:
+		c.end(ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassNotFrozen, Text: "not frozen within 1s"})
+		return
 	case !r.running:
 		c.end(ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassGone, Text: "the app is not running"})
 		return
