@@ -25,6 +25,7 @@ import (
 	"tenement.dev/dbusctl"
 	"tenement.dev/internal/api"
 	"tenement.dev/internal/calendar"
+	"tenement.dev/internal/config"
 	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/lifecycle"
@@ -159,7 +160,6 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
-	checks = append(checks, pressureCheck(), keeper.CheckStorage(host))
 	sandbox := keeper.NewSandbox(systemd, host)
 	warnOfServices(cfg, lookedAt(ctx, cfg, host, sandbox, log), log)
 	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
@@ -227,10 +227,13 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Keeper:    manager,
 		Limiter:   manager,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
-		Doctor:    func(ctx context.Context) ([]wire.Check, error) { return allChecks(ctx, checks, sandbox) },
-		URL:       func(id tenant.ID) string { return origin.url(id) },
-		Version:   version(),
-		Log:       log,
+		Doctor: func(ctx context.Context) ([]wire.Check, error) {
+			list, err := allChecks(ctx, host, checks, sandbox)
+			return wireChecks(list), err
+		},
+		URL:     func(id tenant.ID) string { return origin.url(id) },
+		Version: version(),
+		Log:     log,
 	})
 	group.Go(func() error { return memory.Run(below) })
 	group.Go(func() error { return local.Run(below) })
@@ -297,14 +300,14 @@ func (p *program) newHost(dataDir string) (units.Host, error) {
 	return h, nil
 }
 
-// allChecks are the checks of the daemon's start, and that of the sandbox, which is made
-// when it is first asked for.
-func allChecks(ctx context.Context, checks []keeper.Check, sandbox *keeper.Sandbox) ([]wire.Check, error) {
+// allChecks are what doctor tells: what the probe has found, and the rest. The check of
+// the sandbox is made when it is first asked for.
+func allChecks(ctx context.Context, h units.Host, probed []keeper.Check, sandbox *keeper.Sandbox) ([]keeper.Check, error) {
 	_, check, err := sandbox.Look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return wireChecks(append(slices.Clone(checks), check)), nil
+	return append(slices.Clone(probed), pressureCheck(), keeper.CheckStorage(h), check), nil
 }
 
 func dialSystemd(ctx context.Context, user bool, log *slog.Logger) (*dbusctl.Client, error) {
@@ -358,12 +361,22 @@ func (p *program) probeLocal(ctx context.Context) (checks []keeper.Check, err er
 	group.Go(func() error { return systemd.Run(ctx) })
 	host, checks, err = keeper.Probe(ctx, systemd, host)
 	if err == nil {
-		var check keeper.Check
-		_, check, err = keeper.NewSandbox(systemd, host).Look(ctx)
-		checks = append(checks, check, pressureCheck())
+		checks, err = allChecks(ctx, keeper.WithData(host, dataDirHere()), checks, keeper.NewSandbox(systemd, host))
 	}
 	cancel()
 	return checks, errors.Join(err, group.Wait())
+}
+
+// dataDirHere is where a daemon that is started here has its data.
+func dataDirHere() string {
+	if cfg, err := config.Load("tenement.toml"); err == nil {
+		return cfg.Settings.DataDir
+	}
+	dir, err := filepath.Abs("data")
+	if err != nil {
+		return "data"
+	}
+	return dir
 }
 
 // serveAPI serves until the server is shut down.

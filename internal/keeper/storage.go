@@ -187,6 +187,20 @@ func (w *walk) rest() error {
 	return nil
 }
 
+// WithData is the host with its data in another directory, which need not be there yet.
+func WithData(h units.Host, dir string) units.Host {
+	h.DataRoot = dir
+	there := dir
+	for there != filepath.Dir(there) {
+		if _, err := os.Lstat(there); err == nil {
+			break
+		}
+		there = filepath.Dir(there)
+	}
+	h.ProjectQuota = !h.User && enforcesProjects(there)
+	return h
+}
+
 // CheckStorage tells how storage_quota_mb is kept on the file system of the data.
 func CheckStorage(h units.Host) Check {
 	c := Check{Name: "storage_quota_mb", OK: h.ProjectQuota}

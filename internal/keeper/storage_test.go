@@ -142,3 +142,16 @@ func TestMeasureTooMuch(t *testing.T) {
 		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 	}
 }
+
+// The check is of the directory that it names.
+func TestCheckStorageElsewhere(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "not/there/yet")
+	h := WithData(units.Host{DataRoot: "/run/x", ProjectQuota: true, User: true}, dir)
+	if c := CheckStorage(h); c.OK || c.Name != "storage_quota_mb" || !strings.Contains(c.Detail, dir) || c.Hint == "" {
+		t.Errorf("got %+v, want that a user's data in %s is measured", c, dir)
+	}
+	h = WithData(units.Host{DataRoot: "/run/x"}, dir)
+	if got, want := h.ProjectQuota, enforcesProjects(filepath.Dir(filepath.Dir(filepath.Dir(dir)))); got != want || h.DataRoot != dir {
+		t.Errorf("got %t for %s, want %t as for the directory that is there", got, h.DataRoot, want)
+	}
+}
