@@ -77,9 +77,15 @@ func (o *operated) awaitEnd(pids []int) {
 	o.w.s.Systemctl("is-active", o.unit())
 }
 
+// alive reports whether a process has not ended. While other threads of it still run, a
+// first thread that is a zombie says nothing.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && !strings.Contains(string(stat), ") Z ")
+	if err != nil || !strings.Contains(string(stat), ") Z ") {
+		return err == nil
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && len(threads) > 1
 }
 
 // crash kills an app, as the kernel does when memory is short.
@@ -189,11 +195,14 @@ func (w *world) killDaemon(*rand.Rand) {
 	pid := w.s.PID()
 	end := w.kills.begin("the daemon was killed")
 	_ = syscall.Kill(pid, syscall.SIGKILL)
-	for alive(pid) {
+	deadline := time.Now().Add(harness.Timeout)
+	for alive(pid) && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
 	end()
-	deadline := time.Now().Add(harness.Timeout)
+	for w.s.PID() == pid && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond) // the manager is to know, or it says that the old one is active
+	}
 	for w.s.Systemctl("show", "--property=ActiveState", "--value", "tenement-test.service") != "active" {
 		if time.Now().After(deadline) {
 			w.fault("the daemon does not come back")
