@@ -21,7 +21,7 @@ const (
 	// maxIdleConns is how many unused connections are kept per instance.
 	maxIdleConns = 64
 	// maxResponseHeader bounds the head of an app's answer, in bytes.
-	maxResponseHeader = 256 << 10
+	maxResponseHeader = 64 << 10
 	// maxRepeats is how often a request is made again whose connection was lost.
 	maxRepeats = 2
 	// stallTimeout is how long a new connection may go without an answer before the

@@ -129,6 +129,11 @@ func (w *world) killUnit(r *rand.Rand) {
 		return
 	}
 	w.s.Systemctl("kill", "--signal="+signal, o.unit())
+	if signal == "INT" { // which a dozing app hears of when it is woken
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_, _ = w.s.Do(ctx, "GET", o.id(), "/health", "", "Connection", "close")
+	}
 	o.awaitEnd(pids)
 }
 

@@ -71,7 +71,7 @@ func TestLoads(t *testing.T) {
 
 // rounds is how often quiet and attack alternate at most, and requests how many each has.
 const (
-	rounds   = 8
+	rounds   = 16
 	requests = 200
 	most     = 2 // times the quiet p99
 )

@@ -2,12 +2,22 @@ package hostile
 
 import (
 	"fmt"
+	"net"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"tenement.dev/test/harness"
 )
+
+// everywhere has a neighbour who listens at all addresses.
+const everywhere = `
+[service.wide]
+command = ["python3", "-c", "import http.server as h, os, socket; h.HTTPServer.address_family = socket.AF_INET6; h.HTTPServer(('::', int(os.environ['PORT'])), h.SimpleHTTPRequestHandler).serve_forever()"]
+`
+
+const wide = "wide:eve"
 
 // With a network of its own it reaches nobody's port, and to listen on one harms nobody.
 func TestPortsFromAPrivateNetwork(t *testing.T) {
@@ -33,17 +43,44 @@ func TestPortsFromAPrivateNetwork(t *testing.T) {
 	}
 }
 
-// On the machine's network a port that is in use is its owner's.
+// On the machine's network nobody's port but its own is its: neither to listen on, whether
+// or not anybody does, nor to connect to, by whichever of the machine's addresses.
 func TestPortsOfTheMachine(t *testing.T) {
-	s := harness.Start(t, harness.Options{Config: config})
-	s.Spawn(mallory, bob)
-	for _, port := range []int{s.Get(bob).Port, s.Port} {
-		if got := try(t, s, "bind", "port", fmt.Sprint(port)); got.Errno != "EADDRINUSE" && got.Errno != "EACCES" && got.Errno != "EPERM" {
-			t.Errorf("listen on port %d, which is in use: got %+v", port, got)
+	const address = "192.0.2.1"
+	if out, err := exec.Command("ip", "addr", "add", address+"/32", "dev", "lo").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("ip", "addr", "del", address+"/32", "dev", "lo").Run() })
+	s := harness.Start(t, harness.Options{Config: config + everywhere})
+	s.Spawn(mallory, bob, wide)
+	for what, port := range map[string]int{
+		"the neighbour's": s.Get(bob).Port, "the daemon's": s.Port, "the next one": s.Get(wide).Port + 1, "nobody's": 31999,
+	} {
+		if got := try(t, s, "bind", "port", fmt.Sprint(port)); got.Errno != "EACCES" && got.Errno != "EPERM" {
+			t.Errorf("listen on port %d, %s: got %+v, want EACCES", port, what, got)
 		}
 	}
-	if got := try(t, s, "lowport"); got.Err == "" {
-		t.Error("it can listen on port 80")
+	if got := try(t, s, "lowport"); got.Errno != "EACCES" && got.Errno != "EPERM" {
+		t.Errorf("listen on port 80: got %+v, want EACCES", got)
+	}
+	if got := try(t, s, "bind", "port", fmt.Sprint(s.Get(mallory).Port)); got.Errno != "EADDRINUSE" {
+		t.Errorf("its own port, on which it listens: got %+v, want EADDRINUSE", got)
+	}
+	// The same ports answer root at these addresses, so that what refuses is the fence.
+	port := s.Get(wide).Port
+	for _, host := range []string{"127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", address} {
+		to := net.JoinHostPort(host, fmt.Sprint(port))
+		conn, err := net.DialTimeout("tcp", to, harness.Timeout)
+		if err != nil {
+			t.Fatalf("as root: %v", err)
+		}
+		conn.Close()
+		if got := try(t, s, "connect", "tcp", to); got.Err == "" {
+			t.Errorf("it can connect to its neighbour at %s", to)
+		}
+	}
+	if got := try(t, s, "connect", "tcp", fmt.Sprintf("127.0.0.1:%d", s.Get(bob).Port)); got.Err == "" {
+		t.Error("it can connect to bob")
 	}
 	if got := s.Text(bob, "/count"); got != "1" {
 		t.Errorf("the neighbour: got count %s, want 1", got)

@@ -148,7 +148,7 @@ func TestNothingIsShared(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: config})
 	other := "bad:eve"
 	s.Spawn(mallory, other)
-	for _, dir := range []string{"/tmp", "/var/tmp", "/dev/mqueue"} {
+	for _, dir := range []string{"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"} {
 		if r := try(t, s, "create", "path", dir+"/mine", "text", "x"); r.Err != "" {
 			t.Logf("%s: %s", dir, r.Err)
 		}
