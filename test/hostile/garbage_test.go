@@ -37,7 +37,13 @@ func TestAnswersThatAreNone(t *testing.T) {
 	s.Spawn(mallory, bob)
 	for path, want := range garbage {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		resp, err := s.Do(ctx, http.MethodPost, mallory, "/"+path, "")
+		// A connection that the answer before has left may be closed when it is used again:
+		// then a GET is repeated, and a POST is not.
+		method := http.MethodPost
+		if want[0] != http.StatusBadGateway {
+			method = http.MethodGet
+		}
+		resp, err := s.Do(ctx, method, mallory, "/"+path, "")
 		cancel()
 		found := false
 		for _, status := range want {
