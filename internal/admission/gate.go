@@ -154,8 +154,15 @@ func (g *Gate) idle() float64 {
 }
 
 // lendLocked takes the places of starts that are slow; share is of the processors'
-// time that nobody has used.
+// time that nobody has used. Where the processors are busy, starts are slow because there
+// are so many: then no more go on without a place than with one.
 func (g *Gate) lendLocked(now time.Time, share float64) {
+	lent := 0
+	for t := range g.in.all() {
+		if t.lent {
+			lent++
+		}
+	}
 	spare := 0
 	if share >= idle {
 		spare = int(math.Ceil(share * float64(g.places)))
@@ -170,8 +177,11 @@ func (g *Gate) lendLocked(now time.Time, share float64) {
 		}
 		if age < stuck {
 			spare--
+		} else if share < idle && lent >= g.places {
+			continue
 		}
 		t.lent = true
+		lent++
 		g.taken--
 	}
 }

@@ -351,3 +351,22 @@ func TestHall(t *testing.T) {
 		t.Error("room in a hall of no size")
 	}
 }
+
+// Busy processors make all starts slow: however long that lasts, no more of them go on
+// without a place than with one, or none would be done within its startup_timeout.
+func TestSlowStartsAreBoundedOnABusyMachine(t *testing.T) {
+	atGate(t, 2, Options{Idle: func() float64 { return 0 }}, func(d *desk) {
+		for i := range 8 {
+			d.enter(fmt.Sprint("a/", i), person)
+		}
+		time.Sleep(5 * stuck)
+		if got := d.Counts(); got.Starting != 4 || got.Queued != 4 {
+			t.Errorf("got %+v, want 4 started and 4 queued", got)
+		}
+		d.leave("a/0", "a/1")
+		time.Sleep(stuck + 2*tick)
+		if got := d.Counts(); got.Starting != 4 || got.Queued != 2 {
+			t.Errorf("when two were done: got %+v, want 4 started and 2 queued", got)
+		}
+	})
+}
