@@ -29,6 +29,7 @@ wake_concurrency = 3
 command = "{bin}/testapp"
 on_demand = true
 max_instances = 100
+waiting_page = 0
 [service.warm]
 command = "{bin}/testapp"
 `})
