@@ -20,6 +20,14 @@ func instanceArgs(cmd *cobra.Command, args []string) error {
 	return err
 }
 
+// oneInstanceArg checks that a command is given the name of one instance.
+func oneInstanceArg(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usage(cmd, fmt.Sprintf("`%s` needs one instance, such as notes:alice", cmd.CommandPath()))
+	}
+	return instanceArgs(cmd, args)
+}
+
 func parseIDs(args []string) ([]tenant.ID, error) {
 	ids := make([]tenant.ID, len(args))
 	for i, arg := range args {

@@ -42,13 +42,7 @@ not enforce the limit; "ten doctor" tells.`,
 		Example: `  ten limit notes:alice
   ten limit notes:alice --memory 512M --cpu-quota 50%
   ten limit notes:alice --memory service`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage(cmd, "`ten limit` needs one instance, such as notes:alice")
-			}
-			_, err := parseIDs(args)
-			return err
-		},
+		Args: oneInstanceArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			change, err := limitChange(cmd, values, reset)
 			if err != nil {

@@ -32,12 +32,7 @@ systemd's lines begin with "systemd: ".
 
 Control characters and colours are left out; --json has them.`,
 		Example: "  ten logs -f notes:alice\n  ten logs --since 10m -n -1 notes:alice",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage(cmd, "`ten logs` needs one instance, such as notes:alice")
-			}
-			return instanceArgs(cmd, args)
-		},
+		Args:    oneInstanceArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := tenant.ParseID(args[0])
 			if err != nil {

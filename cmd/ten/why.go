@@ -22,12 +22,7 @@ func newWhyCommand(p *program) *cobra.Command {
 dozes and sleeps if nothing happens, what woke it last and how long that took, why it
 went to sleep or failed, when it is tried again, and its last lines.`,
 		Example: "  ten why notes:alice",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage(cmd, "`ten why` needs one instance, such as notes:alice")
-			}
-			return instanceArgs(cmd, args)
-		},
+		Args:    oneInstanceArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := tenant.ParseID(args[0])
 			if err != nil {
