@@ -11,13 +11,14 @@ import (
 
 	"tenement.dev/internal/calendar"
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/units"
 )
 
 // reloads makes the file at path the configuration each time that there is a signal,
 // until ctx ends. One with a fault is refused as a whole, and the old one stays.
-func reloads(ctx context.Context, signals <-chan os.Signal, old *config.Config, host units.Host, sandbox *keeper.Sandbox, set func(*config.Config), log *slog.Logger) error {
+func reloads(ctx context.Context, signals <-chan os.Signal, old *config.Config, host units.Host, sandbox *keeper.Sandbox, set func(*config.Config), events *event.Bus, log *slog.Logger) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -29,11 +30,13 @@ func reloads(ctx context.Context, signals <-chan os.Signal, old *config.Config, 
 			for line := range strings.Lines(err.Error()) {
 				log.Error("configuration not reloaded", "err", strings.TrimSpace(line))
 			}
+			events.Publish(event.Event{Kind: event.ReloadFailed, Fields: []slog.Attr{slog.String("reason", err.Error())}})
 			continue
 		}
 		warnOfServices(cfg, lookedAt(ctx, cfg, host, sandbox, log), log)
 		set(cfg)
 		log.Info("configuration reloaded", "config", cfg.Path)
+		events.Publish(event.Event{Kind: event.Reloaded, Fields: []slog.Attr{slog.String("config", cfg.Path)}})
 		old = cfg
 	}
 }

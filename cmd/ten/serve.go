@@ -26,6 +26,7 @@ import (
 	"tenement.dev/internal/api"
 	"tenement.dev/internal/calendar"
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/lifecycle"
@@ -181,6 +182,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		return errors.Join(err, group.Wait())
 	}
 	memory := pressure.NewMemory(pressure.Options{Slice: sliceDir(host.User, p.euid), Log: log})
+	events := event.NewBus(event.Kept)
 	var front *proxy.Proxy // set before anything runs
 	manager := lifecycle.New(lifecycle.Options{
 		Config:     cfg,
@@ -196,6 +198,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Memory:     memory,
 		Idle:       pressure.NewCPU("").Idle,
 		Boosts:     host.Boosts(),
+		Events:     events,
 		Log:        log,
 	})
 	known := knownHost(manager, o.domain)
@@ -265,12 +268,13 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })
 	}
-	group.Go(func() error { return reloads(ctx, hangups, cfg, host, sandbox, manager.SetConfig, log) })
+	group.Go(func() error { return reloads(ctx, hangups, cfg, host, sandbox, manager.SetConfig, events, log) })
 	group.Go(func() error { return serveAPI(operators, apiListener) })
 	group.Go(func() error { return watchdog(below, manager, log) })
 	group.Go(func() error {
 		<-ctx.Done()
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+		events.Publish(event.Event{Kind: event.Stopping})
 		drain(log, clients.Drain, operators.Shutdown)
 		clients.Close()
 		operators.Close()
@@ -278,6 +282,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		return nil
 	})
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+	events.Publish(event.Event{Kind: event.Started, Fields: []slog.Attr{slog.String("version", version().Version)}})
 	fmt.Fprintf(p.out, "serving %s with %s\n", origin.url(tenant.ID{Service: "SERVICE", Name: "INSTANCE"}), cfg.Path)
 	return group.Wait()
 }

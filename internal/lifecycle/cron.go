@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
 	"time"
 
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 )
@@ -63,9 +65,11 @@ func (m *Manager) runScheduled(run registry.Run, s *scheduler, answered func()) 
 	}
 	if err != nil {
 		m.log.Error("scheduled run failed", "instance", run.ID, "entry", run.Entry, "err", err)
+		m.tell(event.Scheduled, run.ID, slog.String("entry", run.Entry), slog.String("reason", reasonOf(err)))
 		return 0
 	}
 	m.log.Info("scheduled run", "instance", run.ID, "entry", run.Entry)
+	m.tell(event.Scheduled, run.ID, slog.String("entry", run.Entry))
 	return 0
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -35,9 +37,12 @@ func (m *Manager) Deploy(ctx context.Context, id tenant.ID, w tenant.Weight, tim
 			defer cancel()
 			err = errors.Join(err, m.putToSleep(stopping, inst, "its deployment failed"))
 		}
+		m.tellOf(ctx, event.DeployFailed, id, slog.String("reason", reasonOf(err)))
 		return tenant.Snapshot{}, false, err
 	}
-	s, err = m.SetWeight(ctx, id, w)
+	if s, err = m.SetWeight(ctx, id, w); err == nil {
+		m.tellOf(ctx, event.Deployed, id, weightField(w))
+	}
 	return s, created, err
 }
 

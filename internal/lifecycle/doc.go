@@ -86,5 +86,6 @@
 //	deploy.go      a version beside the old one
 //	domain.go      host names of instances
 //	loop.go        work for the loop, and whether that is alive
+//	tell.go        what others are told of: the events
 //	tasks.go       goroutines that are waited for
 package lifecycle

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -54,7 +56,7 @@ func (m *Manager) AddDomain(ctx context.Context, host string, id tenant.ID) (d t
 		op := inst.beginLocked(false)
 		m.tasks.do(func() {
 			var oerr error
-			d, added, oerr = m.addDomain(host, id)
+			d, added, oerr = m.addDomain(ctx, host, id)
 			inst.mu.Lock()
 			m.endLocked(inst, op, oerr)
 			inst.mu.Unlock()
@@ -67,7 +69,7 @@ func (m *Manager) AddDomain(ctx context.Context, host string, id tenant.ID) (d t
 	return d, added, err
 }
 
-func (m *Manager) addDomain(host string, id tenant.ID) (tenant.Domain, bool, error) {
+func (m *Manager) addDomain(asked context.Context, host string, id tenant.ID) (tenant.Domain, bool, error) {
 	m.mu.RLock()
 	old, ok := m.domains[host]
 	m.mu.RUnlock()
@@ -82,6 +84,7 @@ func (m *Manager) addDomain(host string, id tenant.ID) (tenant.Domain, bool, err
 	m.domains[host] = d
 	m.mu.Unlock()
 	m.log.Info("domain added", "instance", id, "host", host)
+	m.tellOf(asked, event.DomainAdded, id, slog.String("host", host))
 	return d, true, nil
 }
 
@@ -94,7 +97,8 @@ func (m *Manager) RemoveDomain(ctx context.Context, host string) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := m.Domain(host); !ok {
+	id, ok := m.Domain(host)
+	if !ok {
 		return &tenant.Error{
 			Code: tenant.CodeNotFound, Op: "remove domain",
 			Msg:  fmt.Sprintf("no instance has the host name %s", host),
@@ -108,5 +112,6 @@ func (m *Manager) RemoveDomain(ctx context.Context, host string) error {
 	delete(m.domains, host)
 	m.mu.Unlock()
 	m.log.Info("domain removed", "host", host)
+	m.tellOf(ctx, event.DomainRemoved, id, slog.String("host", host))
 	return nil
 }

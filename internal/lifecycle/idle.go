@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/tenant"
 )
@@ -103,6 +105,7 @@ func (m *Manager) doze(inst *instance, op *operation) {
 	switch {
 	case err == nil:
 		m.log.Info("dozing", "instance", inst.id, "dur", time.Since(begun))
+		m.tell(event.Dozed, inst.id, slog.Duration("dur", time.Since(begun)))
 	case errors.As(err, &refusal) && refusal.Class == ingress.ClassUnsupported:
 		inst.cannotDoze = true
 		inst.setLocked(tenant.Awake, time.Now(), "")
@@ -163,6 +166,7 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 		inst.setLocked(f.state, now, f.reason)
 		inst.rested = cmp.Or(f.rested, reason)
 		m.log.Info(f.state.String(), "instance", inst.id, "reason", reason, "dur", now.Sub(begun))
+		m.tell(event.Stopped, inst.id, slog.String("reason", reason), slog.Duration("dur", now.Sub(begun)))
 	} else {
 		inst.patience = now.Add(idleRetry)
 		inst.setLocked(tenant.Awake, now, "")

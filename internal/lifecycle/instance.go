@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tenement.dev/internal/admission"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
@@ -14,7 +15,8 @@ import (
 
 // instance is what the Manager knows of one instance.
 type instance struct {
-	id tenant.ID
+	id     tenant.ID
+	events *event.Bus // told of changes of state
 	// weight is guarded by Manager.mu, so that two weights can be exchanged at once.
 	weight tenant.Weight
 	// seen is the state, for those who do not hold mu and may be a moment late.
@@ -128,9 +130,10 @@ type operation struct {
 	forced, yields bool
 }
 
-func newInstance(row registry.Instance, kept registry.Brake, now time.Time) *instance {
+func newInstance(row registry.Instance, kept registry.Brake, now time.Time, events *event.Bus) *instance {
 	inst := &instance{
 		id:         row.ID,
+		events:     events,
 		state:      tenant.Asleep,
 		since:      now,
 		port:       row.Port,
@@ -169,7 +172,9 @@ func (i *instance) endLocked(op *operation, err error) {
 // setLocked changes the state. reason explains it to people, where there is more to
 // say than the state itself.
 func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
+	from := i.state
 	i.state, i.since, i.reason = state, now, reason
+	i.tellStateLocked(from, now)
 	i.seen.Store(uint32(state))
 	i.generation++
 	i.ended = ""

@@ -3,8 +3,10 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -71,6 +73,7 @@ func (m *Manager) KeepAwake(ctx context.Context, id tenant.ID, d time.Duration) 
 	if err := m.saveNow(ctx); err != nil {
 		return tenant.Snapshot{}, fmt.Errorf("save lease of %s: %w", id, err)
 	}
+	m.tellOf(ctx, event.KeptAwake, id, slog.Duration("for", d))
 	return m.Get(id)
 }
 

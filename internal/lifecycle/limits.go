@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -159,7 +160,7 @@ func (m *Manager) SetLimits(ctx context.Context, id tenant.ID, change tenant.Lim
 		err = change.Check()
 	}
 	if err == nil {
-		err = m.changeLimits(inst, change)
+		err = m.changeLimits(ctx, inst, change)
 	}
 	if err != nil {
 		return tenant.LimitReport{}, err
@@ -168,7 +169,7 @@ func (m *Manager) SetLimits(ctx context.Context, id tenant.ID, change tenant.Lim
 }
 
 // changeLimits runs on the Manager's context: half a change is of use to nobody.
-func (m *Manager) changeLimits(inst *instance, change tenant.LimitChange) error {
+func (m *Manager) changeLimits(asked context.Context, inst *instance, change tenant.LimitChange) error {
 	ctx, cancel := context.WithTimeout(m.ctx, slack)
 	defer cancel()
 	if err := inst.limits.enter(ctx); err != nil {
@@ -202,6 +203,7 @@ func (m *Manager) changeLimits(inst *instance, change tenant.LimitChange) error 
 	if err == nil {
 		inst.limits.own = after
 		m.log.Info("limits changed", "instance", inst.id, "limits", after)
+		m.tellOf(asked, event.Limits, inst.id, limitFields(after)...)
 	}
 	m.tuneLocked(inst) // it has woken or fallen asleep meanwhile, or all is taken back
 	return err

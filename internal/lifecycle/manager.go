@@ -13,6 +13,7 @@ import (
 
 	"tenement.dev/internal/admission"
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 )
@@ -46,6 +47,8 @@ type Options struct {
 	// Boosts are the weights that the Controller loads boosted (tenant.Boosted), and that
 	// the Manager sets to their ordinary value once an instance is awake.
 	Boosts []tenant.Limit
+	// Events is told of all that happens; it may be nil.
+	Events *event.Bus
 	Log    *slog.Logger
 }
 
@@ -60,6 +63,7 @@ type Manager struct {
 	cpu        func(tenant.ID) (time.Duration, error)
 	memory     Memory // or nil
 	boosts     []tenant.Limit
+	events     *event.Bus
 	log        *slog.Logger
 	gate       *admission.Gate
 	hall       *admission.Hall
@@ -107,6 +111,7 @@ func New(o Options) *Manager {
 		cpu:        o.CPU,
 		memory:     o.Memory,
 		boosts:     o.Boosts,
+		events:     o.Events,
 		log:        o.Log,
 		hall:       admission.NewHall(o.Config.Settings.MaxWaiting),
 		starved:    make(chan struct{}, 1),
@@ -317,7 +322,7 @@ func (m *Manager) register(ctx context.Context, id tenant.ID, limit int, weight 
 	// Reserve before the registry is asked, so that two requests cannot both add.
 	now := time.Now()
 	row := registry.Instance{ID: id, Created: now}
-	inst = newInstance(row, registry.Brake{}, now)
+	inst = newInstance(row, registry.Brake{}, now, m.events)
 	inst.weight = weight
 	op := inst.beginLocked(false) // not shared yet: no lock needed
 	m.addLocked(inst)
@@ -332,6 +337,9 @@ func (m *Manager) register(ctx context.Context, id tenant.ID, limit int, weight 
 	if err != nil {
 		m.forget(inst)
 		err = fmt.Errorf("register %s: %w", id, err)
+	}
+	if err == nil {
+		m.tellOf(ctx, event.Created, id, slog.String("cause", string(tenant.CauseOf(ctx, tenant.CauseOperator))))
 	}
 	inst.mu.Lock()
 	inst.removed = err != nil

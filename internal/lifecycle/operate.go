@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -269,6 +270,9 @@ func (m *Manager) destroy(ctx context.Context, inst *instance) error {
 			inst.mu.Lock()
 			inst.removed = err == nil
 			inst.setLocked(tenant.Asleep, inst.since, "")
+			if err == nil {
+				m.tellOf(ctx, event.Destroyed, inst.id)
+			}
 			m.endLocked(inst, op, err)
 			inst.mu.Unlock()
 		})

@@ -121,12 +121,14 @@ func (m *Manager) probe(inst *instance) {
 // judgeLocked draws the conclusion from a check.
 func (m *Manager) judgeLocked(inst *instance, service *config.Service, err error, timeout time.Duration) {
 	h := &inst.health
+	before, _ := h.tell()
 	switch {
 	case err == nil:
 		if h.failures > 0 {
 			m.log.Info("healthy again", "instance", inst.id, "failures", h.failures)
 		}
 		h.failures, h.last = 0, ""
+		m.tellHealthLocked(inst, before)
 	case errors.Is(err, errAnother):
 		m.noticedLocked(inst, time.Now(), false)
 	case errors.Is(err, errUnknown):
@@ -135,6 +137,7 @@ func (m *Manager) judgeLocked(inst *instance, service *config.Service, err error
 		h.failures++
 		h.last = describeUnhealthy(err, timeout)
 		m.log.Warn("health check failed", "instance", inst.id, "failures", h.failures, "err", err)
+		m.tellHealthLocked(inst, before)
 		if h.failures >= unhealthyAfter && service.Restart != config.RestartNever {
 			_, reason := h.tell()
 			f := m.failedLocked(inst, time.Now(), fmt.Sprintf("unhealthy: %s", reason), service.Restart)

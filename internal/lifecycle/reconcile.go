@@ -3,11 +3,13 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
@@ -44,7 +46,7 @@ func (m *Manager) recover(ctx context.Context) error {
 	now := time.Now()
 	m.mu.Lock()
 	for _, row := range rows {
-		inst := newInstance(row, brakes[row.ID], now)
+		inst := newInstance(row, brakes[row.ID], now, m.events)
 		inst.weight = weights[row.ID]
 		m.addLocked(inst)
 		if row.Port != 0 {
@@ -328,6 +330,7 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 	m.watchIdleLocked(inst)
 	m.tuneLocked(inst)
 	m.log.Info("adopted", "instance", inst.id, "state", state.String())
+	m.tell(event.Adopted, inst.id, slog.String("state", state.String()))
 	// Requests that have joined want it awake: they look again.
 	op.wake = false
 	m.endLocked(inst, op, nil)

@@ -3,9 +3,11 @@ package lifecycle
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -43,6 +45,7 @@ func (m *Manager) relieve(ctx context.Context) {
 		switch {
 		case op != nil:
 			m.log.Info("memory is short", "instance", inst.id, "becomes", op.becomes.String(), "reason", why)
+			m.tell(event.MemoryShort, inst.id, slog.String("becomes", op.becomes.String()), slog.String("reason", why))
 			select {
 			case <-op.done:
 			case <-ctx.Done():

@@ -1,9 +1,11 @@
 package lifecycle
 
 import (
+	"log/slog"
 	"time"
 
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -31,6 +33,7 @@ func (m *Manager) endedLocked(inst *instance, now time.Time, e end) {
 	f := m.fateLocked(inst, now, e)
 	f.rested = "it ended by itself"
 	m.log.Warn("ended by itself", "instance", inst.id, "reason", e.reason, "next", f.state.String(), "restart", f.revive)
+	m.tell(event.Ended, inst.id, slog.String("reason", e.reason), slog.Bool("restart", f.revive))
 	next := f.state == tenant.Asleep && (f.revive || e.wanted) && !now.Before(inst.brake.until)
 	if e.running && !next {
 		m.beginStopForLocked(inst, f.reason, &f)
@@ -94,6 +97,7 @@ func (m *Manager) reviveLocked(inst *instance, now time.Time) {
 	inst.brake.restarts++
 	inst.brake.dirty = true
 	inst.wokenLocked(tenant.CauseEnded, now)
+	m.tell(event.Restarting, inst.id, slog.Int64("restarts", inst.brake.restarts), slog.Duration("wait", max(inst.brake.until.Sub(now), 0)))
 	m.awaitRevivalLocked(inst, now)
 }
 

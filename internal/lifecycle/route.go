@@ -3,9 +3,11 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -118,6 +120,7 @@ func (m *Manager) SetWeight(ctx context.Context, id tenant.ID, w tenant.Weight) 
 		return tenant.Snapshot{}, err
 	}
 	m.log.Info("weight set", "instance", id, "weight", w.Effective())
+	m.tellOf(ctx, event.Weight, id, weightField(w))
 	return m.Get(id)
 }
 
@@ -153,6 +156,7 @@ func (m *Manager) Swap(ctx context.Context, from, to tenant.ID) (tenant.Snapshot
 		return tenant.Snapshot{}, err
 	}
 	m.log.Info("requests moved", "from", from, "to", to, "weight", w.N)
+	m.tellOf(ctx, event.Routed, to, slog.String("from", from.String()), slog.Int("weight", w.N))
 	return m.Get(to)
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -141,6 +142,7 @@ func (m *Manager) measure(ctx context.Context, inst *instance) (bytes int64, enf
 		m.beginStopLocked(inst, s.reason(limit))
 	case full && !s.warned:
 		m.log.Warn("storage nearly full", "instance", inst.id, "bytes", bytes, "limit", limit)
+		m.tell(event.StorageFull, inst.id, slog.Int64("bytes", bytes), slog.Int64("limit", limit))
 	}
 	s.warned = full || s.warned && bytes >= limit/100*clearAgain
 	inst.mu.Unlock()

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
@@ -102,6 +104,7 @@ func (m *Manager) notBegun(inst *instance, op *operation, w *tenant.Wake, from t
 	now := time.Now()
 	inst.setLocked(from, now, reason)
 	m.log.Info("not woken", "instance", inst.id, "queue", w.Total, "reason", err.Error())
+	m.tell(event.WakeWithdrawn, inst.id, slog.Duration("queue", w.Total), slog.String("reason", reasonOf(err)))
 	m.endLocked(inst, op, err)
 	if m.ctx.Err() != nil || inst.removed {
 		return
@@ -143,6 +146,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		m.tuneLocked(inst)
 		m.log.Info("woke", "instance", inst.id, "kind", string(w.Kind), "queue", w.Queue, "load", w.Load,
 			"unit_start", w.UnitStart, "app_ready", w.AppReady, "health", w.Health, "total", w.Total)
+		m.tell(event.Woke, inst.id, phasesOf(w)...)
 		m.endLocked(inst, op, nil)
 		return
 	}
@@ -161,6 +165,8 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 	inst.reviving = false
 	inst.rested = "its start failed"
 	m.log.Log(m.ctx, inst.failureLevelLocked(err), "wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", f.state.String(), "err", err)
+	m.tell(event.WakeFailed, inst.id, slog.String("kind", string(w.Kind)), slog.Duration("dur", w.Total),
+		slog.String("code", string(tenant.CodeOf(err))), slog.String("reason", f.reason))
 	inst.setLocked(f.state, now, f.reason)
 	m.endLocked(inst, op, err)
 	m.settledLocked(inst, now, f)

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/lifecycle"
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/registry"
@@ -59,6 +60,8 @@ type world struct {
 	idle   func() float64
 	boosts []tenant.Limit
 	log    io.Writer // nil for the test's own
+	// events has what all managers have told.
+	events *event.Bus
 }
 
 // bubble runs f in a bubble, whose clock is the test's: no goroutine may be left at
@@ -83,7 +86,7 @@ func parse(t testing.TB, text string) *config.Config {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, systemd: lifecycletest.New(), store: newStore(), cpu: &cpus{}, calendar: &calendar{}, stop: func() {}}
+	w := &world{t: t, systemd: lifecycletest.New(), store: newStore(), cpu: &cpus{}, calendar: &calendar{}, stop: func() {}, events: event.NewBus(event.Kept)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { w.systemd.Run(ctx) })
@@ -114,6 +117,7 @@ func (w *world) start(cfg *config.Config) {
 		Calendar:   w.calendar.next,
 		Memory:     w.memory,
 		Idle:       w.idle,
+		Events:     w.events,
 		Log:        slog.New(slog.NewTextHandler(log, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
