@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"tenement.dev/internal/tenant"
@@ -22,6 +24,7 @@ var statuses = map[tenant.Code]int{
 	tenant.CodeStartTimeout: http.StatusServiceUnavailable,
 	tenant.CodeFailed:       http.StatusServiceUnavailable,
 	tenant.CodeUnavailable:  http.StatusServiceUnavailable,
+	tenant.CodePaused:       http.StatusServiceUnavailable,
 }
 
 // fail answers a request that did not reach an instance.
@@ -45,16 +48,19 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p.write(w, r, status, e)
 }
 
-// write answers with an error in plain text. Clients on this machine are told what
-// happened, others only of what kind it is.
+// write answers with an error: a page for people, JSON for who asks for it, else plain
+// text. Clients on this machine are told what happened, others only of what kind it is.
 func (p *Proxy) write(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) {
-	if status >= 500 {
+	if status >= 500 && e.Code != tenant.CodePaused {
 		p.log.Warn("request failed", "host", r.Host, "status", status, "code", string(e.Code), "err", e)
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
-	page := isNavigation(r)
-	if page {
+	page, asJSON := isNavigation(r), wantsJSON(r) || e.Code == tenant.CodePaused
+	switch {
+	case !page && asJSON:
+		h.Set("Content-Type", "application/json")
+	case page:
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	}
@@ -72,10 +78,48 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, status int, e *ten
 		p.writePage(w, r, status, e)
 		return
 	}
+	if asJSON {
+		writeJSON(w, r, status, e)
+		return
+	}
 	fmt.Fprintf(w, "%d %s (%s)\n", status, http.StatusText(status), e.Code)
 	if fromLoopback(r) {
 		fmt.Fprintf(w, "%s\nhint: %s\n", e.Msg, e.Hint)
 	}
+}
+
+// wantsJSON reports whether a program says that it reads JSON (RFC 9110, section 12.5.1).
+func wantsJSON(r *http.Request) bool {
+	for _, accept := range r.Header["Accept"] {
+		for kind := range strings.SplitSeq(accept, ",") {
+			kind, _, _ = strings.Cut(kind, ";")
+			if kind = strings.ToLower(strings.TrimSpace(kind)); kind == "application/json" || strings.HasSuffix(kind, "+json") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// jsonError is an error for programs.
+type jsonError struct {
+	Error struct {
+		Status  int         `json:"status"`
+		Code    tenant.Code `json:"code"`
+		Message string      `json:"message"`
+		Hint    string      `json:"hint,omitempty"`
+	} `json:"error"`
+}
+
+func writeJSON(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) {
+	var body jsonError
+	body.Error.Status, body.Error.Code, body.Error.Message = status, e.Code, http.StatusText(status)
+	if e.Public != "" {
+		body.Error.Message = e.Public
+	} else if fromLoopback(r) {
+		body.Error.Message, body.Error.Hint = e.Msg, e.Hint
+	}
+	_ = json.NewEncoder(w).Encode(body) // it also escapes HTML; the client may have gone
 }
 
 // texts say to people what has happened, by status.
@@ -91,6 +135,12 @@ var texts = map[int]string{
 // writePage writes an error for people.
 func (p *Proxy) writePage(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) {
 	page := templates.Error{Status: status, Code: string(e.Code), Title: http.StatusText(status), Text: texts[status]}
+	if e.Code == tenant.CodePaused {
+		page.Title, page.Text = "Down for maintenance", "The site will be back. Please try again later."
+	}
+	if e.Public != "" {
+		page.Text = e.Public
+	}
 	if fromLoopback(r) {
 		page.Detail, page.Hint = e.Msg, e.Hint
 	}

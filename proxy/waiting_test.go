@@ -154,7 +154,7 @@ func TestErrorPage(t *testing.T) {
 	if _, body, _ = get(t, address, http.MethodGet, "Accept", "text/html", "X-Forwarded-For", "9.9.9.9"); strings.Contains(body, "do that") {
 		t.Errorf("a client behind a proxy is told %s", body)
 	}
-	if resp, _, err := get(t, address, http.MethodGet, "Accept", "application/json"); err != nil || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+	if resp, _, err := get(t, address, http.MethodGet, "Accept", "*/*"); err != nil || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
 		t.Errorf("a program: got %v, %v, want plain text", resp, err)
 	}
 }

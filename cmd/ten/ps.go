@@ -96,7 +96,7 @@ func printTable(w io.Writer, list []wire.Instance, now time.Time) error {
 	for _, inst := range list {
 		rows = append(rows, []string{
 			inst.ID.String(), inst.State.String(), ago(now, inst.Since, "-"), lastActive(now, inst),
-			strconv.Itoa(inst.InFlight), strconv.FormatInt(inst.Wakes, 10), port(inst.Port), inst.Unit, weight(inst.Weight), inst.Reason,
+			strconv.Itoa(inst.InFlight), strconv.FormatInt(inst.Wakes, 10), port(inst.Port), inst.Unit, weight(inst.Weight), reason(inst, now),
 		})
 	}
 	for column := len(rows[0]) - 1; column > 0; column-- {
@@ -107,6 +107,18 @@ func printTable(w io.Writer, list []wire.Instance, now time.Time) error {
 		}
 	}
 	return printRows(w, rows)
+}
+
+// reason is why an instance does not serve, or not well.
+func reason(inst wire.Instance, now time.Time) string {
+	if inst.Paused == nil {
+		return inst.Reason
+	}
+	text := describePause(*inst.Paused, now)
+	if inst.Reason != "" {
+		text += "; " + inst.Reason
+	}
+	return text
 }
 
 func weight(w *int) string {

@@ -47,6 +47,8 @@ func commands(p *program) []*cobra.Command {
 		newWeightCommand(p),
 		newRouteCommand(p),
 		newDomainCommand(p),
+		newPauseCommand(p),
+		newUnpauseCommand(p),
 		newCaddyCommand(p),
 		newLimitCommand(p),
 		newDoctorCommand(p),

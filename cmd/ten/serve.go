@@ -229,6 +229,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Domains:   manager,
 		Keeper:    manager,
 		Limiter:   manager,
+		Pauser:    manager,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor: func(ctx context.Context) ([]wire.Check, error) {
 			list, err := allChecks(ctx, host, checks, sandbox)

@@ -61,6 +61,13 @@ func explainWhy(w wire.Why, now time.Time) []string {
 	}
 	lines := []string{head}
 	add := func(format string, args ...any) { lines = append(lines, "  "+fmt.Sprintf(format, args...)) }
+	if w.Paused != nil {
+		name := w.ID.String()
+		if w.Paused.Service {
+			name = w.ID.Service
+		}
+		add("%s; requests get 503 and wake nothing; `ten unpause %s` ends that", describePause(*w.Paused, now), name)
+	}
 	switch w.State {
 	case tenant.Awake, tenant.Dozing:
 		for _, line := range explainHolds(w, now) {

@@ -59,6 +59,13 @@ type Keeper interface {
 	KeepAwake(ctx context.Context, id tenant.ID, d time.Duration) (tenant.Snapshot, error)
 }
 
+// Pauser answers requests without instances; *lifecycle.Manager has it. An ID without a
+// name is a whole service. Errors for people are *tenant.Error.
+type Pauser interface {
+	Pause(ctx context.Context, id tenant.ID, message string, d time.Duration) (tenant.Pause, error)
+	Unpause(ctx context.Context, id tenant.ID) (was bool, err error)
+}
+
 // Logs reads what instances print.
 type Logs interface {
 	// Read gives the entries that q asks for, oldest first. An error comes at the end,
@@ -87,6 +94,7 @@ type Options struct {
 	Domains   Domains
 	Keeper    Keeper
 	Limiter   Limiter
+	Pauser    Pauser
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
 	Doctor func(ctx context.Context) ([]wire.Check, error)
@@ -105,6 +113,7 @@ type API struct {
 	domains   Domains
 	keeper    Keeper
 	limiter   Limiter
+	pauser    Pauser
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
 	url       func(tenant.ID) string
@@ -127,6 +136,7 @@ func New(o Options) *API {
 		domains:   o.Domains,
 		keeper:    o.Keeper,
 		limiter:   o.Limiter,
+		pauser:    o.Pauser,
 		logs:      o.Logs,
 		doctor:    o.Doctor,
 		url:       o.URL,

@@ -30,6 +30,7 @@ var statuses = map[tenant.Code]int{
 	tenant.CodeStartFailed:  http.StatusServiceUnavailable,
 	tenant.CodeFailed:       http.StatusServiceUnavailable,
 	tenant.CodeUnavailable:  http.StatusServiceUnavailable,
+	tenant.CodePaused:       http.StatusServiceUnavailable,
 	tenant.CodeStartTimeout: http.StatusGatewayTimeout,
 }
 

@@ -41,6 +41,10 @@ func (a *API) routes() []route {
 		{"GET", "/instances/{id}/why", accessLocal, nil, a.getWhy},
 		{"GET", "/instances/{id}/limits", accessLocal, nil, a.getLimits},
 		{"POST", "/instances/{id}/limits", accessLocal, nil, a.setLimits},
+		{"POST", "/instances/{id}/pause", accessLocal, nil, a.pauseInstance},
+		{"DELETE", "/instances/{id}/pause", accessLocal, nil, a.unpauseInstance},
+		{"POST", "/services/{service}/pause", accessLocal, nil, a.pauseService},
+		{"DELETE", "/services/{service}/pause", accessLocal, nil, a.unpauseService},
 		{"GET", "/instances/{id}/logs", accessLocal, []string{"lines", "since", "follow"}, a.getLogs},
 	}
 }

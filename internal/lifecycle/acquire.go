@@ -53,6 +53,9 @@ func (m *Manager) onDemand(ctx context.Context, id tenant.ID, v tenant.Visit) (i
 	if !ok || !service.OnDemand || v.Kinds&service.NoWake != 0 {
 		return nil, false, notRegistered("wake", id)
 	}
+	if err := m.pausedError(id); err != nil {
+		return nil, false, err
+	}
 	inst, created, err = m.register(ctx, id, service.MaxInstances, tenant.Weight{})
 	if created {
 		m.log.Info("created on demand", "instance", id)
@@ -62,6 +65,9 @@ func (m *Manager) onDemand(ctx context.Context, id tenant.ID, v tenant.Visit) (i
 
 // join counts the request in and waits until the instance is awake.
 func (m *Manager) join(ctx context.Context, inst *instance, service *config.Service, v tenant.Visit) (*lease, error) {
+	if err := m.pausedError(inst.id); err != nil {
+		return nil, err
+	}
 	l := &lease{manager: m, inst: inst, service: service, priority: v.Priority}
 	inst.mu.Lock()
 	if err := m.unwokenLocked(inst, service, v); err != nil {

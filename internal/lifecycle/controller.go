@@ -76,4 +76,5 @@ type Store interface {
 	Brakes(ctx context.Context) (map[tenant.ID]registry.Brake, error)
 	SetBrake(ctx context.Context, id tenant.ID, b registry.Brake) error
 	LimitStore
+	PauseStore
 }

@@ -63,6 +63,10 @@ func (m *Manager) runScheduled(run registry.Run, s *scheduler, answered func()) 
 	if conn != nil {
 		err = requestScheduled(ctx, l, conn, service.SchedulePath, run.Entry, answered)
 	}
+	if tenant.CodeOf(err) == tenant.CodePaused {
+		m.log.Info("scheduled run left out: it is paused", "instance", run.ID, "entry", run.Entry)
+		return 0
+	}
 	if err != nil {
 		m.log.Error("scheduled run failed", "instance", run.ID, "entry", run.Entry, "err", err)
 		m.tell(event.Scheduled, run.ID, slog.String("entry", run.Entry), slog.String("reason", reasonOf(err)))

@@ -25,6 +25,8 @@
 //     lets them go to the app that has woken as fast as it answers.
 //   - When memory is short the gate lets nobody in, and relief takes memory back step by
 //     step from those whom nothing holds.
+//   - A paused instance is started for no request, no schedule and no failure; only an
+//     operator's command starts it. Requests that were counted in before go on.
 //   - A scheduled run is a request that the Manager makes itself.
 //   - Limits are brought in line, not set step by step: what the loaded unit is known to
 //     have is compared with what it should have, after each change, wake, sleep and
@@ -45,7 +47,8 @@
 //
 // Lock order: lease.mu, instance.mu, Manager.mu; none is held over I/O. Two others are, by
 // design, and come before all of these: Manager.weighing over the registry's write of
-// weights, and an instance's limits.changing over the change of its unit. Lines are logged
+// weights, and an instance's limits.changing over the change of its unit; Manager.pausing is held
+// over the registry's write of a pause, with nothing else. Lines are logged
 // under the mutexes, so a logger must not wait for its reader.
 //
 // Where to find what:
@@ -80,6 +83,7 @@
 //	limits.go      limits, and the boost of a wake
 //	storage.go     the size of data
 //	relief.go      memory that is given back
+//	pause.go       maintenance: requests are answered without the instance
 //	schedule.go    when scheduled runs are due
 //	cron.go        the runs themselves
 //	route.go       weights, and the choice by them

@@ -70,6 +70,10 @@ type Manager struct {
 	// starved says that a start waits for memory.
 	starved chan struct{}
 	config  atomic.Pointer[config.Config]
+	// pauses is replaced, never changed; pausing is held while that is done, over the
+	// registry's write.
+	pauses  atomic.Pointer[map[tenant.ID]tenant.Pause]
+	pausing sync.Mutex
 
 	scheduler *scheduler // nil without schedules
 
@@ -144,6 +148,7 @@ func New(o Options) *Manager {
 	}
 	m.gate = admission.New(wakeConcurrency(o.Config.Settings), gate)
 	m.config.Store(o.Config)
+	m.pauses.Store(&map[tenant.ID]tenant.Pause{})
 	return m
 }
 
@@ -289,6 +294,9 @@ func (m *Manager) Get(id tenant.ID) (tenant.Snapshot, error) {
 func (m *Manager) snapshot(inst *instance, now time.Time) tenant.Snapshot {
 	s := inst.snapshot(now)
 	m.addStorage(inst, &s)
+	if p, ok := m.pause(inst.id, now); ok {
+		s.Paused = &p
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s.Weight = inst.weight

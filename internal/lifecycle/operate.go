@@ -304,6 +304,7 @@ func (m *Manager) remove(inst *instance) error {
 		return fmt.Errorf("unregister %s: %w", inst.id, err)
 	}
 	m.forget(inst)
+	m.forgetPause(inst.id)
 	m.log.Info("destroyed", "instance", inst.id)
 	return nil
 }
@@ -320,7 +321,9 @@ func (m *Manager) startConfigured() {
 			case <-m.ctx.Done():
 				return
 			}
-			if err := m.startOne(id); err != nil && m.ctx.Err() == nil {
+			if err := m.startOne(id); tenant.CodeOf(err) == tenant.CodePaused {
+				m.log.Info("configured instance not started: it is paused", "instance", id)
+			} else if err != nil && m.ctx.Err() == nil {
 				m.log.Error("configured instance not started", "instance", id, "err", err)
 			}
 		})
@@ -330,6 +333,9 @@ func (m *Manager) startConfigured() {
 // startOne starts a configured instance, and keeps trying where it fails. One that has
 // failed for good in an earlier daemon's time stays so.
 func (m *Manager) startOne(id tenant.ID) error {
+	if err := m.pausedError(id); err != nil {
+		return err
+	}
 	ctx := tenant.WithCause(m.ctx, tenant.CauseConfigured)
 	inst, ok := m.lookup(id)
 	if !ok {

@@ -35,6 +35,11 @@ func (m *Manager) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read domains: %w", err)
 	}
+	pauses, err := m.store.Pauses(ctx)
+	if err != nil {
+		return fmt.Errorf("read pauses: %w", err)
+	}
+	m.pauses.Store(&pauses)
 	list, err := m.controller.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list units: %w", err)

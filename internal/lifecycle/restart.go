@@ -69,7 +69,7 @@ func (m *Manager) failedLocked(inst *instance, now time.Time, reason string, pol
 		inst.brake.spent = true
 		return fate{state: tenant.Failed, reason: reason}
 	}
-	return fate{state: tenant.Asleep, reason: reason, revive: true}
+	return fate{state: tenant.Asleep, reason: reason, revive: !m.isPaused(inst.id)}
 }
 
 // restartPolicy is that of the instance's service; instances of one that has gone from
@@ -169,7 +169,7 @@ func (i *instance) heldLocked(now time.Time) <-chan struct{} {
 func (m *Manager) keepTrying(inst *instance) {
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	if inst.op == nil && !inst.removed && inst.state == tenant.Asleep && inst.revival == nil && !inst.brake.spent &&
+	if inst.op == nil && !inst.removed && inst.state == tenant.Asleep && inst.revival == nil && !inst.brake.spent && !m.isPaused(inst.id) &&
 		m.ctx.Err() == nil && m.restartPolicy(inst.id) != config.RestartNever {
 		m.reviveLocked(inst, time.Now())
 	}

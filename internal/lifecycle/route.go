@@ -15,8 +15,8 @@ import (
 // instance of the service was given a weight, each one gets its share, whether it is
 // awake or not. Where none was, the awake ones share alike, and if all sleep the one
 // that was active last is to be woken: a service's host name must not start one
-// process per visitor. An instance of weight 0, one that has failed and those in
-// tried are never chosen; prefer, the name of an instance, is chosen if it may be and
+// process per visitor. An instance of weight 0, one that has failed or is paused and
+// those in tried are never chosen; prefer, the name of an instance, is chosen if it may be and
 // the service is sticky.
 func (m *Manager) Route(service, prefer string, tried []tenant.ID) (id tenant.ID, sticky bool, err error) {
 	if s, ok := m.config.Load().Services[service]; ok {
@@ -36,7 +36,7 @@ func (m *Manager) choose(service, prefer string, tried []tenant.ID) (tenant.ID, 
 	weighted := slices.ContainsFunc(members, func(i *instance) bool { return i.weight.Set })
 	var total int
 	for _, inst := range members {
-		if !inst.eligibleLocked(tried) {
+		if !m.eligibleLocked(inst, tried) {
 			continue
 		}
 		if inst.id.Name == prefer {
@@ -51,7 +51,7 @@ func (m *Manager) choose(service, prefer string, tried []tenant.ID) (tenant.ID, 
 	}
 	at := rand.IntN(total)
 	for _, inst := range members {
-		if !inst.eligibleLocked(tried) || !weighted && !inst.up() {
+		if !m.eligibleLocked(inst, tried) || !weighted && !inst.up() {
 			continue
 		}
 		if at -= inst.weight.Effective(); at < 0 {
@@ -64,8 +64,8 @@ func (m *Manager) choose(service, prefer string, tried []tenant.ID) (tenant.ID, 
 
 // eligibleLocked reports whether a request for the service may go to the instance.
 // Manager.mu is held, as by all here.
-func (i *instance) eligibleLocked(tried []tenant.ID) bool {
-	return i.weight.Effective() > 0 && tenant.State(i.seen.Load()) != tenant.Failed && !slices.Contains(tried, i.id)
+func (m *Manager) eligibleLocked(i *instance, tried []tenant.ID) bool {
+	return i.weight.Effective() > 0 && tenant.State(i.seen.Load()) != tenant.Failed && !slices.Contains(tried, i.id) && !m.isPaused(i.id)
 }
 
 // up reports whether the instance has a process or is about to have one.
@@ -81,7 +81,7 @@ func (i *instance) up() bool {
 func (m *Manager) latestLocked(service string, members []*instance, tried []tenant.ID) (tenant.ID, error) {
 	var latest *instance
 	for _, inst := range members {
-		if inst.eligibleLocked(tried) && (latest == nil || inst.active.Load() > latest.active.Load()) {
+		if m.eligibleLocked(inst, tried) && (latest == nil || inst.active.Load() > latest.active.Load()) {
 			latest = inst
 		}
 	}
@@ -93,6 +93,14 @@ func (m *Manager) latestLocked(service string, members []*instance, tried []tena
 			Code: tenant.CodeNotFound, Op: "route",
 			Msg:  fmt.Sprintf("there is no instance of %s", service),
 			Hint: fmt.Sprintf("`ten spawn %s:NAME` creates one", service),
+		}
+	}
+	for _, inst := range members {
+		if inst.weight.Effective() == 0 || slices.Contains(tried, inst.id) {
+			continue
+		}
+		if err := m.pausedError(inst.id); err != nil {
+			return tenant.ID{}, err
 		}
 	}
 	return tenant.ID{}, &tenant.Error{

@@ -150,7 +150,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		m.endLocked(inst, op, nil)
 		return
 	}
-	f := fate{state: tenant.Asleep, reason: reasonOf(err), revive: inst.reviving}
+	f := fate{state: tenant.Asleep, reason: reasonOf(err), revive: inst.reviving && !m.isPaused(inst.id)}
 	switch {
 	case m.ctx.Err() != nil, errors.Is(err, errOverQuota): // that is no failure of the app
 		f.revive = false

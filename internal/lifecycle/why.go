@@ -20,6 +20,9 @@ func (m *Manager) Why(id tenant.ID) (tenant.Why, error) {
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	w.Snapshot = inst.snapshotLocked(now)
+	if p, ok := m.pause(id, now); ok {
+		w.Paused = &p
+	}
 	w.WokenBy, w.WokenAt = inst.wokenBy, inst.wokenAt
 	w.Failures, w.Spent = len(inst.brake.failures), inst.brake.spent
 	if now.Before(inst.brake.until) {

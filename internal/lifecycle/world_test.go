@@ -269,6 +269,7 @@ type store struct {
 	weights map[tenant.ID]tenant.Weight
 	domains map[string]tenant.Domain
 	brakes  map[tenant.ID]registry.Brake
+	pauses  map[tenant.ID]tenant.Pause
 	fault   map[string]error // by operation, for its next call
 	saves   int
 	latency time.Duration // of AddDomain
@@ -278,7 +279,7 @@ type store struct {
 func newStore() *store {
 	return &store{
 		rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, brakes: map[tenant.ID]registry.Brake{},
-		lims: map[tenant.ID]registry.Limited{}, domains: map[string]tenant.Domain{}, fault: map[string]error{},
+		lims: map[tenant.ID]registry.Limited{}, domains: map[string]tenant.Domain{}, pauses: map[tenant.ID]tenant.Pause{}, fault: map[string]error{},
 	}
 }
 
@@ -336,7 +337,31 @@ func (s *store) Remove(ctx context.Context, id tenant.ID) error {
 	delete(s.weights, id)
 	maps.DeleteFunc(s.domains, func(_ string, d tenant.Domain) bool { return d.ID == id })
 	delete(s.lims, id)
+	delete(s.pauses, id)
 	return nil
+}
+
+func (s *store) Pauses(ctx context.Context) (map[tenant.ID]tenant.Pause, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.pauses), s.faultLocked(ctx, "pauses")
+}
+
+func (s *store) SetPause(ctx context.Context, id tenant.ID, p tenant.Pause) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "setpause"); err != nil {
+		return err
+	}
+	s.pauses[id] = p
+	return nil
+}
+
+func (s *store) RemovePause(ctx context.Context, id tenant.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pauses, id)
+	return s.faultLocked(ctx, "removepause")
 }
 
 func (s *store) Domains(ctx context.Context) ([]tenant.Domain, error) {

@@ -65,6 +65,16 @@ var migrations = []string{
 	// data had when it was last looked at.
 	`ALTER TABLE instances ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';
 	ALTER TABLE instances ADD COLUMN storage INTEGER NOT NULL DEFAULT 0 CHECK (storage >= 0)`,
+
+	// A name of '' stands for all instances of the service, until of 0 for no end.
+	`CREATE TABLE pauses (
+		service TEXT    NOT NULL,
+		name    TEXT    NOT NULL,
+		message TEXT    NOT NULL,
+		since   INTEGER NOT NULL,
+		until   INTEGER NOT NULL,
+		PRIMARY KEY (service, name)
+	) STRICT, WITHOUT ROWID`,
 }
 
 // Opening and migrating.
@@ -105,6 +115,10 @@ const (
 	sqlAddDomain     = `INSERT INTO domains (host, service, name, created) VALUES (?1, ?2, ?3, ?4)`
 	sqlRemoveDomain  = `DELETE FROM domains WHERE host = ?1`
 	sqlRemoveDomains = `DELETE FROM domains WHERE service = ?1 AND name = ?2`
+
+	sqlPauses      = `SELECT service, name, message, since, until FROM pauses`
+	sqlSetPause    = `INSERT OR REPLACE INTO pauses (service, name, message, since, until) VALUES (?1, ?2, ?3, ?4, ?5)`
+	sqlRemovePause = `DELETE FROM pauses WHERE service = ?1 AND name = ?2`
 
 	sqlBrakes = `SELECT service, name, restarts, failures, failed, reason FROM brakes`
 

@@ -32,6 +32,8 @@ const (
 	CodeFailed Code = "failed"
 	// CodeUnavailable: the instance cannot serve now but may later.
 	CodeUnavailable Code = "unavailable"
+	// CodePaused: an operator has paused the instance or its service.
+	CodePaused Code = "paused"
 	// CodeInternal: everything else.
 	CodeInternal Code = "internal"
 )
@@ -44,6 +46,8 @@ type Error struct {
 	ID ID
 	// Msg is one line for people; Hint is one line of what to do about it.
 	Msg, Hint string
+	// Public is what every visitor of the site may be told, empty for nothing.
+	Public string
 	// Log holds the last lines that the instance printed, where they explain it.
 	Log []string
 	// RetryAfter is when trying again makes sense, 0 where that is not known.

@@ -22,6 +22,8 @@ type Snapshot struct {
 	InFlight int `json:"in_flight"`
 	// Weight is the one that it was given, if any.
 	Weight Weight `json:"-"`
+	// Paused is the pause that holds, of the instance or of its service.
+	Paused *Pause `json:"paused,omitempty"`
 	// Created is when the instance was registered.
 	Created time.Time `json:"created"`
 	// LastActive is when the last request ended, or now while one is in flight.

@@ -18,6 +18,8 @@ type Instance struct {
 	Restarts int64 `json:"restarts"`
 	// Log has the last lines of one that has failed, where one instance is asked for.
 	Log []string `json:"log,omitempty"`
+	// Paused is the pause that holds, of the instance or of its service.
+	Paused *tenant.Pause `json:"paused,omitempty"`
 	// URL is where the instance answers, empty if the daemon does not know.
 	URL string `json:"url,omitempty"`
 	// Unit is the service unit's name in systemd.

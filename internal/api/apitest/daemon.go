@@ -64,7 +64,7 @@ func Run(path string) (*Daemon, error) {
 	d := &Daemon{Path: path, Instances: newInstances(logs), Logs: logs}
 	a := api.New(api.Options{
 		Instances: d.Instances, Operator: d.Instances, Router: d.Instances, Domains: d.Instances,
-		Keeper: d.Instances, Limiter: d.Instances, Logs: logs,
+		Keeper: d.Instances, Limiter: d.Instances, Pauser: d.Instances, Logs: logs,
 		Doctor: Checks, URL: URL, Version: Version, Log: slog.New(slog.DiscardHandler),
 	})
 	server := api.NewServer(a)
