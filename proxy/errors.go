@@ -51,10 +51,11 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 // write answers with an error: a page for people, JSON for who asks for it, else plain
 // text. Clients on this machine are told what happened, others only of what kind it is.
 func (p *Proxy) write(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) {
-	if status >= 500 && e.Code != tenant.CodePaused {
-		p.log.Warn("request failed", "host", r.Host, "status", status, "code", string(e.Code), "err", e)
+	if status >= 500 && e.Code != tenant.CodePaused && p.failures.may(e.ID, time.Now()) {
+		p.log.Warn("request failed", "host", r.Host, "status", status, "code", string(e.Code), "request_id", requestID(r), "err", e)
 	}
 	h := w.Header()
+	h.Set(requestIDHeader, requestID(r))
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	page, asJSON := isNavigation(r), wantsJSON(r) || e.Code == tenant.CodePaused
 	switch {
@@ -82,7 +83,7 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, status int, e *ten
 		writeJSON(w, r, status, e)
 		return
 	}
-	fmt.Fprintf(w, "%d %s (%s)\n", status, http.StatusText(status), e.Code)
+	fmt.Fprintf(w, "%d %s (%s)\nrequest id: %s\n", status, http.StatusText(status), e.Code, requestID(r))
 	if fromLoopback(r) {
 		fmt.Fprintf(w, "%s\nhint: %s\n", e.Msg, e.Hint)
 	}
@@ -108,12 +109,14 @@ type jsonError struct {
 		Code    tenant.Code `json:"code"`
 		Message string      `json:"message"`
 		Hint    string      `json:"hint,omitempty"`
+		ID      string      `json:"request_id"`
 	} `json:"error"`
 }
 
 func writeJSON(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) {
 	var body jsonError
 	body.Error.Status, body.Error.Code, body.Error.Message = status, e.Code, http.StatusText(status)
+	body.Error.ID = requestID(r)
 	if e.Public != "" {
 		body.Error.Message = e.Public
 	} else if fromLoopback(r) {
@@ -134,7 +137,7 @@ var texts = map[int]string{
 
 // writePage writes an error for people.
 func (p *Proxy) writePage(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) {
-	page := templates.Error{Status: status, Code: string(e.Code), Title: http.StatusText(status), Text: texts[status]}
+	page := templates.Error{Status: status, Code: string(e.Code), Title: http.StatusText(status), Text: texts[status], RequestID: requestID(r)}
 	if e.Code == tenant.CodePaused {
 		page.Title, page.Text = "Down for maintenance", "The site will be back. Please try again later."
 	}

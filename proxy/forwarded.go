@@ -7,8 +7,7 @@ import (
 // setForwarded sets X-Forwarded-For, -Host and -Proto. What the client sent is taken
 // for the truth, and its own address added, only where it is a trusted proxy.
 func (p *Proxy) setForwarded(r *httputil.ProxyRequest) {
-	addr, ok := clientAddr(r.In.Context())
-	trusted := ok && p.trusted(addr)
+	trusted := p.believes(r.In)
 	if trusted {
 		r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
 	}

@@ -63,6 +63,7 @@ type Proxy struct {
 	known    func(host string) bool
 	patience func(service string) time.Duration
 	kept     keeper
+	failures *quiet
 	log      *slog.Logger
 	hop      string // marks requests that have been through this proxy
 	pools    *pools
@@ -82,6 +83,7 @@ func New(o Options) *Proxy {
 		trusted:  o.Trusted,
 		known:    o.Known,
 		patience: o.Patience,
+		failures: newQuiet(o.Log),
 		kept:     keeper{ids: map[tenant.ID]bool{}},
 		log:      o.Log,
 		hop:      rand.Text(),
@@ -114,6 +116,9 @@ func New(o Options) *Proxy {
 func (p *Proxy) Run(ctx context.Context) error {
 	defer p.kept.wg.Wait()
 	defer p.leave()
+	var quiet sync.WaitGroup
+	quiet.Go(func() { p.failures.run(ctx) })
+	defer quiet.Wait()
 	return p.pools.run(ctx)
 }
 
@@ -126,6 +131,7 @@ const hopHeader = "Tenement-Hop"
 
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.identify(w, r)
 	if r.Header.Get(hopHeader) == p.hop {
 		p.write(w, r, http.StatusLoopDetected, &tenant.Error{
 			Code: "loop", Op: "route",
@@ -194,7 +200,8 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id tenant.ID, en
 	defer release()
 	// An app may answer before it has read the body, and go on reading it.
 	_ = http.NewResponseController(w).EnableFullDuplex()
-	w.Header()["Content-Type"] = nil // or the server guesses one where the app names none
+	delete(w.Header(), requestIDHeader) // modifyResponse has it
+	w.Header()["Content-Type"] = nil    // or the server guesses one where the app names none
 	v := &visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), local: fromLoopback(r)}
 	defer p.pools.used(id)
 	p.reverse.ServeHTTP(w, r.WithContext(boundInformational(context.WithValue(r.Context(), visitKey{}, v))))
@@ -222,6 +229,7 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 // modifyResponse sees each response before it goes to the client.
 func (p *Proxy) modifyResponse(resp *http.Response) error {
 	v := visitOf(resp.Request.Context())
+	resp.Header[requestIDHeader] = v.in.Header[requestIDHeader]
 	if woke := v.endpoint.Woke(); woke != nil && v.local {
 		resp.Header.Add("Server-Timing", serverTiming(woke, time.Since(v.acquired)))
 	}

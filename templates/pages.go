@@ -41,6 +41,8 @@ type Error struct {
 	// Title and Text say what has happened, to anybody; Detail and Hint more, to those
 	// who may know.
 	Title, Text, Detail, Hint string
+	// RequestID is the request's, for those who ask what has happened.
+	RequestID string
 }
 
 // Write writes the page.
