@@ -20,7 +20,7 @@ import (
 func warnOfServices(cfg *config.Config, host units.Host, log *slog.Logger) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		id := tenant.ID{Service: name, Name: "any"}
-		spec, err := cfg.Spec(id, config.Placement{Port: cfg.Settings.PortMin, SocketDir: host.SocketDir(id)})
+		spec, err := cfg.Spec(id, config.Placement{Port: cfg.Settings.PortMin, SocketDir: host.SocketDir(id), Release: cfg.Services[name].Release})
 		if err == nil {
 			_, _, err = host.Render(spec, "")
 		}

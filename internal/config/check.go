@@ -34,6 +34,7 @@ func (d *decoder) checkService(s *draft) {
 		d.fault(s.path, &problem{msg: "a service needs a command", hint: `add command = "python3 app.py", or what it is`})
 	}
 	d.checkTexts(s)
+	d.checkRelease(s)
 	d.checkWorkdir(s)
 	d.checkProgram(s)
 	if s.Health != "" {
@@ -222,8 +223,8 @@ func (d *decoder) checkSocket(s *draft) *problem {
 	if p != nil {
 		return p
 	}
-	if t.has("socket") || t.has("port") {
-		return &problem{msg: "{socket} and {port} are not known here", hint: "use {name}, {id} or {data_dir}"}
+	if t.has("socket") || t.has("port") || t.has("release") {
+		return &problem{msg: "{socket}, {port} and {release} are not known here", hint: "use {name}, {id} or {data_dir}"}
 	}
 	id := tenant.ID{Service: s.Name, Name: "x"}
 	socket := t.fill(d.config.values(id, Placement{}))

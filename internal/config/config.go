@@ -74,6 +74,9 @@ type Service struct {
 	Env map[string]string
 	// Workdir may be relative to the directory of the file; empty means that one.
 	Workdir string
+	// Release is the one to begin with, for {release}; rollouts give instances others.
+	// It is empty where nothing uses it.
+	Release string
 	// Health is the path, maybe with a query, that answers 200 when an instance that
 	// wakes can take requests; empty means that accepting a connection is enough.
 	Health string

@@ -22,6 +22,7 @@
 //	{data_dir}  the service's own directory, settings.data_dir/SERVICE
 //	{port}      the instance's TCP port, with listen = "port"
 //	{socket}    the instance's Unix socket, with listen = "unix"
+//	{release}   the instance's release, with release; not in socket
 //
 // So "{data_dir}/{id}" is the instance's own data directory. For people who take
 // {data_dir} for the setting itself, "{data_dir}/{name}/{id}" is the same directory.

@@ -53,6 +53,12 @@ func TestFaults(t *testing.T) {
 		{"date", S + "workdir = 2020-01-01\n", "3: service.notes.workdir: expected a string, found a date or time"},
 		{"NUL", S + "workdir = \"a\\u0000\"\n", "3: service.notes.workdir: a NUL character cannot be in here"},
 
+		// Releases
+		{"no release", "[service.notes]\ncommand = \"app --version {release}\"\nworkdir = \"{release}\"\n", "2: service.notes.command: {release} is used, and there is no release to begin with; add release = \"v1\", or what it is called; `ten rollout` changes it"},
+		{"no release in env", S + "[service.notes.env]\nV = \"{release}\"\n", "3: service.notes.env: {release} is used, and there is no release to begin with; add release = \"v1\", or what it is called; `ten rollout` changes it"},
+		{"unused release", S + "release = \"v1\"\n", "3: service.notes.release: nothing uses it; write {release} in command, args, workdir or env, such as workdir = \"/srv/notes/{release}\""},
+		{"path as release", S + "release = \"../v1\"\nargs = [\"{release}\"]\n", "3: service.notes.release: \"../v1\" is not the name of a release; use 1 to 64 letters, digits, dots, hyphens, underscores and plus signs, a letter or digit first, and no two dots together"},
+
 		// Numbers and words
 		{"low", S + "cpu_shares = 0\n", "3: service.notes.cpu_shares: 0 is out of range; use 1 to 10000"},
 		{"high", S + "cpu_shares = 10001\n", "3: service.notes.cpu_shares: 10001 is out of range; use 1 to 10000"},
@@ -127,10 +133,10 @@ func TestFaults(t *testing.T) {
 		{"data is dir", "[settings]\ndata_dir = \"app\"\n[service.notes]\ncommand = \"app/run\"\n", "4: service.notes.command: DIR/app/run lies in settings.data_dir, where an instance sees only its own directory; keep the two apart"},
 
 		// Placeholders
-		{"placeholder", S + "args = [\n\"x\",\n\"{nme}\"]\n", "5: service.notes.args: unknown placeholder {nme}; did you mean {name}? known: {name} {id} {data_dir} {port} {socket}; write {{nme}} for {nme} itself"},
-		{"far placeholder", "[service.notes]\ncommand = \"app {HOSTNAME}\"\n", "2: service.notes.command: unknown placeholder {HOSTNAME}; known: {name} {id} {data_dir} {port} {socket}; write {{HOSTNAME}} for {HOSTNAME} itself"},
+		{"placeholder", S + "args = [\n\"x\",\n\"{nme}\"]\n", "5: service.notes.args: unknown placeholder {nme}; did you mean {name}? known: {name} {id} {data_dir} {port} {socket} {release}; write {{nme}} for {nme} itself"},
+		{"far placeholder", "[service.notes]\ncommand = \"app {HOSTNAME}\"\n", "2: service.notes.command: unknown placeholder {HOSTNAME}; known: {name} {id} {data_dir} {port} {socket} {release}; write {{HOSTNAME}} for {HOSTNAME} itself"},
 		{"shell variable", "[service.notes]\ncommand = \"app '${id}'\"\n", "2: service.notes.command: ${id} is neither a shell's variable nor a placeholder; write {id} for the placeholder, ${{id}} for the variable"},
-		{"unknown shell variable", "[service.notes]\ncommand = \"app '${HOME}'\"\n", "2: service.notes.command: unknown placeholder {HOME}; known: {name} {id} {data_dir} {port} {socket}; write {{HOME}} for {HOME} itself"},
+		{"unknown shell variable", "[service.notes]\ncommand = \"app '${HOME}'\"\n", "2: service.notes.command: unknown placeholder {HOME}; known: {name} {id} {data_dir} {port} {socket} {release}; write {{HOME}} for {HOME} itself"},
 		{"port with unix", S + "listen = \"unix\"\nargs = [\"{port}\"]\n", `4: service.notes.args: {port} is known with listen = "port" only, and listen is "unix"`},
 		{"socket with port", S + "env.A = \"{socket}\"\n", `3: service.notes.env.A: {socket} is known with listen = "unix" only, and listen is "port"`},
 		{"both with fd", S + "listen = \"fd\"\nenv.A = \"{socket}{port}\"\n", `4: service.notes.env.A: {port} is known with listen = "port" only, and listen is "fd"`},
@@ -149,7 +155,7 @@ func TestFaults(t *testing.T) {
 		{"socket with port only", S + "socket = \"a.sock\"\n", `3: service.notes.socket: goes with listen = "unix", and listen is "port"; add listen = "unix", or leave socket out`},
 		{"socket outside", S + "listen = \"unix\"\nsocket = \"/tmp/a.sock\"\n", `4: service.notes.socket: socket /tmp/a.sock is not in the instance's own directory; write "{data_dir}/{id}/app.sock", or only "app.sock" for one in its socket directory`},
 		{"socket up", S + "listen = \"unix\"\nsocket = \"../a.sock\"\n", `4: service.notes.socket: socket ../a.sock is not in the instance's own directory; write "{data_dir}/{id}/app.sock", or only "app.sock" for one in its socket directory`},
-		{"socket in socket", S + "listen = \"unix\"\nsocket = \"{socket}\"\n", "4: service.notes.socket: {socket} and {port} are not known here; use {name}, {id} or {data_dir}"},
+		{"socket in socket", S + "listen = \"unix\"\nsocket = \"{socket}\"\n", "4: service.notes.socket: {socket}, {port} and {release} are not known here; use {name}, {id} or {data_dir}"},
 		{"listen wrong", S + "listen = \"unx\"\nsocket = \"{socket}\"\nargs = [\"{port}\"]\n", `3: service.notes.listen: unknown value "unx"; use "port", "unix" or "fd"`},
 		{"long socket", "[settings]\ndata_dir = \"/srv\"\n" + S + "listen = \"unix\"\nsocket = \"{data_dir}/{id}/" + strings.Repeat("s", 95) + "\"\n", "6: service.notes.socket: the path of socket /srv/notes/x/" + strings.Repeat("s", 95) + " has 108 bytes, and 107 is the most; use shorter names, or leave socket out"},
 

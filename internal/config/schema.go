@@ -50,6 +50,7 @@ var serviceKeys = []key[draft]{
 	{"args", nil, func(d *draft) reader { return texts(&d.args) }},
 	{"env", nil, func(d *draft) reader { return table(&d.env) }},
 	{"workdir", nil, func(d *draft) reader { return text(&d.Workdir) }},
+	{"release", nil, func(d *draft) reader { return text(&d.Release) }},
 	{"health", nil, func(d *draft) reader { return text(&d.Health) }},
 	{"isolation", "namespace", func(d *draft) reader {
 		return choice(&d.Isolation, tenant.IsolationProcess, tenant.IsolationNamespace, tenant.IsolationSandbox)

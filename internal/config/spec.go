@@ -18,6 +18,8 @@ type Placement struct {
 	// SocketDir is the absolute path of the instance's own directory for sockets,
 	// needed with ListenUnix and ListenFD.
 	SocketDir string
+	// Release is the instance's, needed where its service has one.
+	Release string
 	// Limits are the instance's own, which come before those of its service.
 	Limits tenant.Limits
 }
@@ -55,6 +57,11 @@ func (c *Config) Spec(id tenant.ID, p Placement) (tenant.Spec, error) {
 		return tenant.Spec{}, &tenant.Error{Code: code, Op: "configure", ID: id, Msg: p.msg, Hint: p.hint}
 	}
 
+	if s.Release != "" {
+		if err := tenant.CheckRelease(p.Release); err != nil { // before it gets anywhere
+			return tenant.Spec{}, err
+		}
+	}
 	values := c.values(id, p)
 	// The templates were parsed when the file was.
 	fill := func(text string) string { t, _ := parseTemplate(text); return t.fill(values) }
@@ -112,6 +119,7 @@ func (c *Config) values(id tenant.ID, p Placement) map[string]string {
 		"id":       id.Name,
 		"data_dir": filepath.Join(c.Settings.DataDir, id.Service),
 		"port":     strconv.Itoa(p.Port),
+		"release":  p.Release,
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // placeholders are the names that may stand in braces; doc.go explains them.
-var placeholders = []string{"name", "id", "data_dir", "port", "socket"}
+var placeholders = []string{"name", "id", "data_dir", "port", "socket", "release"}
 
 // part is a piece of a template: text as it is, or the name of a placeholder.
 type part struct {

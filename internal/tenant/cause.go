@@ -11,6 +11,7 @@ const (
 	CauseOperator   Cause = "operator"
 	CauseConfigured Cause = "configured"
 	CauseRestart    Cause = "restart"
+	CauseRelease    Cause = "a new release"
 	CauseAdopted    Cause = "adopted"
 	CauseTraffic    Cause = "traffic on a stream"
 	CauseEnded      Cause = "restart, after it had failed or ended"

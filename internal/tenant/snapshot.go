@@ -20,6 +20,10 @@ type Snapshot struct {
 	Port int `json:"port,omitempty"`
 	// InFlight counts requests that wait or are being answered, streams included.
 	InFlight int `json:"in_flight"`
+	// Release is the one that the instance runs with, or will start with, empty where its
+	// service has none. NextRelease is that of its next start, where that is another.
+	Release     string `json:"release,omitempty"`
+	NextRelease string `json:"next_release,omitempty"`
 	// Weight is the one that it was given, if any.
 	Weight Weight `json:"-"`
 	// Paused is the pause that holds, of the instance or of its service.
