@@ -75,6 +75,33 @@ var migrations = []string{
 		until   INTEGER NOT NULL,
 		PRIMARY KEY (service, name)
 	) STRICT, WITHOUT ROWID`,
+
+	// The release of each instance that a rollout has changed, with what it had before and
+	// how far that has got (tenant.Step); the release of each service's new instances; the
+	// latest rollout of each service, with its plan as JSON.
+	`CREATE TABLE releases (
+		service TEXT    NOT NULL,
+		name    TEXT    NOT NULL,
+		release TEXT    NOT NULL,
+		before  TEXT    NOT NULL,
+		step    INTEGER NOT NULL CHECK (step BETWEEN 0 AND 2),
+		PRIMARY KEY (service, name),
+		FOREIGN KEY (service, name) REFERENCES instances ON DELETE CASCADE
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE service_releases (
+		service TEXT NOT NULL PRIMARY KEY,
+		release TEXT NOT NULL
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE rollouts (
+		service  TEXT    NOT NULL PRIMARY KEY,
+		release  TEXT    NOT NULL,
+		previous TEXT    NOT NULL,
+		plan     TEXT    NOT NULL,
+		state    TEXT    NOT NULL,
+		reason   TEXT    NOT NULL,
+		begun    INTEGER NOT NULL,
+		ended    INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID`,
 }
 
 // Opening and migrating.
@@ -140,6 +167,24 @@ const (
 				value ->> 3 AS wakes, value ->> 4 AS thaws, value ->> 5 AS app_lease, value ->> 6 AS operator_lease
 			FROM json_each(?1)) AS new
 		WHERE instances.service = new.service AND instances.name = new.name`
+)
+
+// Releases.
+const (
+	sqlReleases = `SELECT service, name, release, before, step FROM releases`
+
+	// An instance that is not registered has none.
+	sqlSetRelease = `INSERT INTO releases (service, name, release, before, step)
+		SELECT service, name, ?3, ?4, ?5 FROM instances WHERE service = ?1 AND name = ?2
+		ON CONFLICT (service, name) DO UPDATE SET
+			release = excluded.release, before = excluded.before, step = excluded.step`
+
+	sqlServiceReleases   = `SELECT service, release FROM service_releases`
+	sqlSetServiceRelease = `INSERT OR REPLACE INTO service_releases (service, release) VALUES (?1, ?2)`
+
+	sqlRollouts    = `SELECT service, release, previous, plan, state, reason, begun, ended FROM rollouts ORDER BY service`
+	sqlSaveRollout = `INSERT OR REPLACE INTO rollouts (service, release, previous, plan, state, reason, begun, ended)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`
 )
 
 // Schedules.
