@@ -23,7 +23,8 @@ func newPsCommand(p *program) *cobra.Command {
 
 SINCE is how long an instance has been in its state, LAST-ACTIVE when its last request
 ended, BUSY how many are in flight now and WAKES how often it was started from sleep.
-Below the table are the last lines of the first three that have failed.`,
+RELEASE is shown where a service has releases, and as "v1 > v2" where the next start
+gets another. Below the table are the last lines of the first three that have failed.`,
 		Example: "  ten ps\n  ten ps notes --json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -90,13 +91,14 @@ func (p *program) addLogs(ctx context.Context, c *client.Client, list []wire.Ins
 	}
 }
 
-// printTable prints instances, with columns for weights and reasons where there are any.
+// printTable prints instances, with columns for releases, weights and reasons where there
+// are any.
 func printTable(w io.Writer, list []wire.Instance, now time.Time) error {
-	rows := [][]string{{"INSTANCE", "STATE", "SINCE", "LAST-ACTIVE", "BUSY", "WAKES", "PORT", "UNIT", "WEIGHT", "REASON"}}
+	rows := [][]string{{"INSTANCE", "STATE", "SINCE", "LAST-ACTIVE", "BUSY", "WAKES", "PORT", "UNIT", "RELEASE", "WEIGHT", "REASON"}}
 	for _, inst := range list {
 		rows = append(rows, []string{
 			inst.ID.String(), inst.State.String(), ago(now, inst.Since, "-"), lastActive(now, inst),
-			strconv.Itoa(inst.InFlight), strconv.FormatInt(inst.Wakes, 10), port(inst.Port), inst.Unit, weight(inst.Weight), reason(inst, now),
+			strconv.Itoa(inst.InFlight), strconv.FormatInt(inst.Wakes, 10), port(inst.Port), inst.Unit, release(inst), weight(inst.Weight), reason(inst, now),
 		})
 	}
 	for column := len(rows[0]) - 1; column > 0; column-- {
@@ -119,6 +121,14 @@ func reason(inst wire.Instance, now time.Time) string {
 		text += "; " + inst.Reason
 	}
 	return text
+}
+
+// release is an instance's, and that of its next start where it is another.
+func release(inst wire.Instance) string {
+	if inst.NextRelease != "" {
+		return inst.Release + " > " + inst.NextRelease
+	}
+	return inst.Release
 }
 
 func weight(w *int) string {

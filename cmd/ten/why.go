@@ -78,6 +78,12 @@ func explainWhy(w wire.Why, now time.Time) []string {
 			add("%s", line)
 		}
 	}
+	switch {
+	case w.NextRelease != "":
+		add("it runs with release %s, and its next start gets %s", w.Release, w.NextRelease)
+	case w.Release != "":
+		add("its release is %s", w.Release)
+	}
 	if w.WokenBy != "" {
 		add("woken last at %s: %s", clock(now, w.WokenAt), w.WokenBy)
 	}

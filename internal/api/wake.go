@@ -70,7 +70,7 @@ func (a *API) instance(s tenant.Snapshot) wire.Instance {
 		weight = &s.Weight.N
 	}
 	return wire.Instance{
-		Weight: weight, Paused: s.Paused,
+		Weight: weight, Paused: s.Paused, Release: s.Release, NextRelease: s.NextRelease,
 		Health: s.Health, Restarts: s.Restarts,
 		ID: s.ID, State: s.State, Reason: s.Reason, URL: a.url(s.ID), Unit: s.Unit, Port: s.Port,
 		InFlight: s.InFlight, Created: s.Created, LastActive: s.LastActive, Since: s.Since,

@@ -77,4 +77,5 @@ type Store interface {
 	SetBrake(ctx context.Context, id tenant.ID, b registry.Brake) error
 	LimitStore
 	PauseStore
+	ReleaseStore
 }

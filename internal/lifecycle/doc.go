@@ -40,6 +40,8 @@
 //     policy says. Failures are counted within a window, over sleep and daemons; who has
 //     too many is failed until somebody asks for it. Who notices an end may not know whether
 //     it was one: then it is none, until a hint says so.
+//   - An instance on trial with a release whose start with it fails is started with the one
+//     before within the same wake: who waits for it does not notice.
 //   - A health check is no activity, and neither wakes nor thaws anything: a doze or a
 //     stop waits for the one that runs, and there is none until it is over.
 //   - A stop lets those end whom the process serves, for stop_grace; new requests wait
@@ -80,6 +82,7 @@
 //	reconcile.go   adopting what runs; hints, and the truth
 //	operate.go     what operators ask for: spawn, wake, stop, restart, destroy
 //	why.go         why an instance is in its state
+//	release.go     releases of instances, and the way back from a bad one
 //	limits.go      limits, and the boost of a wake
 //	storage.go     the size of data
 //	relief.go      memory that is given back

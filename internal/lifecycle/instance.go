@@ -73,6 +73,7 @@ type instance struct {
 	fingerprint string
 	port        int
 	limits      limited
+	released    released
 	storage     stored
 	brake       brake
 	reason      string
@@ -213,13 +214,7 @@ func (i *instance) trafficLocked(now time.Time) {
 	i.activeLocked(now)
 }
 
-// snapshot copies what people may know.
-func (i *instance) snapshot(now time.Time) tenant.Snapshot {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.snapshotLocked(now)
-}
-
+// snapshotLocked copies what people may know.
 func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 	s := tenant.Snapshot{
 		ID:         i.id,

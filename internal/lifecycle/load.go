@@ -23,9 +23,10 @@ func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) 
 		return err
 	}
 	inst.mu.Lock()
-	own := inst.limits.own
+	own, release := inst.limits.own, m.releaseLocked(inst, cfg)
+	inst.released.running = release
 	inst.mu.Unlock()
-	spec, err := cfg.Spec(inst.id, config.Placement{Port: port, SocketDir: m.socketDir(inst.id), Limits: own})
+	spec, err := cfg.Spec(inst.id, config.Placement{Port: port, SocketDir: m.socketDir(inst.id), Limits: own, Release: release})
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ type Options struct {
 	// Resting is called before an instance dozes or stops, without a lock held:
 	// connections that nobody uses should be closed then. It may be nil.
 	Resting func(tenant.ID)
+	// Refused is called, without a lock held, when an instance on trial did not start with
+	// its release, and is about to be started with the one before. It may be nil.
+	Refused func(id tenant.ID, release string, err error)
 	// Reserved reports whether a host name may not be given to an instance; it may be nil.
 	Reserved func(host string) bool
 	// CPU gives all the CPU time that an instance has used since its start. Without it
@@ -59,6 +62,7 @@ type Manager struct {
 	doorbell   func(tenant.ID) Doorbell
 	socketDir  func(tenant.ID) string
 	resting    func(tenant.ID)
+	refused    func(id tenant.ID, release string, err error)
 	reserved   func(host string) bool
 	cpu        func(tenant.ID) (time.Duration, error)
 	memory     Memory // or nil
@@ -95,6 +99,7 @@ type Manager struct {
 	mu        sync.RWMutex
 	instances map[tenant.ID]*instance
 	domains   map[string]tenant.Domain // by host
+	releases  map[string]string        // of services' new instances, where a rollout has set one
 	services  map[string][]*instance   // the instances of each
 	ports     map[int]tenant.ID
 	nextPort  int
@@ -111,6 +116,7 @@ func New(o Options) *Manager {
 		doorbell:   o.Doorbell,
 		socketDir:  o.SocketDir,
 		resting:    o.Resting,
+		refused:    o.Refused,
 		reserved:   o.Reserved,
 		cpu:        o.CPU,
 		memory:     o.Memory,
@@ -122,6 +128,7 @@ func New(o Options) *Manager {
 		ready:      make(chan struct{}),
 		instances:  map[tenant.ID]*instance{},
 		domains:    map[string]tenant.Domain{},
+		releases:   map[string]string{},
 		services:   map[string][]*instance{},
 		ports:      map[int]tenant.ID{},
 		sleepers:   newSleepers(),
@@ -135,6 +142,9 @@ func New(o Options) *Manager {
 	}
 	if m.resting == nil {
 		m.resting = func(tenant.ID) {}
+	}
+	if m.refused == nil {
+		m.refused = func(tenant.ID, string, error) {}
 	}
 	if m.reserved == nil {
 		m.reserved = func(string) bool { return false }
@@ -292,7 +302,10 @@ func (m *Manager) Get(id tenant.ID) (tenant.Snapshot, error) {
 }
 
 func (m *Manager) snapshot(inst *instance, now time.Time) tenant.Snapshot {
-	s := inst.snapshot(now)
+	inst.mu.Lock()
+	s := inst.snapshotLocked(now)
+	m.addReleaseLocked(inst, &s)
+	inst.mu.Unlock()
 	m.addStorage(inst, &s)
 	if p, ok := m.pause(inst.id, now); ok {
 		s.Paused = &p

@@ -65,6 +65,9 @@ func (m *Manager) recover(ctx context.Context) error {
 	if err := m.recoverLimits(ctx); err != nil {
 		return err
 	}
+	if err := m.recoverReleases(ctx); err != nil {
+		return err
+	}
 	var group errgroup.Group
 	group.SetLimit(recoverWidth)
 	for _, status := range list {

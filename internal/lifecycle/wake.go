@@ -81,7 +81,11 @@ func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.
 	if err := m.admitStorage(inst); err != nil {
 		return nil, err
 	}
-	return m.start(inst, w)
+	conn, err := m.start(inst, w)
+	if err != nil && m.fallBack(inst, err) {
+		return m.start(inst, w)
+	}
+	return conn, err
 }
 
 // forgetBrakeLocked begins anew with an instance that somebody has asked for.

@@ -23,6 +23,7 @@ func (m *Manager) Why(id tenant.ID) (tenant.Why, error) {
 	if p, ok := m.pause(id, now); ok {
 		w.Paused = &p
 	}
+	m.addReleaseLocked(inst, &w.Snapshot)
 	w.WokenBy, w.WokenAt = inst.wokenBy, inst.wokenAt
 	w.Failures, w.Spent = len(inst.brake.failures), inst.brake.spent
 	if now.Before(inst.brake.until) {

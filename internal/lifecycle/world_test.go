@@ -62,6 +62,9 @@ type world struct {
 	log    io.Writer // nil for the test's own
 	// events has what all managers have told.
 	events *event.Bus
+
+	mu      sync.Mutex
+	refusal []string
 }
 
 // bubble runs f in a bubble, whose clock is the test's: no goroutine may be left at
@@ -115,6 +118,7 @@ func (w *world) start(cfg *config.Config) {
 		CPU:        w.cpu.used,
 		Schedules:  w.store,
 		Calendar:   w.calendar.next,
+		Refused:    w.refused,
 		Memory:     w.memory,
 		Idle:       w.idle,
 		Events:     w.events,
@@ -274,12 +278,15 @@ type store struct {
 	saves   int
 	latency time.Duration // of AddDomain
 	scheduled
+	releases        map[tenant.ID]registry.Release
+	serviceReleases map[string]string
 }
 
 func newStore() *store {
 	return &store{
 		rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, brakes: map[tenant.ID]registry.Brake{},
 		lims: map[tenant.ID]registry.Limited{}, domains: map[string]tenant.Domain{}, pauses: map[tenant.ID]tenant.Pause{}, fault: map[string]error{},
+		releases: map[tenant.ID]registry.Release{}, serviceReleases: map[string]string{},
 	}
 }
 
@@ -338,6 +345,7 @@ func (s *store) Remove(ctx context.Context, id tenant.ID) error {
 	maps.DeleteFunc(s.domains, func(_ string, d tenant.Domain) bool { return d.ID == id })
 	delete(s.lims, id)
 	delete(s.pauses, id)
+	delete(s.releases, id)
 	return nil
 }
 

@@ -26,6 +26,10 @@ type Instance struct {
 	Unit     string `json:"unit"`
 	Port     int    `json:"port,omitempty"`
 	InFlight int    `json:"in_flight"`
+	// Release is empty where the service has none; NextRelease is that of the next start,
+	// where that is another.
+	Release     string `json:"release,omitempty"`
+	NextRelease string `json:"next_release,omitempty"`
 	// Weight is the instance's share of the requests for its service's own host name, 0
 	// to 10000; missing where it was given none, which counts as 100.
 	Weight     *int      `json:"weight,omitempty"`

@@ -71,6 +71,11 @@ func (s *Systemd) startLocked(u *unit) {
 	if !ok {
 		app = s.standard
 	}
+	if s.appOf != nil {
+		if special, ok := s.appOf(u.spec); ok {
+			app = special
+		}
+	}
 	r := &run{id: id, number: s.runs[id], app: app, term: make(chan struct{}), ended: make(chan struct{}), single: make(chan struct{}, 1)}
 	r.ctx, r.kill = context.WithCancel(context.Background())
 	u.run, u.exit = r, units.Exit{}

@@ -23,6 +23,7 @@ type Systemd struct {
 	units    map[tenant.ID]*unit
 	apps     map[tenant.ID]App
 	standard App
+	appOf    func(tenant.Spec) (App, bool)
 	runs     map[tenant.ID]int
 	// scheduled has the scheduled requests that apps got.
 	scheduled map[tenant.ID][]string
@@ -97,6 +98,14 @@ func (s *Systemd) SetApp(id tenant.ID, app App) {
 		return
 	}
 	s.apps[id] = app
+}
+
+// SetAppOf says how the runs of certain units behave, whatever SetApp says; not ok is as
+// without it.
+func (s *Systemd) SetAppOf(f func(tenant.Spec) (app App, ok bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.appOf = f
 }
 
 // Fail has the next call of an operation ("load", "unload", "stop", "wipe",
