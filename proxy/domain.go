@@ -37,7 +37,7 @@ func (p *Proxy) serveDomain(w http.ResponseWriter, r *http.Request) {
 	p.fail(w, r, &tenant.Error{
 		Code: tenant.CodeNotFound, Op: "route",
 		Msg:  "this host name is not served here",
-		Hint: "names end in " + p.domain + ", or were given to an instance with `ten domain add`",
+		Hint: "names end in " + strings.Join(p.domains, " or ") + ", or were given to an instance with `ten domain add`",
 	})
 }
 

@@ -23,20 +23,28 @@ const (
 	Malformed
 )
 
-// ParseHost tells what the value of a Host header stands for; domain is lower-case
-// and has no trailing dot. Upper case, a port and a trailing dot do not matter
-// (RFC 9110, section 4.2.3; RFC 1034, section 3.1).
-func ParseHost(host, domain string) (tenant.ID, Kind) {
+// ParseHost tells what the value of a Host header stands for below one of the domains,
+// which are lower-case and have no trailing dot; where one is below another, the longer
+// one counts. Upper case, a port and a trailing dot do not matter (RFC 9110, section
+// 4.2.3; RFC 1034, section 3.1).
+func ParseHost(host string, domains ...string) (tenant.ID, Kind) {
 	name, ok := hostName(host)
 	if !ok {
 		return tenant.ID{}, Foreign
 	}
 	name = strings.ToLower(name)
-	if name == domain {
-		return tenant.ID{}, Root
+	sub, longest := "", -1
+	for _, domain := range domains {
+		at := len(name) - len(domain)
+		switch {
+		case len(domain) <= longest || at < 0 || name[at:] != domain:
+		case at == 0:
+			return tenant.ID{}, Root // none is longer
+		case name[at-1] == '.':
+			sub, longest = name[:at-1], len(domain)
+		}
 	}
-	sub, ok := strings.CutSuffix(name, "."+domain)
-	if !ok {
+	if longest < 0 {
 		return tenant.ID{}, Foreign
 	}
 	instance, service, ok := strings.Cut(sub, ".")

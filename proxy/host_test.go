@@ -45,6 +45,32 @@ func TestParseHost(t *testing.T) {
 	}
 }
 
+func TestParseHostOfSeveralDomains(t *testing.T) {
+	alice := tenant.ID{Service: "notes", Name: "alice"}
+	for _, domains := range [][]string{{"example.com", "two.example", "app.example.com", "m"}, {"m", "app.example.com", "two.example", "example.com"}} {
+		for _, test := range []struct {
+			host string
+			id   tenant.ID
+			kind Kind
+		}{
+			{"alice.notes.example.com", alice, Instance},
+			{"alice.notes.TWO.example.:80", alice, Instance},
+			{"alice.notes.app.example.com", alice, Instance}, // the longer domain counts
+			{"app.example.com", tenant.ID{}, Root},
+			{"alice.app.example.com", tenant.ID{Service: "alice"}, Service},
+			{"alice.notes.m", alice, Instance},
+			{"two.example", tenant.ID{}, Root},
+			{"alice.notes.xtwo.example", tenant.ID{}, Foreign},
+			{"notes.example", tenant.ID{}, Foreign},
+			{"a.b.c.two.example", tenant.ID{}, Malformed},
+		} {
+			if id, kind := ParseHost(test.host, domains...); id != test.id || kind != test.kind {
+				t.Errorf("ParseHost(%q, %q): got %v %d, want %v %d", test.host, domains, id, kind, test.id, test.kind)
+			}
+		}
+	}
+}
+
 // FuzzParseHost: whatever the host, an instance has names that are labels, and its
 // host name leads to it again.
 func FuzzParseHost(f *testing.F) {

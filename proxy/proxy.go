@@ -39,8 +39,9 @@ type Router interface {
 
 // Options is what a Proxy needs.
 type Options struct {
-	// Domain is the base domain, such as "example.com".
+	// Domain is the base domain, such as "example.com", and Also are further ones.
 	Domain string
+	Also   []string
 	Waker  Waker
 	Router Router
 	// Trusted says whether the X-Forwarded-* headers of a client are believed, since it
@@ -56,7 +57,7 @@ type Options struct {
 
 // Proxy is the http.Handler for all host names.
 type Proxy struct {
-	domain   string
+	domains  []string // the first is the one that people are told
 	waker    Waker
 	router   Router
 	trusted  func(netip.Addr) bool
@@ -77,7 +78,6 @@ type Proxy struct {
 // New makes a Proxy.
 func New(o Options) *Proxy {
 	p := &Proxy{
-		domain:   strings.TrimSuffix(strings.ToLower(o.Domain), "."),
 		waker:    o.Waker,
 		router:   o.Router,
 		trusted:  o.Trusted,
@@ -88,6 +88,9 @@ func New(o Options) *Proxy {
 		log:      o.Log,
 		hop:      rand.Text(),
 		pools:    newPools(),
+	}
+	for _, domain := range append([]string{o.Domain}, o.Also...) {
+		p.domains = append(p.domains, strings.TrimSuffix(strings.ToLower(domain), "."))
 	}
 	if p.trusted == nil {
 		p.trusted = func(netip.Addr) bool { return false }
@@ -140,7 +143,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	id, kind := ParseHost(r.Host, p.domain)
+	id, kind := ParseHost(r.Host, p.domains...)
 	switch kind {
 	case Instance:
 		p.serveInstance(w, r, id)
@@ -150,7 +153,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, &tenant.Error{
 			Code: tenant.CodeNotFound, Op: "route",
 			Msg:  "this is Tenement; nothing is served here",
-			Hint: "instances are at NAME.SERVICE." + p.domain,
+			Hint: "instances are at NAME.SERVICE." + p.domains[0],
 		})
 	case Malformed:
 		p.fail(w, r, &tenant.Error{

@@ -13,8 +13,8 @@ var caddyfile string
 
 // Caddy is what a Caddyfile says.
 type Caddy struct {
-	// Domain is the base domain, Services are the names of those that answer below it.
-	Domain   string
+	// Domains are the base domains, Services the names of those that answer below them.
+	Domains  []string
 	Services []string
 	// Upstream is where ten serve listens, as HOST:PORT.
 	Upstream string
@@ -22,7 +22,7 @@ type Caddy struct {
 	AskPath string
 	// Email is for the certificate authority; it may be empty.
 	Email string
-	// Provider is the name of Caddy's module for the DNS of Domain, such as "cloudflare".
+	// Provider is the name of Caddy's module for the DNS of Domains, such as "cloudflare".
 	// With it there is a wildcard certificate for each service, without it one for each
 	// host.
 	Provider string

@@ -37,11 +37,13 @@ that DNS module. Without it each host gets its own certificate with its first re
 			if err := noArgs(cmd, args); err != nil {
 				return err
 			}
-			host, err := tenant.ParseHost(c.Domain)
-			if err != nil {
-				return usage(cmd, "--domain takes the base domain, such as app.example.com")
+			for i, domain := range c.Domains {
+				host, err := tenant.ParseHost(domain)
+				if err != nil {
+					return usage(cmd, "--domain takes the base domain, such as app.example.com")
+				}
+				c.Domains[i] = host
 			}
-			c.Domain = host
 			if _, _, err := net.SplitHostPort(c.Upstream); err != nil {
 				return usage(cmd, "--upstream takes where ten serve listens, such as 127.0.0.1:8080")
 			}
@@ -53,10 +55,16 @@ that DNS module. Without it each host gets its own certificate with its first re
 			}
 			return nil
 		},
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(path)
 			if err != nil {
 				return err
+			}
+			if len(c.Domains) == 0 {
+				c.Domains = cfg.Settings.Domains
+			}
+			if len(c.Domains) == 0 {
+				return usage(cmd, "--domain must say the base domain, such as app.example.com, since tenement.toml does not")
 			}
 			c.Services = slices.Sorted(maps.Keys(cfg.Services))
 			return c.Write(p.out)
@@ -64,7 +72,7 @@ that DNS module. Without it each host gets its own certificate with its first re
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&path, "config", "c", "tenement.toml", "configuration `file`, for the names of the services")
-	flags.StringVar(&c.Domain, "domain", "", "base `domain` of all instances")
+	flags.StringSliceVar(&c.Domains, "domain", nil, "base `domain` of all instances, or several (default: that of tenement.toml)")
 	flags.StringVar(&c.Upstream, "upstream", "127.0.0.1:8080", "`address` of ten serve")
 	flags.StringVar(&c.Provider, "dns-provider", "", "`name` of Caddy's DNS module, such as cloudflare")
 	flags.StringVar(&c.Email, "email", "", "`address` for the certificate authority")

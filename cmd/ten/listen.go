@@ -12,13 +12,14 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sys/unix"
 
+	"tenement.dev/internal/config"
 	"tenement.dev/internal/tenant"
 )
 
 // listenHTTP gives the listeners for clients: those that systemd passed on
-// (sd_listen_fds(3)), else new ones. A domain that only this machine can resolve is
+// (sd_listen_fds(3)), else new ones. Domains that only this machine can resolve are
 // served on the loopback alone.
-func listenHTTP(address string, port int, domain string) ([]net.Listener, error) {
+func listenHTTP(address string, port int, domains []string) ([]net.Listener, error) {
 	passed, err := activation.Listeners()
 	if err != nil {
 		return nil, fmt.Errorf("take over sockets from systemd: %w", err)
@@ -27,13 +28,13 @@ func listenHTTP(address string, port int, domain string) ([]net.Listener, error)
 	if len(passed) > 0 {
 		return passed, nil
 	}
-	return listenTCP(address, port, domain, "--port")
+	return listenTCP(address, port, domains, "--port")
 }
 
 // listenTCP makes listeners; flag chooses the port.
-func listenTCP(address string, port int, domain, flag string) ([]net.Listener, error) {
+func listenTCP(address string, port int, domains []string, flag string) ([]net.Listener, error) {
 	hosts := []string{address}
-	if address == "" && isLocal(domain) {
+	if address == "" && !slices.ContainsFunc(domains, func(d string) bool { return !isLocal(d) }) {
 		hosts = []string{"127.0.0.1", "::1"}
 	}
 	var listeners []net.Listener
@@ -53,14 +54,15 @@ func listenTCP(address string, port int, domain, flag string) ([]net.Listener, e
 	return listeners, nil
 }
 
-// isDomain reports whether s is a domain name: one label or more.
-func isDomain(s string) bool {
-	for label := range strings.SplitSeq(strings.TrimSuffix(strings.ToLower(s), "."), ".") {
-		if !tenant.IsLabel(label) {
-			return false
-		}
+// baseDomains are those of the command line, else of the file, else localhost.
+func baseDomains(given []string, cfg *config.Config) ([]string, error) {
+	switch {
+	case len(given) > 0:
+		return config.CheckDomains(given)
+	case len(cfg.Settings.Domains) > 0:
+		return cfg.Settings.Domains, nil
 	}
-	return true
+	return []string{"localhost"}, nil
 }
 
 // isLocal reports whether the domain is of the loopback (RFC 6761, section 6.3).

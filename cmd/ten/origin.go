@@ -15,7 +15,7 @@ type origin struct {
 
 // originOf prefers TLS, if it is served.
 func originOf(o serveOptions, plain, secure []net.Listener) origin {
-	a := origin{"http", o.domain, o.port}
+	a := origin{"http", o.domains[0], o.port}
 	listeners := plain
 	if len(secure) > 0 {
 		a.scheme, a.port, listeners = "https", o.httpsPort, secure

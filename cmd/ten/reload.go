@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"tenement.dev/internal/calendar"
@@ -60,6 +61,9 @@ func reload(ctx context.Context, old *config.Config) (*config.Config, error) {
 	}
 	if cfg.Settings.DataDir != old.Settings.DataDir {
 		return nil, fmt.Errorf("data_dir is %s and cannot become %s while the daemon runs", old.Settings.DataDir, cfg.Settings.DataDir)
+	}
+	if !slices.Equal(cfg.Settings.Domains, old.Settings.Domains) {
+		return nil, errors.New("domain cannot change while the daemon runs")
 	}
 	if !reflect.DeepEqual(cfg.Settings.TLS, old.Settings.TLS) {
 		return nil, errors.New("[settings.tls] cannot change while the daemon runs; certificate files are read again by themselves")

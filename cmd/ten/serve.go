@@ -52,7 +52,7 @@ type serveOptions struct {
 	port   int
 	// httpsPort is where TLS is served, if it is configured.
 	httpsPort int
-	domain    string
+	domains   []string // the first is the one that people are told
 }
 
 func newServeCommand(p *program) *cobra.Command {
@@ -83,7 +83,7 @@ their next start.`,
 	flags.StringVar(&o.listen, "listen", "", "`address` to listen on (default: all, or the loopback for localhost)")
 	flags.IntVarP(&o.port, "port", "p", 8080, "TCP `port` to listen on")
 	flags.IntVar(&o.httpsPort, "https-port", 443, "TCP `port` for TLS, if tenement.toml has [settings.tls]")
-	flags.StringVar(&o.domain, "domain", "localhost", "base `domain` of all instances")
+	flags.StringSliceVar(&o.domains, "domain", nil, "base `domain` of all instances, or several (default: that of tenement.toml, or localhost)")
 	return cmd
 }
 
@@ -98,12 +98,6 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	if !isDomain(o.domain) {
-		return &tenant.Error{
-			Code: tenant.CodeInvalid, Op: "serve",
-			Msg: fmt.Sprintf("%.80q is not a domain", o.domain), Hint: "--domain takes a name such as example.com or localhost",
-		}
-	}
 	for flag, port := range map[string]int{"--port": o.port, "--https-port": o.httpsPort} {
 		if port < 1 || port > 65535 {
 			return &tenant.Error{Code: tenant.CodeInvalid, Op: "serve", Msg: fmt.Sprintf("%d is not a port", port), Hint: flag + " takes 1 to 65535"}
@@ -111,6 +105,9 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	cfg, err := loadConfig(ctx, o.config)
 	if err != nil {
+		return err
+	}
+	if o.domains, err = baseDomains(o.domains, cfg); err != nil {
 		return err
 	}
 	host, err := p.newHost(cfg.Settings.DataDir)
@@ -125,7 +122,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		}
 		defer f.Close()
 	}
-	listeners, err := listenHTTP(o.listen, o.port, o.domain)
+	listeners, err := listenHTTP(o.listen, o.port, o.domains)
 	if err != nil {
 		return err
 	}
@@ -191,7 +188,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Doorbell:   func(id tenant.ID) lifecycle.Doorbell { return ingress.Doorbell(host.Doorbell(id)) },
 		SocketDir:  host.SocketDir,
 		Resting:    func(id tenant.ID) { front.Rest(id) },
-		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domain); return kind != proxy.Foreign },
+		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domains...); return kind != proxy.Foreign },
 		CPU:        cpu,
 		Schedules:  store,
 		Calendar:   calendar.Next,
@@ -201,10 +198,11 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Events:     events,
 		Log:        log,
 	})
-	known := knownHost(manager, o.domain)
+	known := knownHost(manager, o.domains)
 	trusted := func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) }
 	front = proxy.New(proxy.Options{
-		Domain:  o.domain,
+		Domain:  o.domains[0],
+		Also:    o.domains[1:],
 		Waker:   manager,
 		Router:  manager,
 		Trusted: trusted,

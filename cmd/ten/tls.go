@@ -45,9 +45,9 @@ func newCerts(cfg *config.Config, dir string, known func(string) bool, log *slog
 }
 
 // knownHost reports whether a host is served here, by names alone.
-func knownHost(m *lifecycle.Manager, domain string) func(host string) bool {
+func knownHost(m *lifecycle.Manager, domains []string) func(host string) bool {
 	return func(host string) bool {
-		id, kind := proxy.ParseHost(host, domain)
+		id, kind := proxy.ParseHost(host, domains...)
 		switch kind {
 		case proxy.Root:
 			return true
@@ -75,7 +75,7 @@ func listenTLS(listeners []net.Listener, o serveOptions) (plain, secure []net.Li
 		}
 	}
 	if len(secure) == 0 {
-		secure, err = listenTCP(o.listen, o.httpsPort, o.domain, "--https-port")
+		secure, err = listenTCP(o.listen, o.httpsPort, o.domains, "--https-port")
 	}
 	return plain, secure, err
 }

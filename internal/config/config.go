@@ -33,6 +33,9 @@ type Config struct {
 type Settings struct {
 	// DataDir is the absolute path of the directory that holds all instances' data.
 	DataDir string
+	// Domains are the base domains, the one that people are told first; empty where the
+	// file has none. They are in lower case and have no trailing dot.
+	Domains []string
 	// Doorbells is how many of the most recent sleepers keep their doorbell.
 	Doorbells int
 	// HealthCheckInterval is the time between two checks of an awake instance.

@@ -75,6 +75,7 @@ func TestEveryKey(t *testing.T) {
 	c := must(t, dir, `
 [settings]
 data_dir = "/srv/x/../tenement"
+domain = ["Example.com.", "two.example"]
 doorbells = 0
 health_check_interval = "1m"
 max_restarts = 0
@@ -137,7 +138,7 @@ socket = "{data_dir}/{id}/w.sock"
 env.S = "{socket}"
 `)
 	wantSettings := Settings{
-		DataDir:             "/srv/tenement",
+		DataDir: "/srv/tenement", Domains: []string{"example.com", "two.example"},
 		HealthCheckInterval: time.Minute,
 		RestartWindow:       90 * time.Minute,
 		BackoffBase:         250 * time.Millisecond,

@@ -63,6 +63,26 @@ func texts(into *[]string) reader {
 	}
 }
 
+// domains takes a domain or an array of them.
+func domains(into *[]string) reader {
+	return func(v any) *problem {
+		var list []string
+		if p := oneOrMore(&list)(v); p != nil {
+			return p
+		}
+		found, p := parseDomains(list)
+		if p != nil {
+			_, isList := v.([]any)
+			if !isList {
+				p.element = 0
+			}
+			return p
+		}
+		*into = found
+		return nil
+	}
+}
+
 // prefixes takes an array of IP addresses and of networks in CIDR notation (RFC 4632,
 // section 3.1).
 func prefixes(into *[]netip.Prefix) reader {

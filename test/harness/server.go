@@ -239,7 +239,7 @@ func (s *Server) Run() {
 
 // TryRun is Run for daemons that may not start.
 func (s *Server) TryRun(args ...string) error {
-	argv := append([]string{"ten", "serve", "--port", strconv.Itoa(s.Port), "--domain", "localhost"}, args...)
+	argv := append([]string{"ten", "serve", "--port", strconv.Itoa(s.Port)}, args...)
 	cmd := s.Command(argv...)
 	serving := s.Out.Watch("serving ")
 	cmd.Stdout, cmd.Stderr = s.Out, s.Log

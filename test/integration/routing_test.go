@@ -146,6 +146,35 @@ func TestDomains(t *testing.T) {
 	}
 }
 
+// Every base domain leads to the instances; the first one is what people are told.
+func TestSeveralBaseDomains(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: "[settings]\ndomain = [\"one.localhost\", \"two.example\"]\n" + app})
+	s.Spawn("app:alice")
+	for host, want := range map[string]int{
+		"alice.app.one.localhost": 200, "alice.app.two.example": 200, "app.two.example": 200,
+		"bob.app.two.example": 404, "two.example": 404, "alice.app.localhost": 404, "alice.app.three.example": 404,
+	} {
+		if got := s.Fetch(host, "/").Status; got != want {
+			t.Errorf("%s: got %d, want %d", host, got, want)
+		}
+	}
+	if r := s.Ten("ps", "--json"); r.Code != 0 || !strings.Contains(r.Stdout, `"http://alice.app.one.localhost:`) {
+		t.Errorf("got %s, want the first domain's address", r)
+	}
+	if r := s.Ten("domain", "add", "app:alice", "x.app.two.example"); r.Code == 0 {
+		t.Error("a name below a base domain was given away")
+	}
+	if got := s.Fetch("127.0.0.1", "/.well-known/tenement/ask?domain=alice.app.two.example").Status; got != 200 {
+		t.Errorf("Caddy is told %d, want 200", got)
+	}
+	r := s.Ten("caddy", "--dns-provider", "hetzner")
+	for _, want := range []string{"app.one.localhost, *.app.one.localhost {", "app.two.example, *.app.two.example {"} {
+		if r.Code != 0 || !strings.Contains(r.Stdout, want) {
+			t.Errorf("got %s, want %q in it", r, want)
+		}
+	}
+}
+
 func TestHostsThatNameNoInstance(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: app})
 	s.Spawn("app:alice")
