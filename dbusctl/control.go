@@ -58,16 +58,37 @@ func (c *Client) Start(ctx context.Context, name string) error {
 	return c.job(ctx, "start", name, "StartUnit", name, "replace")
 }
 
+// maxStops is how often a stop is asked for that others' starts replace.
+const maxStops = 5
+
 // Stop stops all units in parallel and waits until all are stopped. That a unit is not
-// loaded is fine. Errors, joined: *JobError, ErrDisconnected.
+// loaded is fine, and a stop is asked for again where a start has replaced it, as that
+// of a socket with a connection waiting does. Errors, joined: *JobError, ErrDisconnected.
 func (c *Client) Stop(ctx context.Context, names ...string) error {
 	return each(names, func(name string) error {
-		err := c.job(ctx, "stop", name, "StopUnit", name, "replace")
+		var err error
+		var replaced *JobError
+		for n := 0; n < maxStops; n++ {
+			err = c.job(ctx, "stop", name, "StopUnit", name, "replace")
+			if !errors.As(err, &replaced) || replaced.Result != resultCanceled {
+				break
+			}
+		}
 		if errors.Is(err, ErrNoSuchUnit) {
 			return nil
 		}
 		return err
 	})
+}
+
+// Kill sends a signal to the main process of a service. That it has none, or is not
+// loaded, is fine.
+func (c *Client) Kill(ctx context.Context, service string, signal int32) error {
+	_, err := c.do(ctx, "signal", service, managerPath, managerIface+".KillUnit", []any{service, "main", signal})
+	if errors.Is(err, ErrNoSuchUnit) || replyName(err) == errNoSuchProcess {
+		return nil
+	}
+	return err
 }
 
 // ResetFailed makes failed units inactive, so that the manager may forget them and

@@ -32,8 +32,9 @@ var (
 // others are systemd's: "canceled", "timeout", "failed", "dependency", "skipped",
 // "invalid", "assert", "unsupported", "collected", "once", "frozen".
 const (
-	resultDone    = "done"
-	ResultUnknown = "unknown"
+	resultDone     = "done"
+	resultCanceled = "canceled"
+	ResultUnknown  = "unknown"
 )
 
 // JobError is a job that did not end well.
@@ -71,6 +72,7 @@ var kinds = map[string]error{
 const (
 	errServiceUnknown    = "org.freedesktop.DBus.Error.ServiceUnknown"
 	errNameHasNoOwner    = "org.freedesktop.DBus.Error.NameHasNoOwner"
+	errNoSuchProcess     = "org.freedesktop.systemd1.NoSuchProcess"
 	errNoSuchJob         = "org.freedesktop.systemd1.NoSuchJob"
 	errAlreadySubscribed = "org.freedesktop.systemd1.AlreadySubscribed"
 )

@@ -443,6 +443,30 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// The keeper's SIGINT stops what has not heard systemd's SIGTERM, and is nothing to what
+// has.
+func TestStopThatIsToldAgain(t *testing.T) {
+	for _, heard := range []bool{false, true} {
+		i := start(t, "trap", "port", nil)
+		pid, _, err := i.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if heard {
+			i.terminate(pid)
+		}
+		if err := i.cmd.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Fatal(err)
+		}
+		if got := i.ends(); got != 7 {
+			t.Errorf("heard %v: got exit code %d, want 7", heard, got)
+		}
+		if mark, _ := os.ReadFile(i.mark); string(mark) != "bye" {
+			t.Errorf("heard %v: the app was not asked to end", heard)
+		}
+	}
+}
+
 func TestCrashWhileRunning(t *testing.T) {
 	i := start(t, "slow", "port", nil)
 	pid, _, err := i.get()

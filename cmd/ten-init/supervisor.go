@@ -149,6 +149,13 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 				if s.o.sandbox != nil {
 					a.terminate()
 				}
+			case syscall.SIGINT:
+				// The keeper's, where systemd's signal may have been lost; see there. The app
+				// has been started after that.
+				if grace == nil {
+					stop()
+					a.terminate()
+				}
 			}
 		case err := <-ready:
 			if err == nil {

@@ -39,6 +39,10 @@ func (p persistent) Stop(ctx context.Context, names ...string) error {
 	return again(ctx, func() error { return p.units.Stop(ctx, names...) })
 }
 
+func (p persistent) Kill(ctx context.Context, service string, signal int32) error {
+	return again(ctx, func() error { return p.units.Kill(ctx, service, signal) })
+}
+
 func (p persistent) ResetFailed(ctx context.Context, names ...string) error {
 	return again(ctx, func() error { return p.units.ResetFailed(ctx, names...) })
 }

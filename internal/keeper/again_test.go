@@ -25,6 +25,7 @@ func (l *lossy) call() error {
 
 func (l *lossy) StartTransient(context.Context, units.Unit, ...units.Unit) error { return l.call() }
 func (l *lossy) Stop(context.Context, ...string) error                           { return l.call() }
+func (l *lossy) Kill(context.Context, string, int32) error                       { return l.call() }
 func (l *lossy) ResetFailed(context.Context, ...string) error                    { return l.call() }
 
 func (l *lossy) List(context.Context, ...string) ([]units.UnitState, error) {
@@ -51,6 +52,7 @@ func TestCallsAreMadeAgain(t *testing.T) {
 	calls := map[string]func() error{
 		"StartTransient": func() error { return u.StartTransient(ctx, units.Unit{}) },
 		"Stop":           func() error { return u.Stop(ctx, "x") },
+		"Kill":           func() error { return u.Kill(ctx, "x", 2) },
 		"ResetFailed":    func() error { return u.ResetFailed(ctx, "x") },
 		"SetProperties":  func() error { return u.SetProperties(ctx, "x", true, nil) },
 		"List": func() error {

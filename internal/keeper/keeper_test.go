@@ -180,6 +180,45 @@ func TestUnloadLeavesNothing(t *testing.T) {
 	}
 }
 
+// A stop right after a start is heard, also by what cannot hear yet: the first process of a
+// PID namespace before it has a handler.
+func TestStopDuringTheStart(t *testing.T) {
+	r := newRig(t, nil)
+	spec := r.spec(alice, tenant.IsolationNamespace, tenant.NetworkPrivate)
+	spec.StopGrace = 20 * time.Second // systemd itself waits 5 s longer
+	r.wake(t, spec)
+	for i := range 30 {
+		if err := r.local.Stop(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		rung := make(chan struct{})
+		go func() {
+			defer close(rung)
+			_, _ = r.doorbell(alice).Do(ctx, ingress.Ready)
+		}()
+		for { // until it has begun to start
+			list, err := r.local.List(t.Context(), alice)
+			if err != nil || len(list) != 1 {
+				t.Fatalf("got %v %v, want the instance", list, err)
+			}
+			if list[0].Active != "inactive" {
+				break
+			}
+		}
+		time.Sleep(time.Duration(i) * time.Millisecond) // somewhere within the start
+		cancel()
+		<-rung
+		begun := time.Now()
+		if err := r.local.Stop(t.Context(), alice); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took > spec.StopGrace {
+			t.Fatalf("stop %d took %v", i+1, took)
+		}
+	}
+}
+
 func TestUIDsAreForEver(t *testing.T) {
 	r := newRig(t, nil)
 	uid := func(r *rig, id tenant.ID) string {

@@ -18,6 +18,7 @@ import (
 type Units interface {
 	StartTransient(ctx context.Context, main units.Unit, aux ...units.Unit) error
 	Stop(ctx context.Context, names ...string) error
+	Kill(ctx context.Context, service string, signal int32) error
 	ResetFailed(ctx context.Context, names ...string) error
 	List(ctx context.Context, patterns ...string) ([]units.UnitState, error)
 	Exit(ctx context.Context, service string) (units.Exit, error)
@@ -178,10 +179,11 @@ func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
 func (l *Local) clear(ctx context.Context, id tenant.ID) error {
 	socket, service := units.SocketName(id), units.ServiceName(id)
 	// The socket first, or it would start the service again.
-	for _, name := range []string{socket, service} {
-		if err := l.systemd.Stop(ctx, name); err != nil {
-			return fmt.Errorf("stop %s: %w", name, err)
-		}
+	if err := l.systemd.Stop(ctx, socket); err != nil {
+		return fmt.Errorf("stop %s: %w", socket, err)
+	}
+	if err := l.stop(ctx, service); err != nil {
+		return err
 	}
 	if err := l.systemd.ResetFailed(ctx, socket, service); err != nil {
 		return fmt.Errorf("reset %s: %w", service, err)
@@ -227,8 +229,8 @@ func (l *Local) removeRuntime(id tenant.ID) error {
 // news: a unit that failed over it is inactive again.
 func (l *Local) Stop(ctx context.Context, id tenant.ID) error {
 	service := units.ServiceName(id)
-	if err := l.systemd.Stop(ctx, service); err != nil {
-		return fmt.Errorf("stop %s: %w", service, err)
+	if err := l.stop(ctx, service); err != nil {
+		return err
 	}
 	if err := l.systemd.ResetFailed(ctx, service); err != nil {
 		return fmt.Errorf("reset %s: %w", service, err)

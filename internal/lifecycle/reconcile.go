@@ -269,7 +269,11 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 		m.adoptLocked(inst)
 	case !running(status) && believedRunning(inst):
 		e := end{reason: "the app ended by itself", clean: true}
-		if status.Active == "failed" {
+		switch {
+		case status.Active == "failed" && restarted(status.Exit):
+			// Somebody has rung, so the next one starts already.
+			e = end{reason: "the app ended", running: true}
+		case status.Active == "failed":
 			e = end{reason: "the app ended: " + describeExit(status.Exit)}
 			inst.fingerprint = "" // the next start is from clean units
 		}
