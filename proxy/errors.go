@@ -128,6 +128,7 @@ func writeJSON(w http.ResponseWriter, r *http.Request, status int, e *tenant.Err
 // texts say to people what has happened, by status.
 var texts = map[int]string{
 	http.StatusBadRequest:         "This address cannot be.",
+	http.StatusRequestTimeout:     "The rest of what was being sent did not come.",
 	http.StatusNotFound:           "There is nothing at this address.",
 	http.StatusTooManyRequests:    "There is no room for more just now.",
 	http.StatusBadGateway:         "The site did not answer properly.",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -143,6 +144,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
+	if p.refuse(w, r) {
+		return
+	}
+	withoutTunnels(r.Header)
 	id, kind := ParseHost(r.Host, p.domains...)
 	switch kind {
 	case Instance:
@@ -174,6 +179,16 @@ type visit struct {
 	acquired time.Time
 	// local: the client is on this machine.
 	local bool
+	// to is where the answer goes, and headers those that it has already: informational
+	// answers take them away.
+	to      http.ResponseWriter
+	headers http.Header
+}
+
+// restore gives the answer its own headers.
+func (v *visit) restore() {
+	maps.Copy(v.to.Header(), v.headers)
+	v.to.Header()["Content-Type"] = nil // or the server guesses one where the app names none
 }
 
 type visitKey struct{}
@@ -201,11 +216,8 @@ func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.
 // forward passes a request on to the instance that it was acquired from.
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id tenant.ID, endpoint tenant.Endpoint, release func()) {
 	defer release()
-	// An app may answer before it has read the body, and go on reading it.
-	_ = http.NewResponseController(w).EnableFullDuplex()
 	delete(w.Header(), requestIDHeader) // modifyResponse has it
-	w.Header()["Content-Type"] = nil    // or the server guesses one where the app names none
-	v := &visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), local: fromLoopback(r)}
+	v := &visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), local: fromLoopback(r), to: w, headers: w.Header().Clone()}
 	defer p.pools.used(id)
 	p.reverse.ServeHTTP(w, r.WithContext(boundInformational(context.WithValue(r.Context(), visitKey{}, v))))
 }
@@ -224,14 +236,38 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 	p.setForwarded(r)
 	r.Out.Header.Set(hopHeader, p.hop)
 	r.Out.Header.Del(tenant.ScheduleHeader) // only the daemon itself says that
+	withoutDoubles(r.Out.Header)
+	p.passTrailers(r)
 	if _, ok := r.In.Header["User-Agent"]; !ok {
 		r.Out.Header.Set("User-Agent", "") // or the transport would make one up
+	}
+}
+
+// passTrailers passes on the trailers that the client has announced.
+func (p *Proxy) passTrailers(r *httputil.ProxyRequest) {
+	body := bodyOf(r.In)
+	maps.DeleteFunc(r.Out.Trailer, func(name string, _ []string) bool { return body == nil || ours(name) })
+	if len(r.Out.Trailer) == 0 {
+		r.Out.Trailer = nil
+		return
+	}
+	body.atEnd = func() {
+		for name := range r.Out.Trailer {
+			r.Out.Trailer[name] = r.In.Trailer[name]
+		}
 	}
 }
 
 // modifyResponse sees each response before it goes to the client.
 func (p *Proxy) modifyResponse(resp *http.Response) error {
 	v := visitOf(resp.Request.Context())
+	if resp.StatusCode < 100 {
+		return fmt.Errorf("status %03d", resp.StatusCode) // net/http takes it, but does not pass it on
+	}
+	v.restore()
+	if body := bodyOf(v.in); body != nil {
+		body.answering()
+	}
 	resp.Header[requestIDHeader] = v.in.Header[requestIDHeader]
 	if woke := v.endpoint.Woke(); woke != nil && v.local {
 		resp.Header.Add("Server-Timing", serverTiming(woke, time.Since(v.acquired)))
@@ -295,15 +331,30 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 	v := visitOf(r.Context())
 	r = v.in // what went to the app has headers of ours
+	v.restore()
 	if r.Context().Err() != nil {
 		p.log.Debug("client went away", "instance", v.id, "err", err)
 		panic(http.ErrAbortHandler)
 	}
 	var known *tenant.Error
 	var timeout net.Error
+	body := bodyOf(r)
 	switch {
 	case errors.As(err, &known):
 		p.fail(w, r, known)
+	case body != nil && body.silent.Load():
+		w.Header().Set("Connection", "close")
+		p.write(w, r, http.StatusRequestTimeout, &tenant.Error{
+			Code: "body_timeout", Op: "forward", ID: v.id, Err: err,
+			Msg:  fmt.Sprintf("nothing of the request's body has come for %v", body.silence),
+			Hint: "a body may take as long as it likes, as long as it comes",
+		})
+	case body != nil && body.failed.Load():
+		w.Header().Set("Connection", "close")
+		p.write(w, r, http.StatusBadRequest, &tenant.Error{
+			Code: tenant.CodeInvalid, Op: "forward", ID: v.id, Err: err,
+			Msg: "the request's body is not well-formed, or not complete", Hint: "the request itself is wrong",
+		})
 	case errors.As(err, &timeout) && timeout.Timeout():
 		p.write(w, r, http.StatusGatewayTimeout, &tenant.Error{
 			Code: "request_timeout", Op: "forward", ID: v.id, Err: err,

@@ -27,11 +27,12 @@ const (
 )
 
 // Server is the server for clients. Bodies may take as long as they like in both
-// directions.
+// directions, as long as they move.
 type Server struct {
-	proxy    *Proxy
-	http     *http.Server
-	draining atomic.Bool
+	proxy       *Proxy
+	http        *http.Server
+	bodySilence time.Duration
+	draining    atomic.Bool
 
 	mu        sync.Mutex
 	listeners map[net.Listener]chan struct{} // closed when its Serve has returned
@@ -46,15 +47,17 @@ type connState struct {
 
 // NewServer makes the server for handler: p, or what stands before it.
 func NewServer(handler http.Handler, p *Proxy, log *slog.Logger) *Server {
-	s := &Server{proxy: p, listeners: map[net.Listener]chan struct{}{}, busy: map[net.Conn]connState{}}
+	s := &Server{proxy: p, bodySilence: bodySilence, listeners: map[net.Listener]chan struct{}{}, busy: map[net.Conn]connState{}}
 	s.http = &http.Server{
-		Handler:           handler,
+		Handler:           s.bounded(handler),
 		ConnContext:       ConnContext,
 		ConnState:         s.follow,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// OPTIONS * is for the instance that the host names.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return s
 }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -24,6 +25,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tenement.dev/test/rawapp"
 )
 
 func main() {
@@ -69,6 +72,9 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if slices.Contains(os.Args[1:], "raw") {
+		return runRaw(ctx, l)
+	}
 	server := &http.Server{Handler: signed(routes())}
 	go func() {
 		<-ctx.Done()
@@ -78,6 +84,15 @@ func run() error {
 		_ = server.Shutdown(shutdown)
 	}()
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// runRaw serves as an app that knows no better; see package rawapp.
+func runRaw(ctx context.Context, l net.Listener) error {
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	if err := rawapp.Serve(l, rawapp.Records(os.Getenv("DATA_DIR")).Open); !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil

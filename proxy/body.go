@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// bodySilence is how long a client may send nothing of a body that it has announced,
+	// before its answer has begun.
+	bodySilence = time.Minute
+	// leftoverTime is how long the rest of a body is waited for that nobody wanted.
+	leftoverTime = 5 * time.Second
+)
+
+// clientBody is the body of a request. A client that stops sending in the middle of it
+// does not hold an instance for ever.
+type clientBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+	silence time.Duration
+	shared  bool // the connection's next request comes behind it
+	// atEnd is called when the body and the trailers have been read; nil is nothing.
+	atEnd func()
+
+	begun  atomic.Bool // the answer has begun: silence is between the client and the app
+	ended  atomic.Bool // it has been read to its end
+	closed atomic.Bool
+	silent atomic.Bool // the client was silent for too long
+	failed atomic.Bool // the client sent no proper body, or not all of it
+
+	mu    sync.Mutex // guards timer
+	timer *time.Timer
+}
+
+// bounded gives each request with a body one whose reading has a bound.
+func (s *Server) bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body == http.NoBody {
+			next.ServeHTTP(w, r)
+			return
+		}
+		control := http.NewResponseController(w)
+		// An app may answer before it has read the body, and go on reading it.
+		_ = control.EnableFullDuplex()
+		body := &clientBody{ReadCloser: r.Body, control: control, silence: s.bodySilence, shared: r.ProtoMajor == 1}
+		defer body.Close()
+		with := *r
+		with.Body = body
+		next.ServeHTTP(w, &with)
+	})
+}
+
+// Read implements io.Reader.
+func (b *clientBody) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b.watch()
+	n, err := b.ReadCloser.Read(p)
+	b.unwatch()
+	switch {
+	case err == nil, b.closed.Load():
+	case err != io.EOF: //nolint:errorlint // as readers say it
+		b.failed.Store(true)
+	default:
+		b.ended.Store(true)
+		if b.atEnd != nil {
+			b.atEnd()
+			b.atEnd = nil
+		}
+	}
+	return n, err
+}
+
+// Close implements io.Closer. The server closes what shares its connection, when the
+// answer has been sent: it reads on to where the next request begins, and has so long.
+func (b *clientBody) Close() error {
+	switch first := b.closed.CompareAndSwap(false, true); {
+	case !b.shared:
+		return b.ReadCloser.Close()
+	case first && !b.ended.Load():
+		return b.control.SetReadDeadline(time.Now().Add(leftoverTime))
+	}
+	return nil
+}
+
+func (b *clientBody) watch() {
+	if b.begun.Load() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.timer != nil {
+		b.timer.Reset(b.silence)
+		return
+	}
+	b.timer = time.AfterFunc(b.silence, func() {
+		if !b.begun.Load() {
+			b.silent.Store(true)
+			_ = b.control.SetReadDeadline(time.Unix(1, 0)) // ends the reading
+		}
+	})
+}
+
+func (b *clientBody) unwatch() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+}
+
+// answering lets the client take its time from now on.
+func (b *clientBody) answering() { b.begun.Store(true) }
+
+// bodyOf is the body of a request that came through a Server, or nil.
+func bodyOf(r *http.Request) *clientBody {
+	b, _ := r.Body.(*clientBody)
+	return b
+}
