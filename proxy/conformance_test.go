@@ -1,0 +1,35 @@
+package proxy
+
+import (
+	"net"
+	"testing"
+
+	"tenement.dev/test/conformance"
+	"tenement.dev/test/rawapp"
+)
+
+// front runs a proxy before an app that keeps what it receives.
+func front(t *testing.T) conformance.Front {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := rawapp.Records(t.TempDir())
+	done := make(chan error, 1)
+	go func() { done <- rawapp.Serve(l, records.Open) }()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	address, _ := serve(t, &backend{address: l.Addr().String()}, nil)
+	return conformance.Front{
+		Dial:     func() (net.Conn, error) { return net.Dial("tcp", address) },
+		Host:     "a.app.test",
+		Received: records.Read,
+	}
+}
+
+func TestRequests(t *testing.T) { conformance.Requests(t, front(t)) }
+
+func TestAnswers(t *testing.T) { conformance.Answers(t, front(t)) }
