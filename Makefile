@@ -65,6 +65,11 @@ bench-wake: programs ## time wakes by phase, as ratios to a bare start
 bench-storm: programs ## wake 200 sleeping tenants at once (STORM=n: as many)
 	$(GO) run ./test/bench/wake -storm $(STORM)
 
+.PHONY: bench-logs
+bench-logs: ## search a journal of 1,000 tenants and about 1 GB
+	@$(GO) build -o bin/benchlogs ./test/bench/logs
+	@bin/benchlogs
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for 20 seconds
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \

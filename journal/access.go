@@ -21,6 +21,16 @@ var journalDirs = []string{"/run/log/journal", "/var/log/journal"}
 // of their own, on disk only (journald.conf(5), SplitMode=).
 const firstUserUID = 1000
 
+// Check tells why the journal cannot be read, as Read does: an error is a *tenant.Error
+// with CodeUnsupported.
+func (r *Reader) Check() error {
+	if r.dir != "" {
+		return nil
+	}
+	_, err := r.access()
+	return err
+}
+
 // access tells why the journal cannot be read. journalctl itself shows nothing and ends
 // well where it may not read the files that the entries are in. ready is false, without
 // an error, where there is no entry that this process may read, but may be one later.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -53,20 +54,23 @@ func (r *Reader) run(ctx context.Context, args []string, q Query, yield func(Ent
 	defer func() { _ = wait() }()
 	defer cancel() // before the wait: end it, if it has not ended by itself
 
-	entries := entryReader{decoder: newDecoder(out), unit: q.Unit, scope: r.scope}
+	entries := entryReader{decoder: newDecoder(out), unit: q.Unit, prefix: q.Prefix, scope: r.scope}
 	for {
 		entry, err := entries.next()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			break // wait knows why
 		}
 		if err != nil {
-			return fmt.Errorf("read journal of %s: %w", q.Unit, err)
+			return fmt.Errorf("read journal of %s: %w", q.whose(), err)
 		}
 		if !yield(entry) {
 			return errStopped
 		}
 	}
 	if err := wait(); err != nil {
+		if cmd.ProcessState.ExitCode() == 1 && len(complaint.end) == 0 && searches(args) {
+			return nil // it has found nothing
+		}
 		return &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "read journal", Err: err,
 			Msg:  fmt.Sprintf("journalctl failed: %s", complaint.or(err.Error())),
@@ -74,6 +78,11 @@ func (r *Reader) run(ctx context.Context, args []string, q Query, yield func(Ent
 		}
 	}
 	return nil
+}
+
+// searches reports whether a command line of journalctl has a search in it.
+func searches(args []string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--grep=") })
 }
 
 // lastLine keeps the end of what is written to it. It is read after the wait only.

@@ -11,6 +11,15 @@
 // 'oom-kill'", "Failed to execute …". They are marked (Entry.Manager) for callers that
 // want the app's own output only.
 //
+// # Searching
+//
+// The unit is matched first, by the journal's index, so that what others print costs
+// nothing. Of a text or an expression journalctl gets what sorts out most of the rest
+// (Query.sieve), and each entry that comes is looked at again here. The newest are read
+// first, until there are enough. In a journal of 0.8 GB and 1,000 tenants a word of the
+// last 7 days takes 10 to 40 ms, 70 ms where it is not there (make bench-logs), so there
+// is no index of our own.
+//
 // # Invariants
 //
 //   - Only fields that journald itself adds decide whose entry it is. A UNIT= or

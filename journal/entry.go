@@ -11,6 +11,9 @@ import (
 // MaxMessage is how many bytes of a message are kept; the rest is replaced by a marker.
 const MaxMessage = 64 << 10
 
+// defaultPriority is that of an entry without one: systemd's for what apps print.
+const defaultPriority = 6
+
 // maxIdentifier is the same for the identifier, without a marker.
 const maxIdentifier = 256
 
@@ -25,7 +28,7 @@ type Entry struct {
 	Priority int `json:"priority"`
 	// PID is the process that wrote it, 0 if unknown, in the machine's own PID namespace.
 	PID int `json:"pid,omitempty"`
-	// Unit is the unit that was asked for.
+	// Unit is the unit that it is about: the one that was asked for, or one of those.
 	Unit string `json:"unit"`
 	// Identifier is the syslog identifier, which the app chooses; mostly its name.
 	Identifier string `json:"identifier,omitempty"`
@@ -43,11 +46,13 @@ type entryReader struct {
 	decoder decoder
 	scope   Scope
 	unit    string // the one that was asked for
+	prefix  string // or, instead, how the names of those begin
 
 	entry      Entry
 	command    string
 	systemUnit string // the writer's unit of the system's manager
 	userUnit   string // the same of its user's manager
+	about      string // the unit that a manager of this scope says it is about
 	message    []byte
 	size       int64 // of the whole message
 }
@@ -55,8 +60,8 @@ type entryReader struct {
 // next gives the next entry; io.EOF is the end of the output.
 func (r *entryReader) next() (Entry, error) {
 	for {
-		r.entry = Entry{Unit: r.unit, Priority: 6}
-		r.command, r.systemUnit, r.userUnit, r.message, r.size = "", "", "", r.message[:0], 0
+		r.entry = Entry{Unit: r.unit, Priority: defaultPriority}
+		r.command, r.systemUnit, r.userUnit, r.about, r.message, r.size = "", "", "", "", r.message[:0], 0
 		if err := r.decoder.next(r.field); err != nil {
 			return Entry{}, err
 		}
@@ -74,6 +79,13 @@ func (r *entryReader) belongs() bool {
 		owner = r.systemUnit
 	}
 	r.entry.Manager = owner == managerUnit
+	if r.prefix != "" {
+		r.entry.Unit = owner
+		if r.entry.Manager {
+			r.entry.Unit = r.about
+		}
+		return strings.HasPrefix(r.entry.Unit, r.prefix) && unitName.MatchString(r.entry.Unit)
+	}
 	nobodys := r.systemUnit == "" && r.userUnit == ""
 	return owner == r.unit || r.entry.Manager || nobodys
 }
@@ -114,6 +126,14 @@ func (r *entryReader) field(name, value []byte, size int64) {
 		r.systemUnit = string(value)
 	case "_SYSTEMD_USER_UNIT":
 		r.userUnit = string(value)
+	case "UNIT":
+		if r.scope == System {
+			r.about = string(value)
+		}
+	case "USER_UNIT":
+		if r.scope == User {
+			r.about = string(value)
+		}
 	case "_COMM":
 		r.command = text(value[:min(len(value), maxIdentifier)])
 	case "_PID":

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"tenement.dev/internal/tenant"
@@ -20,10 +21,13 @@ const (
 	User
 )
 
-// Query says which entries of one unit to read. They come oldest first.
+// Query says which entries to read, of one unit or of many. They come oldest first.
 type Query struct {
 	// Unit is the service unit's full name, such as tenement-notes@alice.service.
 	Unit string
+	// Prefix, instead of Unit, begins the names of all service units that are meant, such
+	// as "tenement-notes@", and Slice is the slice that they are in.
+	Prefix, Slice string
 	// Identifier is the unit's SyslogIdentifier=, empty if it has none of its own. It
 	// finds the lines of a user's unit whose writer was gone before journald looked.
 	Identifier string
@@ -33,16 +37,27 @@ type Query struct {
 	Lines int
 	// Since and Until bound the entries' time, both inclusive; zero is no bound.
 	Since, Until time.Time
+	// Level leaves out less urgent entries.
+	Level tenant.Level
+	// Search is a text that the message has, whatever the case of its letters.
+	Search string
+	// Grep is what the message matches; nil is everything.
+	Grep *regexp.Regexp
 	// Follow waits for new entries after the stored ones, until the context ends. New
 	// are those from the call on. It does not go together with Until.
 	Follow bool
 	// AfterCursor leaves out everything up to the entry with this Cursor.
 	AfterCursor string
+	// BeforeCursor leaves out everything from the entry with this Cursor on. It needs a
+	// positive number of Lines, and goes together with neither Follow nor AfterCursor.
+	BeforeCursor string
 }
 
 var (
 	// systemd.unit(5): "Valid unit names consist of …", at most 255 characters.
-	unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,247}\.service$`)
+	unitName   = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,247}\.service$`)
+	unitPrefix = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,247}$`)
+	sliceName  = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,247}\.slice$`)
 	// What is passed to journalctl, not what systemd allows.
 	identifierForm = regexp.MustCompile(`^[A-Za-z0-9:_.@-]{0,128}$`)
 	// sd_journal_get_cursor(3) calls it opaque; this is what it has looked like since
@@ -55,21 +70,43 @@ func (q Query) check() error {
 		return &tenant.Error{Code: tenant.CodeInvalid, Op: "read journal", Msg: msg, Hint: hint}
 	}
 	switch {
-	case !unitName.MatchString(q.Unit):
+	case q.Prefix == "" && !unitName.MatchString(q.Unit):
 		return invalid(fmt.Sprintf("%.80q is not the name of a service unit", q.Unit),
 			"use the full name, for example tenement-notes@alice.service")
+	case q.Prefix != "" && (q.Unit != "" || !unitPrefix.MatchString(q.Prefix) || !sliceName.MatchString(q.Slice)):
+		return invalid(fmt.Sprintf("%.80q in %.80q is not what names of service units begin with", q.Prefix, q.Slice),
+			"for example tenement-notes@ in tenement.slice")
 	case !identifierForm.MatchString(q.Identifier):
 		return invalid(fmt.Sprintf("%.80q is not an identifier", q.Identifier),
 			"use letters, digits and :_.@-")
-	case q.AfterCursor != "" && !cursorForm.MatchString(q.AfterCursor):
-		return invalid(fmt.Sprintf("%.80q is not a journal cursor", q.AfterCursor),
-			"use the cursor of an entry as it was given")
+	}
+	for _, cursor := range []string{q.AfterCursor, q.BeforeCursor} {
+		if cursor != "" && !cursorForm.MatchString(cursor) {
+			return invalid(fmt.Sprintf("%.80q is not a journal cursor", cursor),
+				"use the cursor of an entry as it was given")
+		}
+	}
+	if strings.ContainsRune(q.Search, 0) {
+		return invalid("a text to search for has no zero bytes", "leave them out")
+	}
+	switch {
 	case q.Follow && !q.Until.IsZero():
 		return invalid("following the journal has no end time", "leave out one of the two")
 	case !q.Until.IsZero() && q.Since.After(q.Until):
 		return invalid("the time to begin is after the time to end", "exchange the two")
+	case q.BeforeCursor != "" && (q.Follow || q.AfterCursor != "" || q.Lines < 1):
+		return invalid("what is before an entry can be read by a number of lines only",
+			"give a positive number of lines, and neither follow nor begin after an entry")
 	}
 	return nil
+}
+
+// whose says whose entries are meant, for errors and logs.
+func (q Query) whose() string {
+	if q.Prefix != "" {
+		return q.Prefix + "*"
+	}
+	return q.Unit
 }
 
 // start is where a run of journalctl begins; the first field that is set counts.
@@ -83,9 +120,8 @@ type start struct {
 const outputFields = "MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_PID,_COMM,_SYSTEMD_UNIT,_SYSTEMD_USER_UNIT"
 
 // arguments is the command line of journalctl for q from a start on.
-func (r *Reader) arguments(q Query, from start) []string {
-	// Without --all a field of more than 4 KiB is null in JSON (journalctl(1)).
-	args := []string{"--quiet", "--no-pager", "--all", "--output=json", "--output-fields=" + outputFields}
+func (r *Reader) arguments(q Query, from start, sieve string) []string {
+	args := r.common(q, sieve)
 	switch {
 	case from.after != "":
 		args = append(args, "--after-cursor="+from.after)
@@ -103,11 +139,15 @@ func (r *Reader) arguments(q Query, from start) []string {
 	return append(args, r.matches(q)...)
 }
 
-// newestArguments asks for the newest entries first, without their messages. Counting
-// from the end is done here, because what --lines means together with bounds of time
-// depends on the version of journalctl.
-func (r *Reader) newestArguments(q Query) []string {
-	args := []string{"--quiet", "--no-pager", "--output=json", "--output-fields=_SYSTEMD_UNIT,_SYSTEMD_USER_UNIT", "--reverse"}
+// newestArguments asks for the newest entries first. Counting from the end is done here,
+// because what --lines means together with bounds of time depends on the version of
+// journalctl. It takes one place to begin only: with BeforeCursor the bounds of time are
+// left to whoever reads.
+func (r *Reader) newestArguments(q Query, sieve string) []string {
+	args := append(r.common(q, sieve), "--reverse")
+	if q.BeforeCursor != "" {
+		return append(append(args, "--cursor="+q.BeforeCursor), r.matches(q)...)
+	}
 	if !q.Since.IsZero() {
 		args = append(args, "--since="+timestamp(q.Since))
 	}
@@ -115,6 +155,27 @@ func (r *Reader) newestArguments(q Query) []string {
 		args = append(args, "--until="+timestamp(q.Until))
 	}
 	return append(args, r.matches(q)...)
+}
+
+// common is what every command line has.
+func (r *Reader) common(q Query, sieve string) []string {
+	fields := outputFields
+	if q.Prefix != "" {
+		fields += ",UNIT,USER_UNIT"
+	}
+	// Without --all a field of more than 4 KiB is null in JSON (journalctl(1)).
+	args := []string{"--quiet", "--no-pager", "--all", "--output=json", "--output-fields=" + fields}
+	if r.dir != "" {
+		args = append(args, "--directory="+r.dir)
+	}
+	if least := q.Level.Priority(); q.Level != tenant.AnyLevel && least < defaultPriority {
+		// The index has the rare ones at hand. Entries without a priority have the default.
+		args = append(args, "--priority="+strconv.Itoa(least))
+	}
+	if sieve != "" {
+		args = append(args, "--case-sensitive=no", "--grep="+sieve)
+	}
+	return args
 }
 
 // matches selects a unit's own entries or ("+") its manager's about it, by fields that
@@ -129,11 +190,20 @@ func (r *Reader) newestArguments(q Query) []string {
 // standard output, but not a user manager's: some of the last words of a crash belong to
 // no unit. They still have the identifier, so in the User scope a third group selects
 // by that, and entryReader drops of it what does belong to some unit.
+//
+// Many units are found by their slice, which they share, and by all that the manager
+// says; entryReader drops what is others'.
 func (r *Reader) matches(q Query) []string {
+	if q.Prefix != "" && r.scope == System {
+		return []string{"_SYSTEMD_SLICE=" + q.Slice, "+", "_SYSTEMD_CGROUP=/init.scope"}
+	}
 	if r.scope == System {
 		return []string{"_SYSTEMD_UNIT=" + q.Unit, "+", "_SYSTEMD_CGROUP=/init.scope", "UNIT=" + q.Unit}
 	}
 	uid := "_UID=" + strconv.Itoa(r.uid)
+	if q.Prefix != "" {
+		return []string{"_SYSTEMD_USER_SLICE=" + q.Slice, uid, "+", "_SYSTEMD_USER_UNIT=init.scope", uid}
+	}
 	groups := []string{"_SYSTEMD_USER_UNIT=" + q.Unit, uid, "+", "_SYSTEMD_USER_UNIT=init.scope", uid, "USER_UNIT=" + q.Unit}
 	if q.Identifier != "" {
 		groups = append(groups, "+", "_TRANSPORT=stdout", uid, "SYSLOG_IDENTIFIER="+q.Identifier)

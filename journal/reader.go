@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"os"
+	"slices"
 	"time"
 
 	"tenement.dev/internal/tenant"
@@ -20,12 +21,17 @@ const (
 	accessPoll = 250 * time.Millisecond
 	// longRun is how long a run must last to count as a good one without an entry.
 	longRun = 30 * time.Second
+	// maxKept bounds the memory for entries that are read backwards, in bytes;
+	// entrySize is what one needs beside its message.
+	maxKept   = 1 << 20
+	entrySize = 256
 )
 
 // Reader reads the journal of one manager's units. It holds nothing open.
 type Reader struct {
 	scope   Scope
 	uid     int
+	dir     string
 	command string
 	backoff time.Duration
 }
@@ -33,6 +39,13 @@ type Reader struct {
 // New gives a reader of the units of scope. It starts nothing.
 func New(scope Scope) *Reader {
 	return &Reader{scope: scope, uid: os.Getuid(), command: "journalctl", backoff: firstBackoff}
+}
+
+// In gives a reader of the journal files in a directory, instead of this machine's own.
+func (r *Reader) In(dir string) *Reader {
+	other := *r
+	other.dir = dir
+	return &other
 }
 
 // Read gives the entries that q asks for, oldest first. An error comes at the end, with
@@ -66,25 +79,41 @@ func (r *Reader) read(ctx context.Context, q Query, yield func(Entry) bool) erro
 	if ready, err := r.wait(ctx, q); !ready {
 		return err
 	}
-	from, err := r.begin(ctx, q, now)
-	if err != nil || from == (start{}) && q.Lines > 0 {
-		return err
+	wanted, sieve := q.filter(), q.sieve()
+	from := start{after: q.AfterCursor, since: q.Since}
+	switch {
+	case q.AfterCursor != "" || q.Lines < 0:
+	case q.Lines == 0: // with Follow; not --lines=0, which misses what comes until journalctl is up
+		from.since = now
+	default:
+		var err error
+		if from, q.Lines, err = r.newest(ctx, q, wanted, sieve, now, yield); q.Lines == 0 && !q.Follow || err != nil {
+			return err
+		}
 	}
 	given := 0
 	take := func(e Entry) bool {
 		from = start{after: e.Cursor}
+		if !wanted(e) {
+			return true
+		}
 		given++
 		return yield(e) && (q.Follow || given != q.Lines)
 	}
 	return r.persist(ctx, func() (progress bool, err error) {
-		before := given
-		err = r.run(ctx, r.arguments(q, from), q, take)
-		return given > before, err
+		before := from
+		if err = r.run(ctx, r.arguments(q, from, sieve), q, take); err != nil {
+			sieve = "" // it may be one that cannot do that
+		}
+		return from != before, err
 	}, q.Follow)
 }
 
 // wait looks whether there is a journal to read, and waits for it with q.Follow.
 func (r *Reader) wait(ctx context.Context, q Query) (ready bool, err error) {
+	if r.dir != "" {
+		return true, nil
+	}
 	for {
 		ready, err := r.access()
 		if ready || err != nil || !q.Follow {
@@ -98,36 +127,56 @@ func (r *Reader) wait(ctx context.Context, q Query) (ready bool, err error) {
 	}
 }
 
-// begin finds where the first run starts. The zero start means from the beginning, or
-// with a positive q.Lines that there is nothing.
-func (r *Reader) begin(ctx context.Context, q Query, now time.Time) (from start, err error) {
-	switch {
-	case q.AfterCursor != "":
-		return start{after: q.AfterCursor}, nil
-	case q.Lines == 0: // with Follow; not --lines=0, which misses what comes until journalctl is up
-		return start{since: now}, nil
-	case q.Lines < 0:
-		return start{since: q.Since}, nil
-	}
-	oldest, seen := "", 0
+// newest gives the newest q.Lines entries, in one reading from the end backwards where
+// they are small enough to be kept until the oldest is known. What is left to be read
+// forwards begins at from and is so many entries that fit, or with q.Follow has no end.
+func (r *Reader) newest(ctx context.Context, q Query, wanted func(Entry) bool, sieve string, now time.Time, yield func(Entry) bool) (from start, left int, err error) {
+	var kept []Entry // newest first
+	var size, found int
+	var newest, oldest string
 	err = r.persist(ctx, func() (bool, error) {
-		seen = 0
-		err := r.run(ctx, r.newestArguments(q), q, func(e Entry) bool {
+		kept, size, found, newest, oldest = nil, 0, 0, "", ""
+		err := r.run(ctx, r.newestArguments(q, sieve), q, func(e Entry) bool {
+			switch {
+			case q.BeforeCursor != "" && (e.Cursor == q.BeforeCursor || !q.Until.IsZero() && e.Time.After(q.Until)):
+				return true
+			case q.BeforeCursor != "" && e.Time.Before(q.Since):
+				return false
+			}
+			if newest == "" {
+				newest = e.Cursor
+			}
+			if !wanted(e) {
+				return true
+			}
 			oldest = e.Cursor
-			seen++
-			return seen < q.Lines
+			found++
+			if size += len(e.Message) + entrySize; size <= maxKept {
+				kept = append(kept, e)
+			} else {
+				kept = nil
+			}
+			return found < q.Lines
 		})
+		sieve = "" // should it have failed: it may be one that cannot do that
 		return false, err
 	}, false)
 	switch {
 	case err != nil && !errors.Is(err, errStopped):
-		return start{}, err
-	case oldest == "" && q.Follow && q.Since.IsZero():
-		return start{since: now}, nil
-	case oldest == "" && q.Follow:
-		return start{since: q.Since}, nil
+		return start{}, 0, err
+	case newest == "" && q.Follow && q.Since.IsZero():
+		return start{since: now}, 0, nil
+	case newest == "":
+		return start{since: q.Since}, 0, nil
+	case size > maxKept:
+		return start{from: oldest}, found, nil
 	}
-	return start{from: oldest}, nil
+	for _, e := range slices.Backward(kept) {
+		if !yield(e) {
+			return start{}, 0, errStopped
+		}
+	}
+	return start{after: newest}, 0, nil
 }
 
 // persist calls run until it is done: without follow until it succeeds, with follow

@@ -23,7 +23,10 @@ func ServiceName(id tenant.ID) string { return baseName(id) + ".service" }
 // SocketName is the socket unit of an instance.
 func SocketName(id tenant.ID) string { return baseName(id) + ".socket" }
 
-func baseName(id tenant.ID) string { return Prefix + id.Service + "@" + id.Name }
+// ServicePrefix begins the names of the units of all instances of a service.
+func ServicePrefix(service string) string { return Prefix + service + "@" }
+
+func baseName(id tenant.ID) string { return ServicePrefix(id.Service) + id.Name }
 
 // ParseName gives the instance that a service or socket unit belongs to.
 func ParseName(name string) (tenant.ID, bool) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"time"
@@ -22,12 +23,28 @@ type journalLogs struct{ reader *journal.Reader }
 // Read implements api.Logs.
 func (l journalLogs) Read(ctx context.Context, q api.LogQuery) iter.Seq2[wire.LogEntry, error] {
 	return func(yield func(wire.LogEntry, error) bool) {
-		query := journal.Query{Unit: q.Unit, Lines: q.Lines, Since: q.Since, Follow: q.Follow}
-		if id, ok := units.ParseName(q.Unit); ok {
+		query := journal.Query{
+			Unit: q.Unit, Lines: q.Lines, Since: q.Since, Until: q.Until, Level: q.Level, Search: q.Search, Grep: q.Grep,
+			AfterCursor: q.After, BeforeCursor: q.Before, Follow: q.Follow,
+		}
+		if q.Unit == "" {
+			query.Prefix, query.Slice = units.Prefix, units.Slice
+			if q.Service != "" {
+				query.Prefix = units.ServicePrefix(q.Service)
+			}
+		} else if id, ok := units.ParseName(q.Unit); ok {
 			query.Identifier = id.String()
 		}
 		for e, err := range l.reader.Read(ctx, query) {
-			if !yield(wireEntry(e), err) {
+			entry := wireEntry(e)
+			if q.Unit == "" && err == nil {
+				id, ok := units.ParseName(e.Unit)
+				if !ok {
+					continue // a unit of the daemon's own, such as a probe
+				}
+				entry.ID = id
+			}
+			if !yield(entry, err) {
 				return
 			}
 		}
@@ -39,6 +56,19 @@ func wireEntry(e journal.Entry) wire.LogEntry {
 		Time: e.Time, Message: e.Message, Priority: e.Priority, PID: e.PID,
 		Identifier: e.Identifier, Manager: e.Manager, Cursor: e.Cursor,
 	}
+}
+
+// journalCheck tells whether the instances' logs can be read.
+func journalCheck(scope journal.Scope) keeper.Check {
+	c := keeper.Check{Name: "logs", OK: true, Detail: "systemd's journal is readable"}
+	if err := journal.New(scope).Check(); err != nil {
+		c.OK, c.Detail = false, sentence(err)
+		var e *tenant.Error
+		if errors.As(err, &e) {
+			c.Hint = e.Hint
+		}
+	}
+	return c
 }
 
 // cpuOf gives what tells the CPU time of instances; nil where the machine does not.

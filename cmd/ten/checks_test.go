@@ -19,7 +19,7 @@ func TestAllChecks(t *testing.T) {
 	for _, c := range list {
 		got = append(got, c.Name)
 	}
-	want := []string{"systemd", "memory pressure", "storage_quota_mb", `isolation = "sandbox"`}
+	want := []string{"systemd", "memory pressure", "storage_quota_mb", `isolation = "sandbox"`, "logs"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,62 +17,111 @@ import (
 	"tenement.dev/internal/wire"
 )
 
-// logsOptions are the flags of `ten logs`.
+// logsOptions are the flags of `ten logs`, as they were typed.
 type logsOptions struct {
-	follow bool
-	lines  int
-	since  string
-	json   bool
+	follow                            bool
+	lines                             string
+	since, until, level, search, grep string
+	json                              bool
 }
 
 func newLogsCommand(p *program) *cobra.Command {
 	var o logsOptions
 	cmd := &cobra.Command{
-		Use:   "logs INSTANCE",
-		Short: "Show what an instance prints",
-		Long: `Show what an instance prints, and what systemd says about it, oldest line first.
-systemd's lines begin with "systemd: ".
+		Use:   "logs [SERVICE | INSTANCE]",
+		Short: "Show what instances print, and search it",
+		Long: `Show what an instance prints, and what systemd says about it, oldest line first; or
+all instances of a service, or all. systemd's lines begin with "systemd: ".
+
+With --search, --grep or --level it shows the last lines that fit. The times are a
+duration (10m, 36h, 7d), or a moment in RFC 3339 (2006-01-02T15:04:05Z).
 
 Control characters and colours are left out; --json has them.`,
-		Example: "  ten logs -f notes:alice\n  ten logs --since 10m -n -1 notes:alice",
-		Args:    oneInstanceArg,
+		Example: `  ten logs -f notes:alice
+  ten logs --since 7d --search "payment failed" notes:alice
+  ten logs --level warning -n 20 notes`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage(cmd, fmt.Sprintf("`%s` takes one instance or one service, not %d", cmd.CommandPath(), len(args)))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := tenant.ParseID(args[0])
+			query, err := o.parse(p.now())
 			if err != nil {
 				return err
 			}
-			return p.logs(cmd.Context(), id, o)
+			return p.logs(cmd.Context(), strings.Join(args, ""), query, o.json)
 		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&o.follow, "follow", "f", false, "wait for new lines until interrupted")
-	flags.IntVarP(&o.lines, "lines", "n", 100, "show the last `N` lines, -1 for all")
-	flags.StringVar(&o.since, "since", "", "show nothing older than `TIME`: a duration (10m) or RFC 3339")
+	flags.StringVarP(&o.lines, "lines", "n", "100", "show the last `N` lines, -1 for all")
+	flags.StringVar(&o.since, "since", "", "show nothing older than `TIME`")
+	flags.StringVar(&o.until, "until", "", "show nothing newer than `TIME`")
+	flags.StringVar(&o.level, "level", "", "leave out what is less urgent than `LEVEL`: err, warning, info, debug or another of syslog's")
+	flags.StringVar(&o.search, "search", "", "show lines with this `TEXT`, whatever the case of its letters")
+	flags.StringVar(&o.grep, "grep", "", "show lines that match this regular `EXPRESSION`; (?i) at its start ignores case")
 	flags.BoolVar(&o.json, "json", false, "print a line of JSON per entry")
 	return cmd
 }
 
-func (p *program) logs(ctx context.Context, id tenant.ID, o logsOptions) error {
-	since, err := parseSince(p.now(), o.since)
-	if err != nil {
-		return err
+// parse reads what was typed.
+func (o logsOptions) parse(now time.Time) (q client.LogOptions, err error) {
+	q = client.LogOptions{Search: o.search, Grep: o.grep, Follow: o.follow}
+	invalid := func(msg, hint string, err error) (client.LogOptions, error) {
+		return q, &tenant.Error{Code: tenant.CodeInvalid, Op: "logs", Msg: msg, Hint: hint, Err: err}
 	}
-	if o.lines < -1 {
-		return &tenant.Error{
-			Code: tenant.CodeInvalid, Op: "logs", ID: id,
-			Msg:  fmt.Sprintf("-n %d is not a number of lines", o.lines),
-			Hint: "use 0 or more, or -1 for all",
+	if q.Lines, err = strconv.Atoi(o.lines); err != nil || q.Lines < -1 {
+		return invalid(fmt.Sprintf("-n %s is not a number of lines", o.lines), "use 0 or more, or -1 for all", err)
+	}
+	if q.Since, err = parseMoment(now, "--since", o.since); err != nil {
+		return q, err
+	}
+	if q.Until, err = parseMoment(now, "--until", o.until); err != nil {
+		return q, err
+	}
+	if o.level != "" {
+		if q.Level, err = tenant.ParseLevel(o.level); err != nil {
+			return q, err
+		}
+	}
+	if _, err := regexp.Compile(o.grep); err != nil {
+		return invalid(fmt.Sprintf("--grep %.80q is not a regular expression", o.grep),
+			"for a plain text use --search; its syntax is that of https://golang.org/s/re2syntax", err)
+	}
+	switch {
+	case o.follow && !q.Until.IsZero():
+		return invalid("a log that is followed has no end time", "leave out one of -f and --until", nil)
+	case !q.Until.IsZero() && q.Since.After(q.Until):
+		return invalid("--since is after --until", "exchange the two", nil)
+	}
+	return q, nil
+}
+
+// logs prints the log of whom: an instance, a service, or everybody.
+func (p *program) logs(ctx context.Context, whom string, o client.LogOptions, asJSON bool) error {
+	read := func(c *client.Client) iter.Seq2[wire.LogEntry, error] { return c.AllLogs(ctx, whom, o) }
+	if strings.Contains(whom, ":") {
+		id, err := tenant.ParseID(whom)
+		if err != nil {
+			return err
+		}
+		read = func(c *client.Client) iter.Seq2[wire.LogEntry, error] { return c.Logs(ctx, id, o) }
+	} else if whom != "" {
+		if err := tenant.CheckLabel("service", whom); err != nil {
+			return err
 		}
 	}
 	return p.ask(func(c *client.Client) error {
-		for e, err := range c.Logs(ctx, id, client.LogOptions{Lines: o.lines, Since: since, Follow: o.follow}) {
-			if err != nil && o.follow && ctx.Err() != nil {
+		for e, err := range read(c) {
+			if err != nil && o.Follow && ctx.Err() != nil {
 				return nil // interrupting is how following ends
 			}
 			if err != nil {
 				return err
 			}
-			if o.json {
+			if asJSON {
 				err = printJSONLine(p.out, e)
 			} else {
 				err = printEntry(p.out, e)
@@ -82,10 +134,15 @@ func (p *program) logs(ctx context.Context, id tenant.ID, o logsOptions) error {
 	})
 }
 
-// parseSince reads --since; empty is no bound.
-func parseSince(now time.Time, text string) (time.Time, error) {
+// parseMoment reads a time before now or a moment; empty is the zero time.
+func parseMoment(now time.Time, flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return now.AddDate(0, 0, -int(n)), nil
+		}
 	}
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
@@ -94,8 +151,8 @@ func parseSince(now time.Time, text string) (time.Time, error) {
 	if err != nil {
 		return t, &tenant.Error{
 			Code: tenant.CodeInvalid, Op: "logs", Err: err,
-			Msg:  fmt.Sprintf("--since %q is neither a duration nor a time", text),
-			Hint: "write 10m, 36h or 2006-01-02T15:04:05Z",
+			Msg:  fmt.Sprintf("%s %q is neither a duration nor a time", flag, text),
+			Hint: "write 10m, 36h, 7d or 2006-01-02T15:04:05Z",
 		}
 	}
 	return t, nil
@@ -107,6 +164,9 @@ const entryTime = "2006-01-02 15:04:05.000"
 // printEntry prints an entry; a message's further lines stand below its first.
 func printEntry(w io.Writer, e wire.LogEntry) error {
 	head := e.Time.Local().Format(entryTime) + "  "
+	if !e.ID.IsZero() {
+		head += e.ID.String() + "  "
+	}
 	if e.Manager {
 		head += "systemd: "
 	}

@@ -311,7 +311,7 @@ func allChecks(ctx context.Context, h units.Host, probed []keeper.Check, sandbox
 	if err != nil {
 		return nil, err
 	}
-	return append(slices.Clone(probed), pressureCheck(), keeper.CheckStorage(h), check), nil
+	return append(slices.Clone(probed), pressureCheck(), keeper.CheckStorage(h), check, journalCheck(journalScope(h.User))), nil
 }
 
 func dialSystemd(ctx context.Context, user bool, log *slog.Logger) (*dbusctl.Client, error) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"regexp"
 	"time"
 
 	"tenement.dev/internal/tenant"
@@ -75,13 +76,22 @@ type Logs interface {
 
 // LogQuery says which entries to read.
 type LogQuery struct {
-	// Unit is the instance's service unit.
-	Unit string
-	// Lines is how many stored entries to give at most, the newest of those that fit;
-	// negative is all.
+	// Unit is the instance's service unit. Where it is empty, all instances' are meant,
+	// or all of Service.
+	Unit, Service string
+	// Lines is how many stored entries to give at most, the newest of those that fit, or
+	// the first with After; negative is all.
 	Lines int
-	// Since is the time of the oldest entry, zero for no bound.
-	Since time.Time
+	// Since and Until bound the entries' time, both inclusive; zero is no bound.
+	Since, Until time.Time
+	// Level leaves out less urgent entries.
+	Level tenant.Level
+	// Search is a text in the message, whatever the case of its letters; Grep is what the
+	// message matches, unless it is nil.
+	Search string
+	Grep   *regexp.Regexp
+	// After and Before are the cursors of entries: only what is newer, or older, counts.
+	After, Before string
 	// Follow waits for new entries until the context ends.
 	Follow bool
 }
@@ -122,6 +132,8 @@ type API struct {
 	uid       int // the daemon's own
 	mux       *http.ServeMux
 
+	// streams has a place for each log that is being sent.
+	streams chan struct{}
 	// streaming ends when there are to be no streams any more.
 	streaming  context.Context
 	endStreams context.CancelFunc
@@ -143,6 +155,7 @@ func New(o Options) *API {
 		version:   o.Version,
 		log:       o.Log,
 		uid:       os.Getuid(),
+		streams:   make(chan struct{}, maxStreams),
 	}
 	if a.url == nil {
 		a.url = func(tenant.ID) string { return "" }

@@ -61,6 +61,113 @@ func TestLogs(t *testing.T) {
 	}
 }
 
+// What is looked for, page by page.
+func TestSearchLogs(t *testing.T) {
+	d := start(t)
+	d.Instances.Put(tenant.Snapshot{ID: alice})
+	d.Instances.Put(tenant.Snapshot{ID: tenant.ID{Service: "web", Name: "x"}})
+	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	for i, m := range []string{"GET / 200", "<3>payment 1 failed", "GET /x 404", "Payment 2 done", "<3>disk full"} {
+		d.Logs.AddAt(noon.Add(time.Duration(i)*time.Second), unit, m, false)
+	}
+	d.Logs.AddAt(noon, "tenement-web@x.service", "other", false)
+	for query, want := range map[string]string{
+		"?search=payment": "payment 1 failed Payment 2 done", "?search=payment&lines=1": "Payment 2 done",
+		"?grep=%5EGET+.*+%5B0-9%5D%2B%24": "GET / 200 GET /x 404", "?level=err": "payment 1 failed disk full",
+		"?until=2030-01-01T12:00:01Z": "GET / 200 payment 1 failed", "?search=%24%5Ba": "",
+		"?level=error&search=disk&since=2030-01-01T12:00:03Z": "disk full",
+		"?after=s%3D7%3Bi%3D0001&lines=2":                     "GET /x 404 Payment 2 done",
+		"?before=s%3D7%3Bi%3D0003&lines=2":                    "payment 1 failed GET /x 404",
+	} {
+		if got := messages(t, d, query); got != want {
+			t.Errorf("logs%s: got %q, want %q", query, got, want)
+		}
+	}
+	for query, want := range map[string]string{
+		"?grep=(":                   "is not a regular expression",
+		"?level=loud":               `\"loud\" is not a level`,
+		"?until=yesterday":          "is not a time",
+		"?lines=x":                  "is not a number of lines",
+		"?before=s%3D1&lines=-1":    "needs a number of lines",
+		"?before=s%3D1&follow=true": "needs a number of lines",
+		"?follow=true&until=2030-01-01T12:00:01Z": "has no end time",
+		"?search=" + strings.Repeat("x", 1001):    "too long",
+		"?grep=" + strings.Repeat("x", 1001):      "too long",
+		"?search=a&search=b":                      "more than once",
+		"?service=notes":                          "is not a parameter here",
+	} {
+		if status, text, err := ask(d.Path, "GET", instances+"/notes:alice/logs"+query, ""); err != nil || status != 400 || !strings.Contains(text, want) {
+			t.Errorf("logs%.60s: got %d %s, %v, want %q", query, status, text, err, want)
+		}
+	}
+	all := func(query string) (got []string) {
+		t.Helper()
+		status, text, err := ask(d.Path, "GET", "/api/v1/logs"+query, "")
+		if err != nil || status != 200 {
+			t.Fatalf("logs%s: got %d %s, %v", query, status, text, err)
+		}
+		for line := range strings.Lines(text) {
+			var l wire.LogLine
+			if err := json.Unmarshal([]byte(line), &l); err != nil || l.LogEntry == nil {
+				t.Fatalf("logs%s: line %q: %v", query, line, err)
+			}
+			got = append(got, l.ID.String()+" "+l.Message)
+		}
+		return got
+	}
+	if got := all("?search=o&since=2030-01-01T00:00:00Z"); strings.Join(got, "|") != "web:x other|notes:alice Payment 2 done" {
+		t.Errorf("of all: got %q", got)
+	}
+	if got := all("?service=web"); strings.Join(got, "|") != "web:x other" {
+		t.Errorf("of a service: got %q", got)
+	}
+	must[wire.Failure](t, d, 404, "GET", "/api/v1/logs?service=nobody", "")
+	must[wire.Failure](t, d, 400, "GET", "/api/v1/logs?service=No", "")
+}
+
+// A browser follows by server-sent events, and goes on where it was when it comes back.
+func TestLogEvents(t *testing.T) {
+	d := start(t)
+	d.Instances.Put(tenant.Snapshot{ID: alice})
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", d.Path)
+	}}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	last := ""
+	for i, want := range []string{"one", "two\nlines"} {
+		d.Logs.Add(unit, want, false)
+		req, err := http.NewRequestWithContext(ctx, "GET", "http://x"+instances+"/notes:alice/logs", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", "text/event-stream")
+		if last != "" {
+			req.Header.Set("Last-Event-ID", last)
+		}
+		resp, err := transport.RoundTrip(req)
+		if err != nil || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+			t.Fatalf("got %v, %v", resp, err)
+		}
+		lines := bufio.NewScanner(resp.Body)
+		var got []string
+		for len(got) < 3 && lines.Scan() {
+			got = append(got, lines.Text())
+		}
+		resp.Body.Close()
+		var l wire.LogLine
+		if len(got) != 3 || got[0] != fmt.Sprintf("id: s=7;i=%04x", i) || got[2] != "" ||
+			json.Unmarshal([]byte(strings.TrimPrefix(got[1], "data: ")), &l) != nil || l.Message != want {
+			t.Fatalf("got %q, want the event of %q", got, want)
+		}
+		last = strings.TrimPrefix(got[0], "id: ")
+		if err := d.Logs.AwaitFollowers(ctx, 0); err != nil {
+			t.Fatalf("after the client left: %v", err)
+		}
+	}
+}
+
 // A follower gets each line when it comes, and when it leaves or the daemon stops
 // nothing of it is left.
 func TestFollow(t *testing.T) {

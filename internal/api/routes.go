@@ -45,7 +45,8 @@ func (a *API) routes() []route {
 		{"DELETE", "/instances/{id}/pause", accessLocal, nil, a.unpauseInstance},
 		{"POST", "/services/{service}/pause", accessLocal, nil, a.pauseService},
 		{"DELETE", "/services/{service}/pause", accessLocal, nil, a.unpauseService},
-		{"GET", "/instances/{id}/logs", accessLocal, []string{"lines", "since", "follow"}, a.getLogs},
+		{"GET", "/instances/{id}/logs", accessLocal, logParameters, a.getLogs},
+		{"GET", "/logs", accessLocal, append([]string{"service"}, logParameters...), a.getAllLogs},
 	}
 }
 

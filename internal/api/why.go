@@ -24,10 +24,7 @@ func (a *API) getWhy(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), whyLogTimeout)
 	defer cancel()
-	lines, _, err := a.collect(ctx, LogQuery{Unit: why.Unit, Lines: 5 * tailLines})
-	if err != nil && r.Context().Err() == nil {
-		a.log.Warn("last lines not read", "unit", why.Unit, "err", err)
-	}
+	lines := a.lastWords(ctx, why.Unit)
 	answer := wire.Why{
 		Instance: a.instance(why.Snapshot), Holds: why.Holds, DozeAt: why.DozeAt, SleepAt: why.SleepAt,
 		WokenBy: why.WokenBy, WokenAt: why.WokenAt, Rested: why.Rested,

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -9,6 +10,28 @@ import (
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 )
+
+// What an app says over and over, as of each health check, leaves room for the rest.
+func TestWhyWithHealthChecks(t *testing.T) {
+	d := start(t)
+	d.Instances.Put(tenant.Snapshot{ID: alice, State: tenant.Awake})
+	const unit = "tenement-notes@alice.service"
+	check := func(i int) string {
+		return fmt.Sprintf(`127.0.0.1 - - [22/Nov/2026 04:%02d:10] "GET /health HTTP/1.1" 200 %x`, i, i*7919)
+	}
+	d.Logs.Add(unit, "listening", false)
+	for i := range 60 {
+		if i == 20 {
+			d.Logs.Add(unit, "saved a note", false)
+		}
+		d.Logs.Add(unit, check(i), false)
+	}
+	d.Logs.Add(unit, "saved another", false)
+	want := []string{"listening", "saved a note", check(57), check(58), check(59), "saved another"}
+	if got := must[wire.Why](t, d, http.StatusOK, "GET", instances+"/notes:alice/why", "").Log; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
 
 func TestWhy(t *testing.T) {
 	d := start(t)

@@ -1,10 +1,16 @@
 package wire
 
-import "time"
+import (
+	"time"
+
+	"tenement.dev/internal/tenant"
+)
 
 // LogEntry is one entry of an instance's log. What a tenant printed is in it as it was
 // printed, control characters included: who prints it to a terminal removes them.
 type LogEntry struct {
+	// ID is the instance, where several are asked for.
+	ID      tenant.ID `json:"id,omitzero"`
 	Time    time.Time `json:"time"`
 	Message string    `json:"message"`
 	// Priority is 0 (emergency) to 7 (debug), as in syslog(3).
@@ -17,8 +23,8 @@ type LogEntry struct {
 	Cursor string `json:"cursor,omitempty"`
 }
 
-// LogLine is one line of the answer to GET /api/v1/instances/{id}/logs: an entry, or,
-// as the last line, why there are no more.
+// LogLine is one line of the answer to GET /api/v1/logs and /api/v1/instances/{id}/logs:
+// an entry, or, as the last line, why there are no more. Lines may be empty.
 type LogLine struct {
 	*LogEntry
 	Error *Error `json:"error,omitempty"`

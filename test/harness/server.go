@@ -37,6 +37,8 @@ type Options struct {
 	Files map[string]string
 	// Rootless runs it as the machine's ordinary user.
 	Rootless bool
+	// NoJournal keeps the ordinary user from reading the journal.
+	NoJournal bool
 	// Env is added to the daemon's environment.
 	Env []string
 	// Dir is used instead of a new directory.
@@ -53,6 +55,7 @@ type Options struct {
 type Server struct {
 	tb       testing.TB
 	rootless bool
+	journal  bool
 	Dir      string
 	Port     int
 	bin      string
@@ -83,7 +86,7 @@ func New(tb testing.TB, o Options) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{tb: tb, rootless: o.Rootless, unit: o.Unit, Dir: o.Dir, bin: filepath.Join(repo, "bin"), Log: &Output{}, Out: &Output{}}
+	s := &Server{tb: tb, rootless: o.Rootless, journal: !o.NoJournal, unit: o.Unit, Dir: o.Dir, bin: filepath.Join(repo, "bin"), Log: &Output{}, Out: &Output{}}
 	if s.Dir == "" {
 		s.Dir = s.newDir()
 	}
@@ -206,6 +209,9 @@ func (s *Server) Command(argv ...string) *exec.Cmd {
 	cmd := exec.Command(path, argv[1:]...)
 	cmd.Dir, cmd.Env = s.Dir, s.env
 	if s.rootless {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: devUID, Gid: devUID}}
+	}
+	if s.rootless && s.journal {
 		// The machine's journal is in memory, where only this group may read it.
 		journal, err := user.LookupGroup("systemd-journal")
 		if err != nil {
@@ -215,7 +221,7 @@ func (s *Server) Command(argv ...string) *exec.Cmd {
 		if err != nil {
 			s.tb.Fatal(err)
 		}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: devUID, Gid: devUID, Groups: []uint32{uint32(gid)}}}
+		cmd.SysProcAttr.Credential.Groups = []uint32{uint32(gid)}
 	}
 	return cmd
 }

@@ -5,9 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"tenement.dev/internal/tenant"
@@ -155,48 +153,4 @@ func shorterTimeouts(config string) string {
 		}
 	}
 	return out.String()
-}
-
-func TestLogs(t *testing.T) {
-	for _, rootless := range []bool{false, true} {
-		t.Run(fmt.Sprintf("rootless=%v", rootless), func(t *testing.T) {
-			s := harness.Start(t, harness.Options{Config: app, Rootless: rootless})
-			s.Spawn("app:alice", "app:bob")
-			s.Text("app:alice", "/log?out=to-stdout&err=to-stderr")
-			s.Text("app:bob", "/log?out=of-bob")
-			eventually(t, "both streams are in the logs", func() bool {
-				got := s.Ten("logs", "app:alice").Stdout
-				return strings.Contains(got, "to-stdout") && strings.Contains(got, "to-stderr")
-			})
-			if got := s.Ten("logs", "app:alice").Stdout; strings.Contains(got, "of-bob") {
-				t.Errorf("alice's logs have bob's line:\n%s", got)
-			}
-			if got := s.Ten("logs", "-n", "1", "app:alice").Stdout; strings.Count(got, "\n") != 1 {
-				t.Errorf("-n 1: got %q", got)
-			}
-			if got := s.Ten("logs", "--since", "1h", "app:alice").Stdout; !strings.Contains(got, "to-stdout") {
-				t.Errorf("--since 1h: got %q", got)
-			}
-
-			var out harness.Output
-			follow := s.Command("ten", "logs", "-f", "-n", "0", "app:alice")
-			follow.Stdout, follow.Stderr = &out, &out
-			if err := follow.Start(); err != nil {
-				t.Fatal(err)
-			}
-			i := 0
-			eventually(t, "the follower sees a new line", func() bool {
-				i++
-				s.Text("app:alice", "/log?out=live-"+strconv.Itoa(i))
-				return strings.Contains(out.String(), "live-")
-			})
-			_ = follow.Process.Signal(syscall.SIGINT)
-			_ = follow.Wait()
-			// The daemon's journalctl goes with it.
-			eventually(t, "no journalctl is left", func() bool {
-				out, _ := exec.Command("pgrep", "-P", strconv.Itoa(s.PID()), "journalctl").Output()
-				return len(out) == 0
-			})
-		})
-	}
 }

@@ -26,7 +26,7 @@ const suite = "trixie"
 var rootPackages = []string{
 	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libnss-systemd", "libnss-myhostname",
 	"bash", "ca-certificates", "caddy", "curl", "e2fsprogs", "iproute2", "kmod", "less", "netcat-openbsd", "nftables", "nodejs", "procps", "python3",
-	"runsc", "strace",
+	"runsc", "strace", "systemd-journal-remote",
 }
 
 // vmPackages is what virtual machines take from the same tree: their kernel, and what it is run with.
@@ -39,12 +39,9 @@ func Prepare(ctx context.Context) (string, error) {
 	if os.Geteuid() != 0 {
 		return "", errors.New("the test machine needs root (it boots a container): run this as root, for example with sudo")
 	}
-	cache := os.Getenv("TENEMENT_TEST_CACHE")
-	if cache == "" {
-		cache = "/var/cache/tenement-test"
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", fmt.Errorf("make the test machine's cache: %w", err)
+	cache, err := Cache()
+	if err != nil {
+		return "", err
 	}
 	unlock, err := lock(ctx, filepath.Join(cache, "lock"))
 	if err != nil {
@@ -71,6 +68,18 @@ func Prepare(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("mark the test machine's root as used: %w", err)
 	}
 	return filepath.Join(entry, "root"), nil
+}
+
+// Cache gives the directory on this host for what tests and benchmarks make once.
+func Cache() (string, error) {
+	cache := os.Getenv("TENEMENT_TEST_CACHE")
+	if cache == "" {
+		cache = "/var/cache/tenement-test"
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", fmt.Errorf("make the test machine's cache: %w", err)
+	}
+	return cache, nil
 }
 
 // keepUnused is how long a tree that no run uses any more stays in the cache.

@@ -173,6 +173,9 @@ func routes() http.Handler {
 	mux.HandleFunc("/status", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(number(r, "code")) })
 	mux.HandleFunc("/exit", func(_ http.ResponseWriter, r *http.Request) { os.Exit(number(r, "code")) })
 	mux.HandleFunc("/log", func(_ http.ResponseWriter, r *http.Request) {
+		if n := number(r, "pad"); n > 0 {
+			fmt.Print(strings.Repeat("x", n))
+		}
 		fmt.Println(r.URL.Query().Get("out"))
 		fmt.Fprintln(os.Stderr, r.URL.Query().Get("err"))
 	})

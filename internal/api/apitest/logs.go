@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"tenement.dev/internal/api"
 	"tenement.dev/internal/wire"
+	"tenement.dev/units"
 )
 
 // Logs keeps entries in memory and tells followers of new ones.
@@ -29,12 +32,16 @@ func (l *Logs) Add(unit, message string, manager bool) { l.AddAt(time.Now(), uni
 
 // AddAt is Add at another time.
 func (l *Logs) AddAt(at time.Time, unit, message string, manager bool) {
+	priority := 6
+	if text, ok := strings.CutPrefix(message, "<3>"); ok { // as systemd does, sd-daemon(3)
+		message, priority = text, 3
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list := l.entries[unit]
 	l.entries[unit] = append(list, wire.LogEntry{
-		Time: at, Message: message, Priority: 6, PID: 42, Identifier: "app", Manager: manager,
-		Cursor: fmt.Sprintf("s=%x;i=%x", 7, len(list)),
+		Time: at, Message: message, Priority: priority, PID: 42, Identifier: "app", Manager: manager,
+		Cursor: fmt.Sprintf("s=%x;i=%04x", 7, len(list)),
 	})
 	l.changeLocked()
 }
@@ -76,6 +83,29 @@ func (l *Logs) follow(by int) {
 	l.changeLocked()
 }
 
+// entriesOfLocked gives what q may be about, in the order of time.
+func (l *Logs) entriesOfLocked(q api.LogQuery) (list []wire.LogEntry) {
+	if q.Unit != "" {
+		return l.entries[q.Unit]
+	}
+	for unit, entries := range l.entries {
+		if id, ok := units.ParseName(unit); ok && (q.Service == "" || q.Service == id.Service) {
+			for _, e := range entries {
+				e.ID = id
+				list = append(list, e)
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b wire.LogEntry) int { return a.Time.Compare(b.Time) })
+	return list
+}
+
+func fits(q api.LogQuery, e wire.LogEntry) bool {
+	return !e.Time.Before(q.Since) && (q.Until.IsZero() || !e.Time.After(q.Until)) && q.Level.Has(e.Priority) &&
+		strings.Contains(strings.ToLower(e.Message), strings.ToLower(q.Search)) && (q.Grep == nil || q.Grep.MatchString(e.Message)) &&
+		(q.Before == "" || e.Cursor < q.Before)
+}
+
 // Read implements api.Logs.
 func (l *Logs) Read(ctx context.Context, q api.LogQuery) iter.Seq2[wire.LogEntry, error] {
 	return func(yield func(wire.LogEntry, error) bool) {
@@ -86,16 +116,21 @@ func (l *Logs) Read(ctx context.Context, q api.LogQuery) iter.Seq2[wire.LogEntry
 		given := 0
 		for first := true; ; first = false {
 			l.mu.Lock()
-			list, changed, err := l.entries[q.Unit], l.changed, l.err
+			list, changed, err := l.entriesOfLocked(q), l.changed, l.err
 			l.mu.Unlock()
 			var fit []wire.LogEntry
 			for _, e := range list[given:] {
-				if !e.Time.Before(q.Since) {
+				if fits(q, e) {
 					fit = append(fit, e)
 				}
 			}
 			given = len(list)
-			if first && q.Lines >= 0 {
+			switch after := slices.IndexFunc(fit, func(e wire.LogEntry) bool { return e.Cursor == q.After }); {
+			case first && after >= 0 && q.Lines >= 0 && !q.Follow:
+				fit = fit[after+1 : min(len(fit), after+1+q.Lines)]
+			case first && after >= 0:
+				fit = fit[after+1:]
+			case first && q.Lines >= 0:
 				fit = fit[max(0, len(fit)-q.Lines):]
 			}
 			for _, e := range fit {

@@ -1,0 +1,82 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+// Where nothing is said something is sent now and then, and nothing else.
+func TestHeartbeat(t *testing.T) {
+	for events, want := range map[bool]string{
+		false: `\n{"time":"0001-01-01T00:00:00Z","message":"hi","priority":0}\n\n`,
+		true:  `:\n\ndata: {"time":"0001-01-01T00:00:00Z","message":"hi","priority":0}\n\n:\n\n`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			s := &stream{w: w, flush: func() error { return nil }, events: events}
+			stop := s.keepAlive(t.Context(), func() { t.Error("gone") })
+			time.Sleep(2*heartbeat + time.Second) // the first tick finds that nothing was sent since the one before
+			if err := s.line(wire.LogLine{LogEntry: &wire.LogEntry{Message: "hi"}}, true); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(2 * heartbeat)
+			stop()
+			if got := quoteLines(w.Body.String()); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func quoteLines(s string) (out string) {
+	for _, r := range s {
+		if r == '\n' {
+			out += `\n`
+			continue
+		}
+		out += string(r)
+	}
+	return out
+}
+
+// Who cannot be sent a heartbeat has gone.
+func TestHeartbeatOfOneWhoHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stream{w: httptest.NewRecorder(), flush: func() error { return errors.New("broken pipe") }}
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := s.keepAlive(ctx, cancel)
+		begun := time.Now()
+		<-ctx.Done()
+		stop()
+		if took := time.Since(begun); took > 3*heartbeat {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// There are so many places for those who read logs; the next one is told to come back.
+func TestTooManyStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &API{streams: make(chan struct{}, 1)}
+		leave, err := a.enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.enter(t.Context()); tenant.CodeOf(err) != tenant.CodeUnavailable {
+			t.Errorf("got %v, want %s", err, tenant.CodeUnavailable)
+		}
+		time.AfterFunc(time.Second, leave)
+		leave, err = a.enter(t.Context())
+		if err != nil {
+			t.Errorf("after one left: %v", err)
+		}
+		leave()
+	})
+}
