@@ -54,6 +54,9 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, status int, e *ten
 	if status >= 500 && e.Code != tenant.CodePaused && p.failures.may(e.ID, time.Now()) {
 		p.log.Warn("request failed", "host", r.Host, "status", status, "code", string(e.Code), "request_id", requestID(r), "err", e)
 	}
+	if rec, ok := w.(*recorder); ok {
+		rec.access.Code = e.Code
+	}
 	h := w.Header()
 	h.Set(requestIDHeader, requestID(r))
 	h.Set("Content-Type", "text/plain; charset=utf-8")

@@ -53,7 +53,9 @@ type Options struct {
 	Patience func(service string) time.Duration
 	// Known says whether a host is served here; nil is none.
 	Known func(host string) bool
-	Log   *slog.Logger
+	// Access logs requests; nil logs none.
+	Access AccessLog
+	Log    *slog.Logger
 }
 
 // Proxy is the http.Handler for all host names.
@@ -66,6 +68,7 @@ type Proxy struct {
 	patience func(service string) time.Duration
 	kept     keeper
 	failures *quiet
+	access   AccessLog // or nil
 	log      *slog.Logger
 	hop      string // marks requests that have been through this proxy
 	pools    *pools
@@ -85,6 +88,7 @@ func New(o Options) *Proxy {
 		known:    o.Known,
 		patience: o.Patience,
 		failures: newQuiet(o.Log),
+		access:   o.Access,
 		kept:     keeper{ids: map[tenant.ID]bool{}},
 		log:      o.Log,
 		hop:      rand.Text(),
@@ -199,6 +203,10 @@ func visitOf(ctx context.Context) *visit {
 }
 
 func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) {
+	if rec := p.record(w, r, id); rec != nil {
+		defer rec.end()
+		w = rec
+	}
 	if wantsProgress(r) {
 		p.serveProgress(w, r, id)
 		return
@@ -216,6 +224,9 @@ func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.
 // forward passes a request on to the instance that it was acquired from.
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id tenant.ID, endpoint tenant.Endpoint, release func()) {
 	defer release()
+	if rec, ok := w.(*recorder); ok {
+		rec.chose(id, endpoint)
+	}
 	delete(w.Header(), requestIDHeader) // modifyResponse has it
 	v := &visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), local: fromLoopback(r), to: w, headers: w.Header().Clone()}
 	defer p.pools.used(id)

@@ -16,6 +16,10 @@ const stickyCookie = "tenement_instance"
 // instances, and from another one if that cannot start: nothing of the request has
 // been sent then.
 func (p *Proxy) serveService(w http.ResponseWriter, r *http.Request, service string) {
+	if rec := p.record(w, r, tenant.ID{Service: service}); rec != nil {
+		defer rec.end()
+		w = rec
+	}
 	prefer := ""
 	if c, err := r.Cookie(stickyCookie); err == nil {
 		prefer = c.Value

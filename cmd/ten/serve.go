@@ -200,7 +200,9 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	})
 	known := knownHost(manager, o.domains)
 	trusted := func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) }
+	access := newAccessLog(manager.Config, p.out, log)
 	front = proxy.New(proxy.Options{
+		Access:  access,
 		Domain:  o.domains[0],
 		Also:    o.domains[1:],
 		Waker:   manager,
@@ -241,6 +243,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	group.Go(func() error { return local.Run(below) })
 	group.Go(func() error { return manager.Run(below) })
 	group.Go(func() error { return front.Run(below) })
+	group.Go(func() error { return access.Run(below) })
 
 	select {
 	case <-manager.Ready():

@@ -129,6 +129,10 @@ type Service struct {
 	// NoWake are the kinds of request that do not wake an instance.
 	NoWake tenant.Kinds
 
+	// AccessLog is where requests are logged, AccessLogQuery whether with their query.
+	AccessLog      AccessLog
+	AccessLogQuery bool
+
 	// OnDemand lets the first request for an unknown instance create it.
 	OnDemand bool
 	// KeepAlive is false where the app must get a new connection for each request.

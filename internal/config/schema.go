@@ -85,6 +85,8 @@ var serviceKeys = []key[draft]{
 	{"max_in_flight", int64(2000), func(d *draft) reader { return number(&d.MaxInFlight, 1, 1_000_000) }},
 	{"no_wake", nil, func(d *draft) reader { return kinds(&d.NoWake) }},
 	{"on_demand", false, func(d *draft) reader { return flag(&d.OnDemand) }},
+	{"access_log", false, func(d *draft) reader { return accessLog(&d.AccessLog) }},
+	{"access_log_query", false, func(d *draft) reader { return flag(&d.AccessLogQuery) }},
 	{"keepalive", true, func(d *draft) reader { return flag(&d.KeepAlive) }},
 	{"sticky", false, func(d *draft) reader { return flag(&d.Sticky) }},
 	{"storage_persist", true, func(d *draft) reader { return flag(&d.StoragePersist) }},
