@@ -102,6 +102,19 @@ var migrations = []string{
 		begun    INTEGER NOT NULL,
 		ended    INTEGER NOT NULL
 	) STRICT, WITHOUT ROWID`,
+
+	// hash is the SHA-256 of a token's secret; tenant is empty for an admin's; allow is
+	// a list with commas.
+	`CREATE TABLE tokens (
+		id          TEXT    NOT NULL PRIMARY KEY,
+		hash        BLOB    NOT NULL UNIQUE CHECK (length(hash) = 32),
+		tenant      TEXT    NOT NULL,
+		allow       TEXT    NOT NULL,
+		description TEXT    NOT NULL,
+		created     INTEGER NOT NULL,
+		expires     INTEGER NOT NULL,
+		used        INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID`,
 }
 
 // Opening and migrating.
@@ -205,4 +218,18 @@ const (
 		ON CONFLICT (service, name, entry) DO NOTHING`
 	sqlRuns = `SELECT service, name, entry FROM runs ORDER BY service, name, entry`
 	sqlRan  = `DELETE FROM runs WHERE service = ?1 AND name = ?2 AND entry = ?3`
+)
+
+// Tokens.
+const (
+	sqlTokens = `SELECT id, hash, tenant, allow, description, created, expires, used FROM tokens ORDER BY created, id`
+
+	sqlAddToken = `INSERT INTO tokens (id, hash, tenant, allow, description, created, expires, used)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`
+	sqlRemoveToken = `DELETE FROM tokens WHERE id = ?1`
+
+	// ?1 is a JSON array of [id, used].
+	sqlSaveTokenUse = `UPDATE tokens SET used = max(tokens.used, new.used)
+		FROM (SELECT value ->> 0 AS id, value ->> 1 AS used FROM json_each(?1)) AS new
+		WHERE tokens.id = new.id`
 )
