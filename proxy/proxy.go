@@ -55,7 +55,10 @@ type Options struct {
 	Known func(host string) bool
 	// Access logs requests; nil logs none.
 	Access AccessLog
-	Log    *slog.Logger
+	// Root gives what serves a request to the base domain itself, nil where nothing does;
+	// it may be nil itself.
+	Root func(*http.Request) http.Handler
+	Log  *slog.Logger
 }
 
 // Proxy is the http.Handler for all host names.
@@ -65,6 +68,7 @@ type Proxy struct {
 	router   Router
 	trusted  func(netip.Addr) bool
 	known    func(host string) bool
+	root     func(*http.Request) http.Handler
 	patience func(service string) time.Duration
 	kept     keeper
 	failures *quiet
@@ -86,6 +90,7 @@ func New(o Options) *Proxy {
 		router:   o.Router,
 		trusted:  o.Trusted,
 		known:    o.Known,
+		root:     o.Root,
 		patience: o.Patience,
 		failures: newQuiet(o.Log),
 		access:   o.Access,
@@ -102,6 +107,9 @@ func New(o Options) *Proxy {
 	}
 	if p.known == nil {
 		p.known = func(string) bool { return false }
+	}
+	if p.root == nil {
+		p.root = func(*http.Request) http.Handler { return nil }
 	}
 	if p.patience == nil {
 		p.patience = func(string) time.Duration { return 0 }
@@ -159,6 +167,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Service:
 		p.serveService(w, r, id.Service)
 	case Root:
+		if h := p.root(r); h != nil {
+			h.ServeHTTP(w, r)
+			return
+		}
 		p.fail(w, r, &tenant.Error{
 			Code: tenant.CodeNotFound, Op: "route",
 			Msg:  "this is Tenement; nothing is served here",

@@ -65,6 +65,9 @@ func reload(ctx context.Context, old *config.Config) (*config.Config, error) {
 	if !slices.Equal(cfg.Settings.Domains, old.Settings.Domains) {
 		return nil, errors.New("domain cannot change while the daemon runs")
 	}
+	if cfg.Settings.APIListen != old.Settings.APIListen {
+		return nil, fmt.Errorf("api_listen is %q and cannot become %q while the daemon runs", old.Settings.APIListen, cfg.Settings.APIListen)
+	}
 	if !reflect.DeepEqual(cfg.Settings.TLS, old.Settings.TLS) {
 		return nil, errors.New("[settings.tls] cannot change while the daemon runs; certificate files are read again by themselves")
 	}

@@ -24,6 +24,7 @@ import (
 
 	"tenement.dev/dbusctl"
 	"tenement.dev/internal/api"
+	"tenement.dev/internal/auth"
 	"tenement.dev/internal/calendar"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/event"
@@ -136,11 +137,19 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		}
 	}
 	origin := originOf(o, listeners, secure)
-	apiListener, err := api.Listen(filepath.Join(host.RuntimeDir, socketName))
+	admins := p.adminGroup()
+	apiListener, err := api.Listen(filepath.Join(host.RuntimeDir, socketName), admins)
 	if err != nil {
 		return err
 	}
-	defer apiListener.Close()
+	apiListeners := []net.Listener{apiListener}
+	defer func() { closeAll(apiListeners) }()
+	if remote, err := listenAPI(cfg.Settings.APIListen); err != nil {
+		return err
+	} else if remote != nil {
+		apiListeners = append(apiListeners, remote)
+	}
+	warnOfAPI(cfg.Settings, o.domains, log)
 
 	group, ctx := errgroup.WithContext(ctx)
 	// The order in which parts stop is the reverse of this: clients first.
@@ -180,7 +189,13 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	memory := pressure.NewMemory(pressure.Options{Slice: sliceDir(host.User, p.euid), Log: log})
 	events := event.NewBus(event.Kept)
+	tokens, err := auth.Load(ctx, store, events, log)
+	if err != nil {
+		stopBelow()
+		return errors.Join(err, group.Wait())
+	}
 	var front *proxy.Proxy // set before anything runs
+	var manage *api.API    // too
 	manager := lifecycle.New(lifecycle.Options{
 		Config:     cfg,
 		Controller: local,
@@ -215,6 +230,8 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			}
 			return 0
 		},
+		Root: onDomain(func() config.Settings { return manager.Config().Settings },
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { manage.ServeHTTP(w, r) })),
 		Log: log,
 	})
 	source, err := newCerts(cfg, private, known, log)
@@ -222,7 +239,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
-	manage := api.New(api.Options{
+	manage = api.New(api.Options{
 		Instances: manager,
 		Operator:  manager,
 		Router:    manager,
@@ -230,11 +247,16 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Keeper:    manager,
 		Limiter:   manager,
 		Pauser:    manager,
+		Tokens:    tokens,
+		Events:    events,
+		Group:     admins,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor: func(ctx context.Context) ([]wire.Check, error) {
 			list, err := allChecks(ctx, host, checks, sandbox)
 			return wireChecks(list), err
 		},
+		ClientAddr: clientOf(trusted),
+
 		URL:     func(id tenant.ID) string { return origin.url(id) },
 		Version: version(),
 		Log:     log,
@@ -244,6 +266,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	group.Go(func() error { return manager.Run(below) })
 	group.Go(func() error { return front.Run(below) })
 	group.Go(func() error { return access.Run(below) })
+	group.Go(func() error { return tokens.Run(below) })
 
 	select {
 	case <-manager.Ready():
@@ -271,12 +294,15 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		group.Go(func() error { return clients.Serve(l) })
 	}
 	group.Go(func() error { return reloads(ctx, hangups, cfg, host, sandbox, manager.SetConfig, events, log) })
-	group.Go(func() error { return serveAPI(operators, apiListener) })
+	for _, l := range apiListeners {
+		group.Go(func() error { return serveAPI(operators, l) })
+	}
 	group.Go(func() error { return watchdog(below, manager, log) })
 	group.Go(func() error {
 		<-ctx.Done()
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 		events.Publish(event.Event{Kind: event.Stopping})
+		manage.EndStreams()
 		drain(log, clients.Drain, operators.Shutdown)
 		clients.Close()
 		operators.Close()

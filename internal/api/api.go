@@ -5,10 +5,12 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"regexp"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 )
@@ -108,6 +110,14 @@ type Options struct {
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
 	Doctor func(ctx context.Context) ([]wire.Check, error)
+	Tokens Tokens
+	// Events is what GET /events follows, and is told who has changed what.
+	Events *event.Bus
+	// Group is the group of this machine whose members are admins, 0 for none.
+	Group int
+	// ClientAddr gives the address that a request comes from, where it is not that of its
+	// connection; it may be nil.
+	ClientAddr func(*http.Request) netip.Addr
 	// URL gives where an instance answers; it may be nil.
 	URL     func(tenant.ID) string
 	Version wire.Version
@@ -129,11 +139,16 @@ type API struct {
 	url       func(tenant.ID) string
 	version   wire.Version
 	log       *slog.Logger
+	tokens    Tokens
+	events    *event.Bus
 	uid       int // the daemon's own
+	group     int
 	mux       *http.ServeMux
 
 	// streams has a place for each log that is being sent.
-	streams chan struct{}
+	streams    chan struct{}
+	clientAddr func(*http.Request) netip.Addr
+
 	// streaming ends when there are to be no streams any more.
 	streaming  context.Context
 	endStreams context.CancelFunc
@@ -154,8 +169,16 @@ func New(o Options) *API {
 		url:       o.URL,
 		version:   o.Version,
 		log:       o.Log,
+		tokens:    o.Tokens,
+		events:    o.Events,
 		uid:       os.Getuid(),
 		streams:   make(chan struct{}, maxStreams),
+		group:     o.Group,
+
+		clientAddr: o.ClientAddr,
+	}
+	if a.clientAddr == nil {
+		a.clientAddr = peerAddr
 	}
 	if a.url == nil {
 		a.url = func(tenant.ID) string { return "" }
@@ -164,6 +187,9 @@ func New(o Options) *API {
 	a.mux = a.newMux()
 	return a
 }
+
+// EndStreams ends what follows logs and events, now and from now on.
+func (a *API) EndStreams() { a.endStreams() }
 
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 

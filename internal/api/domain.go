@@ -25,6 +25,7 @@ func (a *API) addDomain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	who(r).about = id
 	d, added, err := a.domains.AddDomain(r.Context(), body.Host, id)
 	if err != nil {
 		return err

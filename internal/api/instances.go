@@ -21,30 +21,8 @@ func (a *API) getDoctor(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *API) listInstances(w http.ResponseWriter, r *http.Request) error {
-	service := r.URL.Query().Get("service")
-	if r.URL.Query().Has("service") {
-		if err := tenant.CheckLabel("service", service); err != nil {
-			return err
-		}
-	}
-	list := wire.Instances{Instances: []wire.Instance{}}
-	for _, s := range a.instances.List() {
-		if service == "" || s.ID.Service == service {
-			list.Instances = append(list.Instances, a.instance(s))
-		}
-	}
-	if service != "" && len(list.Instances) == 0 {
-		if err := a.instances.CheckService(service); err != nil {
-			return err
-		}
-	}
-	a.reply(w, r, http.StatusOK, list)
-	return nil
-}
-
-func (a *API) getInstance(w http.ResponseWriter, r *http.Request) error {
-	s, err := a.named(r)
+func (a *API) getInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
+	s, err := a.instances.Get(id)
 	if err != nil {
 		return err
 	}
@@ -65,6 +43,7 @@ func (a *API) spawnInstance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	who(r).about = id
 	var created bool
 	outcome, err := a.waking(r.Context(), id, func() (s tenant.Snapshot, err error) {
 		s, created, err = a.operator.Spawn(r.Context(), id)
@@ -82,19 +61,15 @@ func (a *API) spawnInstance(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *API) wakeInstance(w http.ResponseWriter, r *http.Request) error {
-	return a.wakeWith(w, r, a.operator.Wake)
+func (a *API) wakeInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
+	return a.wakeWith(w, r, id, a.operator.Wake)
 }
 
-func (a *API) restartInstance(w http.ResponseWriter, r *http.Request) error {
-	return a.wakeWith(w, r, a.operator.Restart)
+func (a *API) restartInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
+	return a.wakeWith(w, r, id, a.operator.Restart)
 }
 
-func (a *API) stopInstance(w http.ResponseWriter, r *http.Request) error {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
+func (a *API) stopInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	s, err := a.operator.Stop(r.Context(), id)
 	if err != nil {
 		return err
@@ -103,23 +78,10 @@ func (a *API) stopInstance(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *API) destroyInstance(w http.ResponseWriter, r *http.Request) error {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
+func (a *API) destroyInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	if err := a.operator.Destroy(r.Context(), id); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// named gives the instance that the path names.
-func (a *API) named(r *http.Request) (tenant.Snapshot, error) {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return tenant.Snapshot{}, err
-	}
-	return a.instances.Get(id)
 }

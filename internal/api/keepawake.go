@@ -10,7 +10,7 @@ import (
 	"tenement.dev/internal/wire"
 )
 
-func (a *API) keepAwake(w http.ResponseWriter, r *http.Request) error {
+func (a *API) keepAwake(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	var body wire.KeepAwakeRequest
 	if err := readBody(w, r, &body); err != nil {
 		return err
@@ -18,7 +18,7 @@ func (a *API) keepAwake(w http.ResponseWriter, r *http.Request) error {
 	if body.ForMS < 0 || body.ForMS > math.MaxInt64/int64(time.Millisecond) {
 		return invalid("for_ms is no duration", "0 ends all leases", nil)
 	}
-	return a.wakeWith(w, r, func(ctx context.Context, id tenant.ID) (tenant.Snapshot, error) {
+	return a.wakeWith(w, r, id, func(ctx context.Context, id tenant.ID) (tenant.Snapshot, error) {
 		return a.keeper.KeepAwake(ctx, id, time.Duration(body.ForMS)*time.Millisecond)
 	})
 }

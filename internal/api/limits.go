@@ -15,11 +15,7 @@ type Limiter interface {
 	SetLimits(ctx context.Context, id tenant.ID, change tenant.LimitChange) (tenant.LimitReport, error)
 }
 
-func (a *API) getLimits(w http.ResponseWriter, r *http.Request) error {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
+func (a *API) getLimits(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	report, err := a.limiter.Limits(r.Context(), id)
 	if err != nil {
 		return err
@@ -28,11 +24,7 @@ func (a *API) getLimits(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *API) setLimits(w http.ResponseWriter, r *http.Request) error {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
+func (a *API) setLimits(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	var body wire.LimitRequest
 	if err := readBody(w, r, &body); err != nil {
 		return err

@@ -18,10 +18,10 @@ import (
 // maxPath is the longest path of a Unix socket in bytes (unix(7), sun_path).
 const maxPath = 107
 
-// Listen makes the API's socket, which only its owner and root can connect to. The
-// directory is made if need be. A socket that nobody answers at is replaced; one that is
+// Listen makes the API's socket, which only its owner and root can connect to, and the
+// members of group, if that is not 0. The directory is made if need be. A socket that nobody answers at is replaced; one that is
 // in use is a *tenant.Error with CodeConflict. Closing the listener removes the socket.
-func Listen(path string) (net.Listener, error) {
+func Listen(path string, group int) (net.Listener, error) {
 	if len(path) > maxPath {
 		return nil, &tenant.Error{
 			Code: tenant.CodeInvalid, Op: "listen",
@@ -41,14 +41,14 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, cannot(path, err)
 	}
-	ln, err := listen(path)
+	ln, err := listen(path, group)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return &listener{UnixListener: ln, lock: lock}, nil
 }
 
-func listen(path string) (*net.UnixListener, error) {
+func listen(path string, group int) (*net.UnixListener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
@@ -58,7 +58,15 @@ func listen(path string) (*net.UnixListener, error) {
 	}
 	// Until here the mode is what the umask leaves of it; who connects meanwhile is
 	// looked at all the same.
-	if err := os.Chmod(path, 0o600); err != nil {
+	mode := fs.FileMode(0o600)
+	if group != 0 {
+		mode = 0o660
+		err = os.Chown(path, -1, group)
+	}
+	if err == nil {
+		err = os.Chmod(path, mode)
+	}
+	if err != nil {
 		return nil, errors.Join(cannot(path, err), ln.Close())
 	}
 	return ln, nil

@@ -21,7 +21,7 @@ import (
 
 func TestListen(t *testing.T) {
 	path := filepath.Join(filepath.Dir(socketPath(t)), "made", "api.sock")
-	ln, err := api.Listen(path)
+	ln, err := api.Listen(path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestListen(t *testing.T) {
 	if err != nil || info.Mode() != fs.ModeSocket|0o600 {
 		t.Errorf("socket: got %v, %v, want mode 0600", info.Mode(), err)
 	}
-	if _, err := api.Listen(path); tenant.CodeOf(err) != tenant.CodeConflict {
+	if _, err := api.Listen(path, 0); tenant.CodeOf(err) != tenant.CodeConflict {
 		t.Errorf("a second daemon: got %v, want a conflict", err)
 	}
 	if conn, err := dial(path); err != nil {
@@ -43,7 +43,7 @@ func TestListen(t *testing.T) {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after Close: got %v, want no socket", err)
 	}
-	again, err := api.Listen(path)
+	again, err := api.Listen(path, 0)
 	if err != nil {
 		t.Fatalf("after Close: %v", err)
 	}
@@ -64,7 +64,7 @@ func TestListenWhereSomethingIs(t *testing.T) {
 	}
 	stale.SetUnlinkOnClose(false)
 	_ = stale.Close()
-	ln, err := api.Listen(path)
+	ln, err := api.Listen(path, 0)
 	if err != nil {
 		t.Fatalf("over a stale socket: %v", err)
 	}
@@ -75,7 +75,7 @@ func TestListenWhereSomethingIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := api.Listen(path); tenant.CodeOf(err) != tenant.CodeConflict {
+	if _, err := api.Listen(path, 0); tenant.CodeOf(err) != tenant.CodeConflict {
 		t.Errorf("over a live socket: got %v, want a conflict", err)
 	}
 	if conn, err := dial(path); err != nil {
@@ -89,18 +89,18 @@ func TestListenWhereSomethingIs(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := api.Listen(path); tenant.CodeOf(err) != tenant.CodeConflict {
+	if _, err := api.Listen(path, 0); tenant.CodeOf(err) != tenant.CodeConflict {
 		t.Errorf("over a file: got %v, want a conflict", err)
 	}
 	if text, err := os.ReadFile(path); string(text) != "precious" {
 		t.Errorf("the file after that: %q, %v", text, err)
 	}
 
-	if _, err := api.Listen("/tmp/" + strings.Repeat("x", 120)); tenant.CodeOf(err) != tenant.CodeInvalid {
+	if _, err := api.Listen("/tmp/"+strings.Repeat("x", 120), 0); tenant.CodeOf(err) != tenant.CodeInvalid {
 		t.Errorf("too long a path: got %v, want invalid", err)
 	}
 	var e *tenant.Error
-	if _, err := api.Listen("/proc/none/api.sock"); !errors.As(err, &e) || e.Hint == "" || !strings.Contains(e.Msg, "/proc/none/api.sock") {
+	if _, err := api.Listen("/proc/none/api.sock", 0); !errors.As(err, &e) || e.Hint == "" || !strings.Contains(e.Msg, "/proc/none/api.sock") {
 		t.Errorf("where nothing can be made: got %v", err)
 	}
 }
@@ -148,7 +148,7 @@ func TestOtherUser(t *testing.T) {
 	}
 }
 
-// Who is not known is refused, on every path.
+// Who is not known is asked for a token, on every path.
 func TestUnknownPeer(t *testing.T) {
 	a := api.New(api.Options{Log: slog.New(slog.DiscardHandler)})
 	tcp := httptest.NewUnstartedServer(a)
@@ -169,8 +169,8 @@ func TestUnknownPeer(t *testing.T) {
 				t.Fatal(err)
 			}
 			resp.Body.Close()
-			if resp.StatusCode != http.StatusForbidden {
-				t.Errorf("GET %s%s: got %s, want 403", base, path, resp.Status)
+			if resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") == "" {
+				t.Errorf("GET %s%s: got %s, want 401", base, path, resp.Status)
 			}
 		}
 	}

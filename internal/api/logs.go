@@ -22,8 +22,8 @@ const (
 // logParameters are the parameters of a log.
 var logParameters = []string{"lines", "since", "until", "level", "search", "grep", "after", "before", "follow"}
 
-func (a *API) getLogs(w http.ResponseWriter, r *http.Request) error {
-	s, err := a.named(r)
+func (a *API) getLogs(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
+	s, err := a.instances.Get(id)
 	if err != nil {
 		return err
 	}

@@ -9,19 +9,11 @@ import (
 	"tenement.dev/internal/wire"
 )
 
-func (a *API) pauseInstance(w http.ResponseWriter, r *http.Request) error {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
+func (a *API) pauseInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	return a.pause(w, r, id, id.String())
 }
 
-func (a *API) unpauseInstance(w http.ResponseWriter, r *http.Request) error {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
+func (a *API) unpauseInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	return a.unpause(w, r, id, id.String())
 }
 

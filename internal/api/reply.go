@@ -21,6 +21,7 @@ const maxBody = 64 << 10
 // statuses are the HTTP statuses of the codes; a code that is missing is 500.
 var statuses = map[tenant.Code]int{
 	tenant.CodeInvalid:      http.StatusBadRequest,
+	wire.CodeUnauthorized:   http.StatusUnauthorized,
 	wire.CodeForbidden:      http.StatusForbidden,
 	tenant.CodeNotFound:     http.StatusNotFound,
 	tenant.CodeConflict:     http.StatusConflict,
@@ -75,6 +76,9 @@ func describe(err error) (int, wire.Error, time.Duration) {
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, public, retry := describe(err)
 	a.logFailure(r, status, err)
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="tenement"`) // RFC 6750, section 3
+	}
 	if retry > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(retry.Seconds())), 10))
 	}
@@ -85,7 +89,10 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 // the rest was foreseen, and where it matters its origin has logged it.
 func (a *API) logFailure(r *http.Request, status int, err error) {
 	level := slog.LevelDebug
-	if status == http.StatusInternalServerError || status == http.StatusForbidden {
+	switch {
+	case status == http.StatusInternalServerError:
+		level = slog.LevelError
+	case status == http.StatusForbidden && who(r).token == "": // who has a token can ask as often as he likes
 		level = slog.LevelError
 	}
 	a.log.Log(r.Context(), level, "api request failed", "method", r.Method, "path", r.URL.Path, "status", status, "err", err)
@@ -99,6 +106,8 @@ func (a *API) reply(w http.ResponseWriter, r *http.Request, status int, body any
 		status, text = http.StatusInternalServerError, []byte(`{"error":{"code":"internal","message":"the answer could not be encoded"}}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	// An error of the write means that the client has gone, which is its right.
 	_, _ = w.Write(append(text, '\n'))

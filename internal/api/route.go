@@ -12,11 +12,7 @@ import (
 // maxDeploy bounds the wait that a deployment may ask for.
 const maxDeploy = time.Hour
 
-func (a *API) weighInstance(w http.ResponseWriter, r *http.Request) error {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
+func (a *API) weighInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	var body wire.WeightRequest
 	if err := readBody(w, r, &body); err != nil {
 		return err
@@ -33,11 +29,7 @@ func (a *API) weighInstance(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *API) deployInstance(w http.ResponseWriter, r *http.Request) error {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
+func (a *API) deployInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	var body wire.DeployRequest
 	if err := readBody(w, r, &body); err != nil {
 		return err
@@ -80,6 +72,7 @@ func (a *API) routeService(w http.ResponseWriter, r *http.Request) error {
 		}
 		ids[i] = id
 	}
+	who(r).about = ids[1]
 	outcome, err := a.waking(r.Context(), ids[1], func() (tenant.Snapshot, error) {
 		return a.router.Swap(r.Context(), ids[0], ids[1])
 	})

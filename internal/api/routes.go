@@ -1,11 +1,13 @@
 package api
 
 import (
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -14,6 +16,9 @@ const Prefix = "/api/v1"
 
 // route is one route and what it needs; every field but query must be set.
 type route struct {
+	// action is what the route does: the operationId of the document (openapi.json), and
+	// what audit events call it.
+	action       string
 	method, path string
 	access       access
 	query        []string // the parameters that it knows
@@ -22,31 +27,36 @@ type route struct {
 
 func (a *API) routes() []route {
 	return []route{
-		{"GET", "/version", accessLocal, nil, a.getVersion},
-		{"GET", "/doctor", accessLocal, nil, a.getDoctor},
-		{"GET", "/instances", accessLocal, []string{"service"}, a.listInstances},
-		{"POST", "/instances", accessLocal, nil, a.spawnInstance},
-		{"GET", "/instances/{id}", accessLocal, nil, a.getInstance},
-		{"DELETE", "/instances/{id}", accessLocal, nil, a.destroyInstance},
-		{"POST", "/instances/{id}/wake", accessLocal, nil, a.wakeInstance},
-		{"POST", "/instances/{id}/stop", accessLocal, nil, a.stopInstance},
-		{"POST", "/instances/{id}/restart", accessLocal, nil, a.restartInstance},
-		{"POST", "/instances/{id}/weight", accessLocal, nil, a.weighInstance},
-		{"POST", "/instances/{id}/deploy", accessLocal, nil, a.deployInstance},
-		{"POST", "/services/{service}/route", accessLocal, nil, a.routeService},
-		{"GET", "/domains", accessLocal, nil, a.listDomains},
-		{"POST", "/domains", accessLocal, nil, a.addDomain},
-		{"DELETE", "/domains/{host}", accessLocal, nil, a.removeDomain},
-		{"POST", "/instances/{id}/keep-awake", accessLocal, nil, a.keepAwake},
-		{"GET", "/instances/{id}/why", accessLocal, nil, a.getWhy},
-		{"GET", "/instances/{id}/limits", accessLocal, nil, a.getLimits},
-		{"POST", "/instances/{id}/limits", accessLocal, nil, a.setLimits},
-		{"POST", "/instances/{id}/pause", accessLocal, nil, a.pauseInstance},
-		{"DELETE", "/instances/{id}/pause", accessLocal, nil, a.unpauseInstance},
-		{"POST", "/services/{service}/pause", accessLocal, nil, a.pauseService},
-		{"DELETE", "/services/{service}/pause", accessLocal, nil, a.unpauseService},
-		{"GET", "/instances/{id}/logs", accessLocal, logParameters, a.getLogs},
-		{"GET", "/logs", accessLocal, append([]string{"service"}, logParameters...), a.getAllLogs},
+		{"getSelf", "GET", "/self", accessKnown, nil, a.getSelf},
+		{"getVersion", "GET", "/version", accessKnown, nil, a.getVersion},
+		{"getDoctor", "GET", "/doctor", accessAdmin, nil, a.getDoctor},
+		{"listInstances", "GET", "/instances", accessKnown, []string{"service", "state", "prefix", "limit", "cursor"}, a.listInstances},
+		{"spawn", "POST", "/instances", accessAdmin, nil, a.spawnInstance},
+		{"getInstance", "GET", "/instances/{id}", accessOwner, nil, byID(a.getInstance)},
+		{"destroy", "DELETE", "/instances/{id}", accessAdmin, nil, byID(a.destroyInstance)},
+		{"wake", "POST", "/instances/{id}/wake", accessWake, nil, byID(a.wakeInstance)},
+		{"stop", "POST", "/instances/{id}/stop", accessAdmin, nil, byID(a.stopInstance)},
+		{"restart", "POST", "/instances/{id}/restart", accessRestart, nil, byID(a.restartInstance)},
+		{"setWeight", "POST", "/instances/{id}/weight", accessAdmin, nil, byID(a.weighInstance)},
+		{"deploy", "POST", "/instances/{id}/deploy", accessAdmin, nil, byID(a.deployInstance)},
+		{"moveRequests", "POST", "/services/{service}/route", accessAdmin, nil, a.routeService},
+		{"listDomains", "GET", "/domains", accessAdmin, nil, a.listDomains},
+		{"addDomain", "POST", "/domains", accessAdmin, nil, a.addDomain},
+		{"removeDomain", "DELETE", "/domains/{host}", accessAdmin, nil, a.removeDomain},
+		{"keepAwake", "POST", "/instances/{id}/keep-awake", accessAdmin, nil, byID(a.keepAwake)},
+		{"getWhy", "GET", "/instances/{id}/why", accessOwner, nil, byID(a.getWhy)},
+		{"getLimits", "GET", "/instances/{id}/limits", accessOwner, nil, byID(a.getLimits)},
+		{"setLimits", "POST", "/instances/{id}/limits", accessAdmin, nil, byID(a.setLimits)},
+		{"pause", "POST", "/instances/{id}/pause", accessAdmin, nil, byID(a.pauseInstance)},
+		{"unpause", "DELETE", "/instances/{id}/pause", accessAdmin, nil, byID(a.unpauseInstance)},
+		{"pauseService", "POST", "/services/{service}/pause", accessAdmin, nil, a.pauseService},
+		{"unpauseService", "DELETE", "/services/{service}/pause", accessAdmin, nil, a.unpauseService},
+		{"getLogs", "GET", "/instances/{id}/logs", accessOwner, logParameters, byID(a.getLogs)},
+		{"getAllLogs", "GET", "/logs", accessAdmin, append([]string{"service"}, logParameters...), a.getAllLogs},
+		{"followEvents", "GET", "/events", accessKnown, []string{"after", "instance", "kind"}, a.followEvents},
+		{"listTokens", "GET", "/tokens", accessAdmin, nil, a.listTokens},
+		{"createToken", "POST", "/tokens", accessAdmin, nil, a.createToken},
+		{"revokeToken", "DELETE", "/tokens/{token}", accessAdmin, nil, a.revokeToken},
 	}
 }
 
@@ -55,7 +65,7 @@ func (a *API) newMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
 	for _, rt := range a.routes() {
-		if rt.access == accessUndeclared || rt.serve == nil {
+		if rt.action == "" || rt.access == accessUndeclared || rt.serve == nil {
 			panic("api: route " + rt.method + " " + rt.path + " does not declare what it needs")
 		}
 		mux.HandleFunc(rt.method+" "+Prefix+rt.path, a.handler(rt))
@@ -64,24 +74,43 @@ func (a *API) newMux() *http.ServeMux {
 	for path, allowed := range methods {
 		mux.HandleFunc(Prefix+path, a.handler(otherMethod(path, allowed)))
 	}
-	mux.HandleFunc("/", a.handler(route{path: "/", access: accessLocal, serve: noRoute}))
+	mux.HandleFunc("/", a.handler(route{path: "/", access: accessKnown, serve: noRoute}))
 	return mux
 }
 
-// handler serves a route to those who may use it.
+// handler serves a route to those who may use it, and tells of what they change.
 func (a *API) handler(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		err := a.admit(r, rt.access)
+		r, err := a.admit(r, rt.access)
 		if err == nil && rt.method != "" {
 			err = checkQuery(r.URL, rt.query)
 		}
 		if err == nil {
 			err = rt.serve(w, r)
+			a.audit(rt, r, err)
 		}
 		if err != nil {
 			a.fail(w, r, err)
 		}
 	}
+}
+
+// audit tells of a request that was to change something.
+func (a *API) audit(rt route, r *http.Request, err error) {
+	if rt.method == "" || rt.method == http.MethodGet {
+		return
+	}
+	fields := []slog.Attr{slog.String("action", rt.action)}
+	if err != nil {
+		_, public, _ := describe(err)
+		fields = append(fields, slog.String("code", string(public.Code)))
+	}
+	p := who(r)
+	id, iderr := pathID(r)
+	if iderr != nil {
+		id = p.about
+	}
+	a.events.Publish(event.Event{Kind: event.Audit, Instance: id, Actor: p.actor, Fields: fields})
 }
 
 // checkQuery refuses parameters that the route does not know, and repeated ones.
@@ -106,7 +135,7 @@ func checkQuery(u *url.URL, known []string) error {
 func otherMethod(path string, allowed []string) route {
 	slices.Sort(allowed)
 	list := strings.Join(allowed, ", ")
-	return route{path: path, access: accessLocal, serve: func(w http.ResponseWriter, r *http.Request) error {
+	return route{path: path, access: accessKnown, serve: func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", list)
 		return &statusError{http.StatusMethodNotAllowed, &tenant.Error{
 			Code: tenant.CodeInvalid, Op: "route",

@@ -47,9 +47,8 @@ func (a *API) enter(ctx context.Context) (leave func(), err error) {
 // streamLog answers with an entry per line of JSON, or per server-sent event. Until the
 // first byte is sent an error is an answer of its own; afterwards it is the last line.
 func (a *API) streamLog(w http.ResponseWriter, r *http.Request, q LogQuery) error {
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := a.streamContext(r)
 	defer cancel()
-	defer context.AfterFunc(a.streaming, cancel)()
 	leave, err := a.enter(ctx)
 	if err != nil {
 		return err

@@ -10,12 +10,8 @@ import (
 	"tenement.dev/internal/wire"
 )
 
-// wakeWith answers a request that has the instance in its path awake afterwards.
-func (a *API) wakeWith(w http.ResponseWriter, r *http.Request, do func(context.Context, tenant.ID) (tenant.Snapshot, error)) error {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
+// wakeWith answers a request that has an instance awake afterwards.
+func (a *API) wakeWith(w http.ResponseWriter, r *http.Request, id tenant.ID, do func(context.Context, tenant.ID) (tenant.Snapshot, error)) error {
 	outcome, err := a.waking(r.Context(), id, func() (tenant.Snapshot, error) { return do(r.Context(), id) })
 	if err != nil {
 		return err

@@ -13,11 +13,7 @@ import (
 // answer.
 const whyLogTimeout = 5 * time.Second
 
-func (a *API) getWhy(w http.ResponseWriter, r *http.Request) error {
-	id, err := tenant.ParseID(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
+func (a *API) getWhy(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	why, err := a.instances.Why(id)
 	if err != nil {
 		return err

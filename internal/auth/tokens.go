@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +34,8 @@ type Tokens struct {
 	events *event.Bus
 	log    *slog.Logger
 
+	failures Limiter
+
 	// changing is held over a write to the store; it comes before mu.
 	changing sync.Mutex
 	mu       sync.Mutex // guards what follows
@@ -43,7 +46,15 @@ type Tokens struct {
 type entry struct {
 	token tenant.Token
 	dirty bool // Used is not written yet
-	gone  chan struct{}
+	// live ends when the token is revoked.
+	live context.Context
+	end  context.CancelFunc
+}
+
+func newEntry(token tenant.Token) *entry {
+	e := &entry{token: token}
+	e.live, e.end = context.WithCancel(context.Background())
+	return e
 }
 
 // Load reads the tokens from store. events, which may be nil, is told of changes.
@@ -54,7 +65,7 @@ func Load(ctx context.Context, store Store, events *event.Bus, log *slog.Logger)
 	}
 	t := &Tokens{store: store, events: events, log: log, byHash: make(map[[32]byte]*entry, len(list))}
 	for _, token := range list {
-		t.byHash[token.Hash] = &entry{token: token, gone: make(chan struct{})}
+		t.byHash[token.Hash] = newEntry(token)
 	}
 	return t, nil
 }
@@ -91,8 +102,8 @@ func (t *Tokens) save(ctx context.Context) {
 }
 
 // Look gives the token that a secret belongs to, if it is good, and notes that it was
-// used. gone is closed when it is revoked.
-func (t *Tokens) Look(secret string, now time.Time) (token tenant.Token, gone <-chan struct{}, ok bool) {
+// used. live ends when it is revoked.
+func (t *Tokens) Look(secret string, now time.Time) (token tenant.Token, live context.Context, ok bool) {
 	if !wellFormed(secret) {
 		return tenant.Token{}, nil, false
 	}
@@ -106,7 +117,12 @@ func (t *Tokens) Look(secret string, now time.Time) (token tenant.Token, gone <-
 	if now.Sub(e.token.Used) >= time.Second {
 		e.token.Used, e.dirty = now, true
 	}
-	return e.token, e.gone, true
+	return e.token, e.live, true
+}
+
+// Failed counts a bad secret; see Limiter.Fail.
+func (t *Tokens) Failed(from netip.Addr, now time.Time) (wait time.Duration, first bool) {
+	return t.failures.Fail(from, now)
 }
 
 // List gives all tokens, the oldest first.
@@ -149,7 +165,7 @@ func (t *Tokens) Create(ctx context.Context, want tenant.Token) (made tenant.Tok
 		return tenant.Token{}, "", fmt.Errorf("make token: %w", err)
 	}
 	t.mu.Lock()
-	t.byHash[made.Hash] = &entry{token: made, gone: make(chan struct{})}
+	t.byHash[made.Hash] = newEntry(made)
 	t.mu.Unlock()
 	t.tell(ctx, event.TokenCreated, made)
 	return made, secret, nil
@@ -174,11 +190,11 @@ func (t *Tokens) Revoke(ctx context.Context, id string) error {
 			Msg: fmt.Sprintf("there is no token %.40q", id), Hint: "`ten token ls` lists them",
 		}
 	}
-	close(found.gone)
+	found.end()
 	if err := t.store.RemoveToken(context.WithoutCancel(ctx), id); err != nil {
 		// It would come back with the next daemon: whoever asked has to know, and can ask again.
 		t.mu.Lock()
-		t.byHash[found.token.Hash] = &entry{token: found.token, gone: make(chan struct{})}
+		t.byHash[found.token.Hash] = newEntry(found.token)
 		t.mu.Unlock()
 		return fmt.Errorf("revoke token %s: %w", id, err)
 	}

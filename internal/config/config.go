@@ -60,6 +60,10 @@ type Settings struct {
 	WakeConcurrency int
 	// MaxWaiting is how many requests may wait for instances to wake.
 	MaxWaiting int
+	// APIListen is the TCP address, HOST:PORT, at which the management API is served to
+	// who has a token; empty for none. APIDomain: it is also served at the base domain.
+	APIListen string
+	APIDomain bool
 }
 
 // Trusts reports whether addr is that of a trusted proxy.

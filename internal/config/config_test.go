@@ -83,6 +83,8 @@ restart_window = "1h30m"
 backoff_base_ms = 250
 backoff_max_ms = 500
 port_range = "4000-4001"
+api_listen = "[::1]:9090"
+api_domain = true
 trusted_proxies = ["192.0.2.7", "10.1.2.3/8", "::ffff:127.0.0.1", "fd00::/8"]
 wake_concurrency = 3
 max_waiting = 100
@@ -151,6 +153,8 @@ env.S = "{socket}"
 		},
 		WakeConcurrency: 3,
 		MaxWaiting:      100,
+		APIListen:       "[::1]:9090",
+		APIDomain:       true,
 	}
 	if !reflect.DeepEqual(c.Settings, wantSettings) {
 		t.Errorf("got  %+v\nwant %+v", c.Settings, wantSettings)

@@ -28,7 +28,7 @@ func TestFaults(t *testing.T) {
 		{"swapped letters", S + "ilde_timeout = 3\n", `3: service.notes.ilde_timeout: unknown key; did you mean "idle_timeout"?`},
 		{"hyphen", S + "idle-timeout = 3\n", `3: service.notes.idle-timeout: unknown key; did you mean "idle_timeout"?`},
 		{"capital", S + "Health = \"/\"\n", `3: service.notes.Health: unknown key; did you mean "health"?`},
-		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, domain, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, wake_concurrency, max_waiting, trusted_proxies, proxy_protocol, tls"},
+		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, domain, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, wake_concurrency, max_waiting, trusted_proxies, proxy_protocol, api_listen, api_domain, tls"},
 		{"wrong table", S + "data_dir = \"x\"\n[settings]\nidle_timeout = 3\n", `3: service.notes.data_dir: unknown key; it belongs in [settings]
 5: settings.idle_timeout: unknown key; it belongs in [service.NAME]`},
 		{"no table", "data_dir = \"x\"\nhealth = \"/\"\n", `1: data_dir: unknown key; it belongs in [settings]
@@ -80,6 +80,8 @@ func TestFaults(t *testing.T) {
 		{"ports", "[settings]\nport_range = \"30000\"\n", `2: settings.port_range: "30000" is not a range of ports; write the first and the last, within 1024 to 65535, such as "30000-32767"`},
 		{"ports back", "[settings]\nport_range = \"4000-3000\"\n", `2: settings.port_range: "4000-3000" is not a range of ports; write the first and the last, within 1024 to 65535, such as "30000-32767"`},
 		{"ports low", "[settings]\nport_range = \"80-90\"\n", `2: settings.port_range: "80-90" is not a range of ports; write the first and the last, within 1024 to 65535, such as "30000-32767"`},
+		{"api_listen", "[settings]\napi_listen = \"localhost:9090\"\n", `2: settings.api_listen: "localhost:9090" is not an IP address and a port; write it as "127.0.0.1:9090" or "[::1]:9090"`},
+		{"api_listen port", "[settings]\napi_listen = 9090\n", `2: settings.api_listen: expected a string such as "127.0.0.1:9090", found an integer`},
 		{"ports number", "[settings]\nport_range = 3000\n", `2: settings.port_range: expected a string such as "30000-32767", found an integer`},
 
 		{"no domain", "[settings]\ndomain = [\"a.example\",\n  \"b_c.example\"]\n", `3: settings.domain: "b_c.example" is not a domain; write a name such as example.com or localhost`},

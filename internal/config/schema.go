@@ -29,6 +29,8 @@ var settingsKeys = []key[Settings]{
 	{"max_waiting", int64(5000), func(s *Settings) reader { return number(&s.MaxWaiting, 1, 1_000_000) }},
 	{"trusted_proxies", nil, func(s *Settings) reader { return prefixes(&s.TrustedProxies) }},
 	{"proxy_protocol", false, func(s *Settings) reader { return flag(&s.ProxyProtocol) }},
+	{"api_listen", nil, func(s *Settings) reader { return listenAddress(&s.APIListen) }},
+	{"api_domain", false, func(s *Settings) reader { return flag(&s.APIDomain) }},
 	{"tls", nil, func(s *Settings) reader { return table(&s.TLS.table) }},
 }
 

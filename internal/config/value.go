@@ -313,6 +313,25 @@ func ports(low, high *int) reader {
 	}
 }
 
+// listenAddress takes the IP address and port of a TCP listener.
+func listenAddress(into *string) reader {
+	return func(v any) *problem {
+		s, ok := v.(string)
+		if !ok {
+			return mismatch(`a string such as "127.0.0.1:9090"`, v)
+		}
+		addr, err := netip.ParseAddrPort(s)
+		if err != nil || addr.Port() == 0 {
+			return &problem{
+				msg:  fmt.Sprintf("%q is not an IP address and a port", s),
+				hint: `write it as "127.0.0.1:9090" or "[::1]:9090"`,
+			}
+		}
+		*into = addr.String()
+		return nil
+	}
+}
+
 func mismatch(want string, v any) *problem {
 	return &problem{msg: fmt.Sprintf("expected %s, found %s", want, kind(v))}
 }

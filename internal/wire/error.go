@@ -2,9 +2,13 @@ package wire
 
 import "tenement.dev/internal/tenant"
 
-// CodeForbidden is the code of a request whose sender may not make it. It exists in the
-// API only, so it is no code of package tenant.
-const CodeForbidden tenant.Code = "forbidden"
+// Codes that exist in the API only, so that they are none of package tenant.
+const (
+	// CodeUnauthorized is of a request without a token, or with one that is not good.
+	CodeUnauthorized tenant.Code = "unauthorized"
+	// CodeForbidden is of one whose sender may not make it.
+	CodeForbidden tenant.Code = "forbidden"
+)
 
 // Error is a failure in words for people, and a code for programs.
 type Error struct {

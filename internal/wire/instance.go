@@ -71,6 +71,8 @@ type Wake struct {
 // Instances answers GET /api/v1/instances.
 type Instances struct {
 	Instances []Instance `json:"instances"`
+	// Next is the cursor of the next page, empty on the last one.
+	Next string `json:"next,omitempty"`
 }
 
 // SpawnRequest is the body of POST /api/v1/instances.

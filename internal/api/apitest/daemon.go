@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"testing"
 	"time"
 
 	"tenement.dev/internal/api"
+	"tenement.dev/internal/auth"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 )
@@ -19,7 +22,11 @@ type Daemon struct {
 	Path      string // of the socket
 	Instances *Instances
 	Logs      *Logs
-	stop      func() error
+	Tokens    *auth.Tokens
+	Events    *event.Bus
+	// TCP is the address that it serves clients with tokens at.
+	TCP  string
+	stop func() error
 }
 
 // Version is which build a Daemon says it is.
@@ -56,26 +63,41 @@ func Start(t testing.TB, path string) *Daemon {
 // Run runs a Daemon with its socket at path until Stop is called. It knows the services
 // "notes" and "broken", whose app ends at once.
 func Run(path string) (*Daemon, error) {
-	ln, err := api.Listen(path)
+	ln, err := api.Listen(path, 0)
 	if err != nil {
 		return nil, err
 	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	events := event.NewBus(event.Kept)
+	tokens, err := auth.Load(context.Background(), &tokenStore{}, events, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, errors.Join(err, ln.Close(), tcp.Close())
+	}
 	logs := newLogs()
-	d := &Daemon{Path: path, Instances: newInstances(logs), Logs: logs}
+	d := &Daemon{
+		Path: path, Instances: newInstances(logs), Logs: logs, Tokens: tokens, Events: events, TCP: tcp.Addr().String(),
+	}
 	a := api.New(api.Options{
 		Instances: d.Instances, Operator: d.Instances, Router: d.Instances, Domains: d.Instances,
-		Keeper: d.Instances, Limiter: d.Instances, Pauser: d.Instances, Logs: logs,
+		Keeper: d.Instances, Limiter: d.Instances, Pauser: d.Instances, Logs: logs, Tokens: tokens, Events: events,
 		Doctor: Checks, URL: URL, Version: Version, Log: slog.New(slog.DiscardHandler),
 	})
 	server := api.NewServer(a)
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(ln) }()
+	done := make(chan error, 2)
+	for _, l := range []net.Listener{ln, tcp} {
+		go func() { done <- server.Serve(l) }()
+	}
 	d.stop = sync.OnceValue(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		err := server.Shutdown(ctx)
-		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
+		for range 2 {
+			if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+				err = errors.Join(err, served)
+			}
 		}
 		return err
 	})

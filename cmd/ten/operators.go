@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tenement.dev/internal/api"
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/tenant"
+)
+
+// groupName is the group whose members may do what root may with a daemon of root's.
+const groupName = "tenement"
+
+// adminGroup is the group of the system's daemon, 0 where there is none.
+func (w world) adminGroup() int {
+	if w.euid != 0 {
+		return 0
+	}
+	group, err := user.LookupGroup(groupName)
+	if err != nil {
+		return 0
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	if err != nil {
+		return 0
+	}
+	return gid
+}
+
+// listenAPI makes the API's TCP listener, nil where none is wanted.
+func listenAPI(address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, &tenant.Error{
+			Code: tenant.CodeConflict, Op: "listen", Err: err,
+			Msg:  fmt.Sprintf("cannot listen on api_listen = %q: %v", address, errors.Unwrap(err)),
+			Hint: "choose another address in tenement.toml",
+		}
+	}
+	return l, nil
+}
+
+// warnOfAPI says where tokens would cross a network that others can listen to.
+func warnOfAPI(s config.Settings, domains []string, log *slog.Logger) {
+	const hint = "put TLS in front, or use the loopback and ssh -L"
+	if addr, err := netip.ParseAddrPort(s.APIListen); err == nil && !addr.Addr().IsLoopback() {
+		log.Warn("the management API is served to the network without TLS: who listens there reads tokens", "api_listen", s.APIListen, "hint", hint)
+	}
+	if s.APIDomain && !s.TLS.Enabled && slices.ContainsFunc(domains, func(d string) bool { return !isLocal(d) }) && len(s.TrustedProxies) == 0 {
+		log.Warn("the management API is served at the base domain without TLS: who listens on the way reads tokens", "domains", domains, "hint", hint)
+	}
+}
+
+// onDomain gives what serves the base domain itself: the API, where that is wanted.
+func onDomain(settings func() config.Settings, manage http.Handler) func(*http.Request) http.Handler {
+	return func(r *http.Request) http.Handler {
+		if settings().APIDomain && strings.HasPrefix(r.URL.Path, api.Prefix+"/") {
+			return manage
+		}
+		return nil
+	}
+}
+
+// clientOf gives the address of a client, also of one behind proxies that are trusted:
+// the last one that they name which is none of them.
+func clientOf(trusted func(netip.Addr) bool) func(*http.Request) netip.Addr {
+	return func(r *http.Request) netip.Addr {
+		peer, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil {
+			return netip.Addr{}
+		}
+		addr := peer.Addr().Unmap()
+		named := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		for i := len(named) - 1; i >= 0 && trusted(addr); i-- {
+			before, err := netip.ParseAddr(strings.TrimSpace(named[i]))
+			if err != nil {
+				break
+			}
+			addr = before.Unmap()
+		}
+		return addr
+	}
+}

@@ -1,0 +1,94 @@
+package api
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+// maxPage is how many instances a page has at most, and where nobody says.
+const maxPage = 1000
+
+// filter says which instances to list.
+type filter struct {
+	service, prefix string
+	states          []tenant.State // nil for all
+	after           tenant.ID      // those behind it
+	limit           int
+}
+
+func (f filter) wants(s tenant.Snapshot) bool {
+	return (f.service == "" || s.ID.Service == f.service) &&
+		(f.states == nil || slices.Contains(f.states, s.State)) &&
+		(strings.HasPrefix(s.ID.Name, f.prefix) || strings.HasPrefix(s.ID.String(), f.prefix)) &&
+		(f.after.IsZero() || compareIDs(s.ID, f.after) > 0)
+}
+
+// compareIDs orders instances as the list has them.
+func compareIDs(a, b tenant.ID) int {
+	return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
+}
+
+func readFilter(q url.Values) (f filter, err error) {
+	f.service, f.prefix, f.limit = q.Get("service"), q.Get("prefix"), maxPage
+	if q.Has("service") {
+		if err := tenant.CheckLabel("service", f.service); err != nil {
+			return f, err
+		}
+	}
+	if q.Has("state") {
+		for name := range strings.SplitSeq(q.Get("state"), ",") {
+			var s tenant.State
+			if err := s.UnmarshalText([]byte(name)); err != nil {
+				return f, invalid(quote(name)+" is not a state", "use some of asleep, waking, awake, dozing, stopping, failed, with commas between", err)
+			}
+			f.states = append(f.states, s)
+		}
+	}
+	if q.Has("cursor") {
+		if f.after, err = tenant.ParseID(q.Get("cursor")); err != nil {
+			return f, invalid("cursor="+quote(q.Get("cursor"))+" is none that was given", "use next of the page before", err)
+		}
+	}
+	if q.Has("limit") {
+		if f.limit, err = strconv.Atoi(q.Get("limit")); err != nil || f.limit < 1 || f.limit > maxPage {
+			return f, invalid("limit="+quote(q.Get("limit"))+" is not a number of instances", fmt.Sprintf("use 1 to %d", maxPage), err)
+		}
+	}
+	return f, nil
+}
+
+// listInstances gives a page of the list. It goes on behind the last instance of the
+// page before, so that those which come or go meanwhile move nobody.
+func (a *API) listInstances(w http.ResponseWriter, r *http.Request) error {
+	f, err := readFilter(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	list := wire.Instances{Instances: []wire.Instance{}}
+	p := who(r)
+	for _, s := range a.instances.List() {
+		if !p.owns(s.ID) || !f.wants(s) {
+			continue
+		}
+		if len(list.Instances) == f.limit {
+			list.Next = list.Instances[f.limit-1].ID.String()
+			break
+		}
+		list.Instances = append(list.Instances, a.instance(s))
+	}
+	if f.service != "" && len(list.Instances) == 0 {
+		if err := a.instances.CheckService(f.service); err != nil {
+			return err
+		}
+	}
+	a.reply(w, r, http.StatusOK, list)
+	return nil
+}

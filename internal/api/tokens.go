@@ -1,0 +1,69 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+// getSelf tells a client who it is taken for.
+func (a *API) getSelf(w http.ResponseWriter, r *http.Request) error {
+	p := who(r)
+	a.reply(w, r, http.StatusOK, wire.Self{
+		Actor: p.actor, Admin: p.admin, Tenant: p.tenant, Allow: p.allow, Token: p.token, Expires: p.expires,
+	})
+	return nil
+}
+
+func (a *API) listTokens(w http.ResponseWriter, r *http.Request) error {
+	list := wire.Tokens{Tokens: []wire.Token{}}
+	now := time.Now()
+	for _, t := range a.tokens.List() {
+		list.Tokens = append(list.Tokens, token(t, now))
+	}
+	a.reply(w, r, http.StatusOK, list)
+	return nil
+}
+
+func (a *API) createToken(w http.ResponseWriter, r *http.Request) error {
+	var body wire.TokenRequest
+	if err := readBody(w, r, &body); err != nil {
+		return err
+	}
+	now := time.Now()
+	want := tenant.Token{Tenant: body.Tenant, Allow: body.Allow, Description: body.Description}
+	if body.ForMS < 0 || body.ForMS > maxTokenLife.Milliseconds() {
+		return invalid("for_ms is not how long a token can be good for", "use up to a hundred years, or 0 for ever", nil)
+	}
+	if body.ForMS > 0 {
+		want.Expires = now.Add(time.Duration(body.ForMS) * time.Millisecond)
+	}
+	made, secret, err := a.tokens.Create(r.Context(), want)
+	if err != nil {
+		return err
+	}
+	a.reply(w, r, http.StatusCreated, wire.NewToken{Token: token(made, now), Secret: secret})
+	return nil
+}
+
+// maxTokenLife bounds how long a token that expires can be good.
+const maxTokenLife = 100 * 365 * 24 * time.Hour
+
+func (a *API) revokeToken(w http.ResponseWriter, r *http.Request) error {
+	if err := a.tokens.Revoke(r.Context(), r.PathValue("token")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// token puts a token on the wire.
+func token(t tenant.Token, now time.Time) wire.Token {
+	return wire.Token{
+		ID: t.ID, Tenant: t.Tenant, Allow: slices.Clone(t.Allow), Description: t.Description,
+		Created: t.Created, Expires: t.Expires, Expired: t.Expired(now), Used: t.Used,
+	}
+}
