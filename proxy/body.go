@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tenement.dev/internal/tenant"
 )
 
 const (
@@ -25,6 +27,7 @@ type clientBody struct {
 	shared  bool // the connection's next request comes behind it
 	// atEnd is called when the body and the trailers have been read; nil is nothing.
 	atEnd func()
+	meter *tenant.Meter // counts what is read; set before anything is
 
 	begun  atomic.Bool // the answer has begun: silence is between the client and the app
 	ended  atomic.Bool // it has been read to its end
@@ -62,6 +65,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	b.watch()
 	n, err := b.ReadCloser.Read(p)
 	b.unwatch()
+	b.meter.Received(n)
 	switch {
 	case err == nil, b.closed.Load():
 	case err != io.EOF: //nolint:errorlint // as readers say it

@@ -17,6 +17,7 @@ func (p *Proxy) serveDomain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if id, ok := p.router.Domain(name); ok {
+		answerOf(w).service = id.Service
 		p.serveInstance(w, r, id)
 		return
 	}

@@ -65,6 +65,7 @@ type upgraded struct {
 	proxy *Proxy
 	ctx   context.Context
 	touch func(context.Context) error
+	meter *tenant.Meter
 	watch *watch
 
 	// fromApp belongs to who reads. It and toApp are nil for other protocols than
@@ -77,13 +78,13 @@ type upgraded struct {
 	replied chan struct{} // closed when the client has sent its close frame
 }
 
-func (p *Proxy) newUpgraded(ctx context.Context, body io.ReadWriteCloser, endpoint tenant.Endpoint, webSocket bool) *upgraded {
-	u := &upgraded{ReadWriteCloser: body, proxy: p, ctx: ctx, touch: endpoint.Stream(), replied: make(chan struct{})}
+func (p *Proxy) newUpgraded(ctx context.Context, body io.ReadWriteCloser, v *visit, webSocket bool) *upgraded {
+	u := &upgraded{ReadWriteCloser: body, proxy: p, ctx: ctx, touch: v.endpoint.Stream(), meter: v.meter, replied: make(chan struct{})}
 	if webSocket {
 		u.fromApp, u.toApp = &frames{}, &frames{}
 	}
 	p.upgrades.Add(1)
-	u.watch = p.watchEnd(ctx, endpoint, u.part)
+	u.watch = p.watchEnd(ctx, v.endpoint, u.part)
 	return u
 }
 
@@ -125,6 +126,7 @@ func (u *upgraded) Read(p []byte) (int, error) {
 		return u.farewell(p)
 	}
 	n, err := u.ReadWriteCloser.Read(p)
+	u.meter.Sent(n)
 	if n > 0 && (u.fromApp == nil || u.fromApp.data(p[:n])) {
 		_ = u.touch(u.ctx) // it sends, so it is awake
 	}
@@ -179,5 +181,7 @@ func (u *upgraded) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return u.ReadWriteCloser.Write(p)
+	n, err := u.ReadWriteCloser.Write(p)
+	u.meter.Received(n)
+	return n, err
 }

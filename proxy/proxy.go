@@ -58,7 +58,9 @@ type Options struct {
 	// Root gives what serves a request to the base domain itself, nil where nothing does;
 	// it may be nil itself.
 	Root func(*http.Request) http.Handler
-	Log  *slog.Logger
+	// Observer is told of requests; it may be nil.
+	Observer Observer
+	Log      *slog.Logger
 }
 
 // Proxy is the http.Handler for all host names.
@@ -70,6 +72,7 @@ type Proxy struct {
 	known    func(host string) bool
 	root     func(*http.Request) http.Handler
 	patience func(service string) time.Duration
+	observer Observer // or nil
 	kept     keeper
 	failures *quiet
 	access   AccessLog // or nil
@@ -94,6 +97,7 @@ func New(o Options) *Proxy {
 		patience: o.Patience,
 		failures: newQuiet(o.Log),
 		access:   o.Access,
+		observer: o.Observer,
 		kept:     keeper{ids: map[tenant.ID]bool{}},
 		log:      o.Log,
 		hop:      rand.Text(),
@@ -147,6 +151,16 @@ const hopHeader = "Tenement-Hop"
 
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := &answer{ResponseWriter: w, begun: time.Now()}
+	if p.observer != nil {
+		defer func() { p.observer.Request(a.service, a.served()) }()
+	}
+	p.serve(a, r)
+	a.returned = true
+}
+
+// serve finds the instance for a request.
+func (p *Proxy) serve(w *answer, r *http.Request) {
 	p.identify(w, r)
 	if r.Header.Get(hopHeader) == p.hop {
 		p.write(w, r, http.StatusLoopDetected, &tenant.Error{
@@ -161,6 +175,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	withoutTunnels(r.Header)
 	id, kind := ParseHost(r.Host, p.domains...)
+	w.service = id.Service
 	switch kind {
 	case Instance:
 		p.serveInstance(w, r, id)
@@ -193,6 +208,12 @@ type visit struct {
 	id       tenant.ID
 	endpoint tenant.Endpoint
 	acquired time.Time
+	// answered is when the head of the app's answer was there, with that status.
+	answered time.Time
+	status   int
+	// stream: the answer has no foreseeable end.
+	stream bool
+	meter  *tenant.Meter
 	// local: the client is on this machine.
 	local bool
 	// to is where the answer goes, and headers those that it has already: informational
@@ -240,8 +261,14 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id tenant.ID, en
 		rec.chose(id, endpoint)
 	}
 	delete(w.Header(), requestIDHeader) // modifyResponse has it
-	v := &visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), local: fromLoopback(r), to: w, headers: w.Header().Clone()}
+	meter := endpoint.Meter()
+	meter.Request()
+	v := &answerOf(w).visit
+	*v = visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), meter: meter, local: fromLoopback(r), to: w, headers: w.Header().Clone()}
 	defer p.pools.used(id)
+	if body := bodyOf(r); body != nil {
+		body.meter = meter
+	}
 	p.reverse.ServeHTTP(w, r.WithContext(boundInformational(context.WithValue(r.Context(), visitKey{}, v))))
 }
 
@@ -292,11 +319,12 @@ func (p *Proxy) modifyResponse(resp *http.Response) error {
 		body.answering()
 	}
 	resp.Header[requestIDHeader] = v.in.Header[requestIDHeader]
+	v.answered, v.status = time.Now(), resp.StatusCode
 	if woke := v.endpoint.Woke(); woke != nil && v.local {
 		resp.Header.Add("Server-Timing", serverTiming(woke, time.Since(v.acquired)))
 	}
 	p.takeKeepAwake(resp, v)
-	p.asStream(resp, v.endpoint)
+	p.asStream(resp, v)
 	return nil
 }
 

@@ -34,6 +34,7 @@ type backend struct {
 	acquired atomic.Int64
 	dials    atomic.Int64
 	touched  atomic.Int64
+	meter    tenant.Meter
 	leases   chan time.Duration // may be nil
 	ending   chan struct{}      // nil: never
 }
@@ -58,6 +59,7 @@ func (b *backend) Ending() <-chan struct{}       { return b.ending }
 func (b *backend) Woke() *tenant.Wake            { return nil }
 func (b *backend) RequestTimeout() time.Duration { return 10 * time.Second }
 func (b *backend) KeepAwake(d time.Duration)     { b.leases <- d }
+func (b *backend) Meter() *tenant.Meter          { return &b.meter }
 func (b *backend) KeepAlive() bool               { return true }
 func (b *backend) Stream() func(context.Context) error {
 	return func(context.Context) error { b.touched.Add(1); return nil }

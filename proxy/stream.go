@@ -6,24 +6,25 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-
-	"tenement.dev/internal/tenant"
 )
 
 // asStream makes a response that has no foreseeable end keep its instance awake by
 // its traffic alone: a forgotten tab must not do so for ever, and one that is read
 // must. What counts is data, not the heartbeats that keep the connection open.
-func (p *Proxy) asStream(resp *http.Response, endpoint tenant.Endpoint) {
+func (p *Proxy) asStream(resp *http.Response, v *visit) {
+	endpoint := v.endpoint
 	ctx := resp.Request.Context()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		body, ok := resp.Body.(io.ReadWriteCloser)
 		if !ok {
 			return // the reverse proxy refuses it
 		}
-		resp.Body = p.newUpgraded(ctx, body, endpoint, strings.EqualFold(resp.Header.Get("Upgrade"), "websocket"))
+		v.stream = true
+		resp.Body = p.newUpgraded(ctx, body, v, strings.EqualFold(resp.Header.Get("Upgrade"), "websocket"))
 		return
 	}
 	if mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && mediaType == "text/event-stream" {
+		v.stream = true
 		e := &events{ReadCloser: resp.Body, ctx: ctx, touch: endpoint.Stream(), lineStart: true}
 		e.watch = p.watchEnd(ctx, endpoint, func() { e.ReadCloser.Close() })
 		resp.Body = e

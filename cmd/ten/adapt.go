@@ -5,12 +5,12 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"time"
 
 	"tenement.dev/dbusctl"
 	"tenement.dev/internal/api"
 	"tenement.dev/internal/cgroup"
 	"tenement.dev/internal/keeper"
+	"tenement.dev/internal/lifecycle"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 	"tenement.dev/journal"
@@ -71,18 +71,27 @@ func journalCheck(scope journal.Scope) keeper.Check {
 	return c
 }
 
-// cpuOf gives what tells the CPU time of instances; nil where the machine does not.
-func cpuOf(ctx context.Context, systemd *dbusctl.Client, log *slog.Logger) (func(tenant.ID) (time.Duration, error), error) {
+// treeOf gives what tells of what instances use; nil where the machine does not.
+func treeOf(ctx context.Context, systemd *dbusctl.Client, log *slog.Logger) (*cgroup.Tree, error) {
 	group, err := systemd.ControlGroup(ctx)
 	if err != nil {
 		return nil, err
 	}
 	tree, err := cgroup.Find(group)
 	if err != nil {
-		log.Warn("work without requests does not keep instances awake here", "err", err)
+		log.Warn("what instances use is not known here: work without requests does not keep them awake", "err", err)
 		return nil, nil
 	}
-	return tree.CPU, nil
+	return &tree, nil
+}
+
+// crowd is the manager as the metrics want it.
+type crowd struct{ *lifecycle.Manager }
+
+// Crowd implements metrics.Source.
+func (c crowd) Crowd() (waiting, queued, starting int) {
+	n := c.Manager.Crowd()
+	return n.Waiting, n.Queued, n.Starting
 }
 
 // wireChecks are the keeper's checks as the API has them.

@@ -68,6 +68,9 @@ func reload(ctx context.Context, old *config.Config) (*config.Config, error) {
 	if cfg.Settings.APIListen != old.Settings.APIListen {
 		return nil, fmt.Errorf("api_listen is %q and cannot become %q while the daemon runs", old.Settings.APIListen, cfg.Settings.APIListen)
 	}
+	if cfg.Settings.MetricsListen != old.Settings.MetricsListen {
+		return nil, errors.New("metrics_listen cannot change while the daemon runs")
+	}
 	if !reflect.DeepEqual(cfg.Settings.TLS, old.Settings.TLS) {
 		return nil, errors.New("[settings.tls] cannot change while the daemon runs; certificate files are read again by themselves")
 	}

@@ -150,6 +150,13 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		apiListeners = append(apiListeners, remote)
 	}
 	warnOfAPI(cfg.Settings, o.domains, log)
+	metricsListener, err := listenMetrics(cfg.Settings.MetricsListen)
+	if err != nil {
+		return err
+	}
+	if metricsListener != nil {
+		defer metricsListener.Close()
+	}
 
 	group, ctx := errgroup.WithContext(ctx)
 	// The order in which parts stop is the reverse of this: clients first.
@@ -182,11 +189,12 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
-	cpu, err := cpuOf(ctx, systemd, log)
+	tree, err := treeOf(ctx, systemd, log)
 	if err != nil {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
+	counted := newMetrics(cfg, tree)
 	memory := pressure.NewMemory(pressure.Options{Slice: sliceDir(host.User, p.euid), Log: log})
 	events := event.NewBus(event.Kept)
 	tokens, err := auth.Load(ctx, store, events, log)
@@ -196,7 +204,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	var front *proxy.Proxy // set before anything runs
 	var manage *api.API    // too
-	manager := lifecycle.New(lifecycle.Options{
+	life := lifecycle.Options{
 		Config:     cfg,
 		Controller: local,
 		Store:      store,
@@ -204,15 +212,20 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		SocketDir:  host.SocketDir,
 		Resting:    func(id tenant.ID) { front.Rest(id) },
 		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domains...); return kind != proxy.Foreign },
-		CPU:        cpu,
 		Schedules:  store,
 		Calendar:   calendar.Next,
 		Memory:     memory,
 		Idle:       pressure.NewCPU("").Idle,
 		Boosts:     host.Boosts(),
 		Events:     events,
+		Observer:   counted,
 		Log:        log,
-	})
+	}
+	if tree != nil {
+		life.CPU = tree.CPU
+	}
+	manager := lifecycle.New(life)
+	counted.SetSource(crowd{manager})
 	known := knownHost(manager, o.domains)
 	trusted := func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) }
 	access := newAccessLog(manager.Config, p.out, log)
@@ -232,7 +245,8 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		},
 		Root: onDomain(func() config.Settings { return manager.Config().Settings },
 			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { manage.ServeHTTP(w, r) })),
-		Log: log,
+		Observer: counted,
+		Log:      log,
 	})
 	source, err := newCerts(cfg, private, known, log)
 	if err != nil {
@@ -259,6 +273,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 
 		URL:     func(id tenant.ID) string { return origin.url(id) },
 		Version: version(),
+		Metrics: counted.Handler(),
 		Log:     log,
 	})
 	group.Go(func() error { return memory.Run(below) })
@@ -293,9 +308,17 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })
 	}
-	group.Go(func() error { return reloads(ctx, hangups, cfg, host, sandbox, manager.SetConfig, events, log) })
+	group.Go(func() error {
+		return reloads(ctx, hangups, cfg, host, sandbox, func(cfg *config.Config) {
+			setMetrics(counted, cfg)
+			manager.SetConfig(cfg)
+		}, events, log)
+	})
 	for _, l := range apiListeners {
 		group.Go(func() error { return serveAPI(operators, l) })
+	}
+	if metricsListener != nil {
+		group.Go(func() error { return serveMetrics(below, metricsListener, counted.Handler(), log) })
 	}
 	group.Go(func() error { return watchdog(below, manager, log) })
 	group.Go(func() error {

@@ -121,6 +121,8 @@ type Options struct {
 	// URL gives where an instance answers; it may be nil.
 	URL     func(tenant.ID) string
 	Version wire.Version
+	// Metrics serves what is counted, at MetricsPath.
+	Metrics http.Handler
 	Log     *slog.Logger
 }
 
@@ -138,6 +140,7 @@ type API struct {
 	doctor    func(ctx context.Context) ([]wire.Check, error)
 	url       func(tenant.ID) string
 	version   wire.Version
+	metrics   http.Handler
 	log       *slog.Logger
 	tokens    Tokens
 	events    *event.Bus
@@ -168,6 +171,7 @@ func New(o Options) *API {
 		doctor:    o.Doctor,
 		url:       o.URL,
 		version:   o.Version,
+		metrics:   o.Metrics,
 		log:       o.Log,
 		tokens:    o.Tokens,
 		events:    o.Events,

@@ -14,6 +14,9 @@ import (
 // Prefix is what the path of every route begins with.
 const Prefix = "/api/v1"
 
+// MetricsPath is where Prometheus looks for metrics.
+const MetricsPath = "/metrics"
+
 // route is one route and what it needs; every field but query must be set.
 type route struct {
 	// action is what the route does: the operationId of the document (openapi.json), and
@@ -73,6 +76,12 @@ func (a *API) newMux() *http.ServeMux {
 	}
 	for path, allowed := range methods {
 		mux.HandleFunc(Prefix+path, a.handler(otherMethod(path, allowed)))
+	}
+	if a.metrics != nil {
+		mux.HandleFunc("GET "+MetricsPath, a.handler(route{path: MetricsPath, access: accessAdmin, serve: func(w http.ResponseWriter, r *http.Request) error {
+			a.metrics.ServeHTTP(w, r)
+			return nil
+		}}))
 	}
 	mux.HandleFunc("/", a.handler(route{path: "/", access: accessKnown, serve: noRoute}))
 	return mux

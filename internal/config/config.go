@@ -64,6 +64,13 @@ type Settings struct {
 	// who has a token; empty for none. APIDomain: it is also served at the base domain.
 	APIListen string
 	APIDomain bool
+	// MetricsListen is where metrics are served beside the API's socket, an address of
+	// the loopback with a port; empty for nowhere.
+	MetricsListen string
+	// MetricsPerInstance is whether instances have series of their own, and
+	// MetricsMaxInstances how many do.
+	MetricsPerInstance  bool
+	MetricsMaxInstances int
 }
 
 // Trusts reports whether addr is that of a trusted proxy.

@@ -41,6 +41,8 @@ func TestQuickStart(t *testing.T) {
 			PortMin:             30000,
 			PortMax:             32767,
 			MaxWaiting:          5000,
+			MetricsPerInstance:  true,
+			MetricsMaxInstances: 1000,
 		},
 		Services: map[string]*Service{"notes": {
 			Name:           "notes",
@@ -85,6 +87,9 @@ backoff_max_ms = 500
 port_range = "4000-4001"
 api_listen = "[::1]:9090"
 api_domain = true
+metrics_listen = "[::1]:9464"
+metrics_per_instance = false
+metrics_max_instances = 7
 trusted_proxies = ["192.0.2.7", "10.1.2.3/8", "::ffff:127.0.0.1", "fd00::/8"]
 wake_concurrency = 3
 max_waiting = 100
@@ -155,6 +160,9 @@ env.S = "{socket}"
 		MaxWaiting:      100,
 		APIListen:       "[::1]:9090",
 		APIDomain:       true,
+
+		MetricsListen:       "[::1]:9464",
+		MetricsMaxInstances: 7,
 	}
 	if !reflect.DeepEqual(c.Settings, wantSettings) {
 		t.Errorf("got  %+v\nwant %+v", c.Settings, wantSettings)

@@ -83,6 +83,26 @@ func domains(into *[]string) reader {
 	}
 }
 
+// loopback reads an address that only this machine can reach, with a port.
+func loopback(into *string) reader {
+	return func(v any) *problem {
+		if p := text(into)(v); p != nil {
+			return p
+		}
+		addr, err := netip.ParseAddrPort(*into)
+		switch {
+		case err != nil || addr.Port() == 0 || addr.Addr().Zone() != "":
+			return &problem{msg: fmt.Sprintf("%q is not an IP address with a port", *into), hint: `write it as "127.0.0.1:9464"`}
+		case !addr.Addr().Unmap().IsLoopback():
+			return &problem{
+				msg:  fmt.Sprintf("%s can be reached from other machines, which would learn the names of all instances", addr),
+				hint: `use the loopback, such as "127.0.0.1:9464", and a proxy or an agent on this machine`,
+			}
+		}
+		return nil
+	}
+}
+
 // prefixes takes an array of IP addresses and of networks in CIDR notation (RFC 4632,
 // section 3.1).
 func prefixes(into *[]netip.Prefix) reader {

@@ -92,6 +92,7 @@
 //	route.go       weights, and the choice by them
 //	deploy.go      a version beside the old one
 //	domain.go      host names of instances
+//	observe.go     what is counted
 //	loop.go        work for the loop, and whether that is alive
 //	tell.go        what others are told of: the events
 //	tasks.go       goroutines that are waited for

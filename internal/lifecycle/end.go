@@ -66,6 +66,7 @@ func (m *Manager) failedLateLocked(inst *instance, now time.Time) {
 	default:
 		m.saveSoon()
 		inst.brake.restarts++
+		m.observer.Happened(inst.id, tenant.StartedAgain)
 		spent := inst.brake.fail(now, m.config.Load().Settings)
 		if op != nil || !believedRunning(inst) {
 			return // its next end shows that there were too many

@@ -104,6 +104,7 @@ func (m *Manager) doze(inst *instance, op *operation) {
 	inst.mu.Lock()
 	switch {
 	case err == nil:
+		m.observer.Happened(inst.id, tenant.Dozed)
 		m.log.Info("dozing", "instance", inst.id, "dur", time.Since(begun))
 		m.tell(event.Dozed, inst.id, slog.Duration("dur", time.Since(begun)))
 	case errors.As(err, &refusal) && refusal.Class == ingress.ClassUnsupported:
@@ -165,6 +166,7 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 	if err == nil {
 		inst.setLocked(f.state, now, f.reason)
 		inst.rested = cmp.Or(f.rested, reason)
+		m.observer.Happened(inst.id, tenant.Slept)
 		m.log.Info(f.state.String(), "instance", inst.id, "reason", reason, "dur", now.Sub(begun))
 		m.tell(event.Stopped, inst.id, slog.String("reason", reason), slog.Duration("dur", now.Sub(begun)))
 	} else {

@@ -23,6 +23,7 @@ type instance struct {
 	seen atomic.Uint32
 	// active is lastActive, in microseconds since 1970, for the same ones.
 	active atomic.Int64
+	meter  tenant.Meter
 
 	// mu guards everything below.
 	mu    sync.Mutex
@@ -231,6 +232,7 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 		Leases:     i.leasesLocked(now),
 		Restarts:   i.brake.restarts,
 		Unwoken:    unwokenCounts(i.unwoken[:]),
+		Traffic:    i.meter.Traffic(),
 	}
 	if i.state == tenant.Awake {
 		s.Health, s.Reason = i.health.tell()

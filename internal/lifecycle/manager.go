@@ -52,7 +52,9 @@ type Options struct {
 	Boosts []tenant.Limit
 	// Events is told of all that happens; it may be nil.
 	Events *event.Bus
-	Log    *slog.Logger
+	// Observer counts what happens; it may be nil.
+	Observer Observer
+	Log      *slog.Logger
 }
 
 // Manager is the life of all instances. Make one with New; it works while Run runs.
@@ -68,6 +70,7 @@ type Manager struct {
 	memory     Memory // or nil
 	boosts     []tenant.Limit
 	events     *event.Bus
+	observer   Observer
 	log        *slog.Logger
 	gate       *admission.Gate
 	hall       *admission.Hall
@@ -122,6 +125,7 @@ func New(o Options) *Manager {
 		memory:     o.Memory,
 		boosts:     o.Boosts,
 		events:     o.Events,
+		observer:   o.Observer,
 		log:        o.Log,
 		hall:       admission.NewHall(o.Config.Settings.MaxWaiting),
 		starved:    make(chan struct{}, 1),
@@ -145,6 +149,9 @@ func New(o Options) *Manager {
 	}
 	if m.refused == nil {
 		m.refused = func(tenant.ID, string, error) {}
+	}
+	if m.observer == nil {
+		m.observer = nobody{}
 	}
 	if m.reserved == nil {
 		m.reserved = func(string) bool { return false }

@@ -136,6 +136,7 @@ func (m *Manager) judgeLocked(inst *instance, service *config.Service, err error
 	default:
 		h.failures++
 		h.last = describeUnhealthy(err, timeout)
+		m.observer.Happened(inst.id, tenant.HealthFailed)
 		m.log.Warn("health check failed", "instance", inst.id, "failures", h.failures, "err", err)
 		m.tellHealthLocked(inst, before)
 		if h.failures >= unhealthyAfter && service.Restart != config.RestartNever {

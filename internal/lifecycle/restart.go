@@ -96,6 +96,7 @@ func (m *Manager) reviveLocked(inst *instance, now time.Time) {
 	inst.reviving = true
 	inst.brake.restarts++
 	inst.brake.dirty = true
+	m.observer.Happened(inst.id, tenant.StartedAgain)
 	inst.wokenLocked(tenant.CauseEnded, now)
 	m.tell(event.Restarting, inst.id, slog.Int64("restarts", inst.brake.restarts), slog.Duration("wait", max(inst.brake.until.Sub(now), 0)))
 	m.awaitRevivalLocked(inst, now)

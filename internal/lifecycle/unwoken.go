@@ -21,6 +21,7 @@ func (m *Manager) unwokenLocked(inst *instance, service *config.Service, v tenan
 		return nil
 	}
 	inst.unwoken[bits.TrailingZeros8(uint8(kind))]++
+	m.observer.Unwoken(inst.id, kind)
 	m.log.Debug("not woken", "instance", inst.id, "kind", kind.String(), "state", inst.state.String())
 	return &tenant.Unwoken{ID: inst.id, Kind: kind, State: inst.state}
 }

@@ -107,6 +107,7 @@ func (m *Manager) notBegun(inst *instance, op *operation, w *tenant.Wake, from t
 	}
 	now := time.Now()
 	inst.setLocked(from, now, reason)
+	m.observer.WakeFailed(inst.id, tenant.CodeOf(err))
 	m.log.Info("not woken", "instance", inst.id, "queue", w.Total, "reason", err.Error())
 	m.tell(event.WakeWithdrawn, inst.id, slog.Duration("queue", w.Total), slog.String("reason", reasonOf(err)))
 	m.endLocked(inst, op, err)
@@ -148,6 +149,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		m.watchIdleLocked(inst)
 		m.paceLocked(inst, op.waiters)
 		m.tuneLocked(inst)
+		m.observer.Woke(inst.id, w)
 		m.log.Info("woke", "instance", inst.id, "kind", string(w.Kind), "queue", w.Queue, "load", w.Load,
 			"unit_start", w.UnitStart, "app_ready", w.AppReady, "health", w.Health, "total", w.Total)
 		m.tell(event.Woke, inst.id, phasesOf(w)...)
@@ -168,6 +170,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 	}
 	inst.reviving = false
 	inst.rested = "its start failed"
+	m.observer.WakeFailed(inst.id, tenant.CodeOf(err))
 	m.log.Log(m.ctx, inst.failureLevelLocked(err), "wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", f.state.String(), "err", err)
 	m.tell(event.WakeFailed, inst.id, slog.String("kind", string(w.Kind)), slog.Duration("dur", w.Total),
 		slog.String("code", string(tenant.CodeOf(err))), slog.String("reason", f.reason))

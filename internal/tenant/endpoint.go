@@ -38,6 +38,8 @@ type Endpoint interface {
 	// KeepAwake has the instance not rest for d from now on, instead of for what its app
 	// asked for before; d is cut to what its service allows, and 0 gives the lease back.
 	KeepAwake(d time.Duration)
+	// Meter counts the instance's requests; it may be nil.
+	Meter() *Meter
 	// KeepAlive is false where the app must get a new connection for each request.
 	KeepAlive() bool
 }

@@ -49,6 +49,8 @@ type Snapshot struct {
 	// Unwoken counts, by the kind's name, the requests that found the instance at rest
 	// and were answered without it, since the daemon started.
 	Unwoken map[string]int64 `json:"unwoken,omitempty"`
+	// Traffic is what it has served since the daemon started.
+	Traffic Traffic `json:"-"`
 }
 
 // Health is how an awake instance does. Without a health path one that listens is
