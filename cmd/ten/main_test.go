@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			"daemon": func(ts *testscript.TestScript, _ bool, _ []string) {
 				d, err := apitest.Run(ts.Getenv("SOCKET"))
 				ts.Check(err)
+				ts.Setenv("API", "http://"+d.TCP)
 				ts.Defer(func() { ts.Check(d.Stop()) })
 				*scriptDaemonPlace(ts) = d
 			},

@@ -15,6 +15,8 @@ import (
 type program struct {
 	world
 	server string // --server
+	// tokenFile is --token-file.
+	tokenFile string
 	// doctorLocal looks at the machine where no daemon can be asked.
 	doctorLocal func(ctx context.Context) ([]keeper.Check, error)
 }
@@ -51,6 +53,8 @@ func commands(p *program) []*cobra.Command {
 		newUnpauseCommand(p),
 		newCaddyCommand(p),
 		newLimitCommand(p),
+		newTokenCommand(p),
+		newTokenGenAlias(p),
 		newDoctorCommand(p),
 		newVersionCommand(p),
 	}
@@ -90,7 +94,11 @@ called SERVICE:NAME. notes:alice answers at http://alice.notes.DOMAIN.`,
 	root.AddCommand(commands(p)...)
 	root.SetHelpCommand(newHelpCommand())
 	root.PersistentFlags().StringVar(&p.server, "server", "",
-		"the daemon's `socket`, a path or unix:///path (default: $TENEMENT_SERVER, else that of this user's daemon)")
+		"the `daemon`: the URL of its API, or its socket's path (default: $TENEMENT_SERVER, else the socket of this user's daemon)")
+	root.PersistentFlags().StringVar(&p.server, "api", "", "the same as --server")
+	_ = root.PersistentFlags().MarkHidden("api") // it is there
+	root.PersistentFlags().StringVar(&p.tokenFile, "token-file", "",
+		"a `file` with the token for the API's URL (default: the token in $TENEMENT_TOKEN, else the file $TENEMENT_TOKEN_FILE)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err.Error()) })
 	root.SetUsageTemplate(root.UsageTemplate() + exitHelp)
 	return root

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,46 +16,92 @@ import (
 // socketName is the API's socket in the runtime directory.
 const socketName = "api.sock"
 
-// address is which daemon is meant.
+// address is which daemon is meant: a socket's path, or the URL of an API.
 type address struct {
 	path   string
+	remote bool
 	chosen bool // by flag or environment
 }
 
-// address finds the daemon's socket: --server, else TENEMENT_SERVER, else where this
-// user's daemon has it.
+// address finds the daemon: --server, else TENEMENT_SERVER, else where this user's daemon
+// has its socket. --api and TENEMENT_API are other names for the same.
 func (p *program) address() (address, error) {
 	for _, from := range []struct{ name, value string }{
-		{"--server", p.server}, {"TENEMENT_SERVER", p.getenv("TENEMENT_SERVER")},
+		{"--server", p.server}, {"TENEMENT_SERVER", p.getenv("TENEMENT_SERVER")}, {"TENEMENT_API", p.getenv("TENEMENT_API")},
 	} {
 		if from.value != "" {
-			path, err := parseServer(from.name, from.value)
-			return address{path, true}, err
+			return parseServer(from.name, from.value)
 		}
 	}
-	return address{filepath.Join(p.runtimeDir(), socketName), false}, nil
+	return address{path: filepath.Join(p.runtimeDir(), socketName)}, nil
 }
 
-func parseServer(name, value string) (path string, err error) {
+func parseServer(name, value string) (address, error) {
 	scheme, rest, ok := strings.Cut(value, "://")
 	switch {
 	case !ok:
-		return value, nil
+		return address{path: value, chosen: true}, nil
 	case scheme == "unix" && filepath.IsAbs(rest):
-		return rest, nil
+		return address{path: rest, chosen: true}, nil
 	case scheme == "http" || scheme == "https":
-		return "", &tenant.Error{
-			Code: tenant.CodeInvalid, Op: "find the daemon",
-			Msg:  "remote access is not supported yet",
-			Hint: fmt.Sprintf("%s is %s; on the daemon's machine give its socket, as in unix:///run/tenement/api.sock", name, value),
-		}
-	default:
-		return "", &tenant.Error{
-			Code: tenant.CodeInvalid, Op: "find the daemon",
-			Msg:  fmt.Sprintf("%s: %q is not the address of a daemon", name, value),
-			Hint: "write unix:///run/tenement/api.sock, or the path alone",
+		u, err := url.Parse(value)
+		if err == nil && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" {
+			u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/api/v1")
+			return address{path: u.String(), remote: true, chosen: true}, nil
 		}
 	}
+	return address{}, &tenant.Error{
+		Code: tenant.CodeInvalid, Op: "find the daemon",
+		Msg:  fmt.Sprintf("%s: %.200q is not the address of a daemon", name, value),
+		Hint: "write https://example.com, or unix:///run/tenement/api.sock, or the path alone",
+	}
+}
+
+// secret is the token for a remote daemon: that of --token-file, else TENEMENT_TOKEN, else
+// that of TENEMENT_TOKEN_FILE.
+func (p *program) secret() (string, error) {
+	path := p.tokenFile
+	if path == "" {
+		if secret := p.getenv("TENEMENT_TOKEN"); secret != "" {
+			return strings.TrimSpace(secret), nil
+		}
+		path = p.getenv("TENEMENT_TOKEN_FILE")
+	}
+	if path == "" {
+		return "", &tenant.Error{
+			Code: tenant.CodeInvalid, Op: "find the token",
+			Msg:  "a daemon that is asked over the network wants a token",
+			Hint: "`ten token gen` on its machine makes one; put it into TENEMENT_TOKEN, or into a file and name that with --token-file",
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", &tenant.Error{
+			Code: tenant.CodeInvalid, Op: "find the token", Err: err,
+			Msg: fmt.Sprintf("the token cannot be read: %v", err), Hint: "the file is to hold the token alone",
+		}
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// dial makes a client of the daemon that is meant. It does not connect.
+func (p *program) dial(addr address) (*client.Client, error) {
+	if !addr.remote {
+		return client.New(addr.path), nil
+	}
+	secret, err := p.secret()
+	if err != nil {
+		return nil, err
+	}
+	if u, err := url.Parse(addr.path); err == nil && u.Scheme == "http" && !isLocal(u.Hostname()) && !isLoopback(u.Hostname()) {
+		p.note("warning: %s is not encrypted: who listens on the way reads the token\n", addr.path)
+	}
+	return client.NewRemote(addr.path, secret), nil
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
 }
 
 // ask has a client of the daemon do something, and explains it where none answers.
@@ -62,7 +110,10 @@ func (p *program) ask(do func(c *client.Client) error) error {
 	if err != nil {
 		return err
 	}
-	c := client.New(addr.path)
+	c, err := p.dial(addr)
+	if err != nil {
+		return err
+	}
 	defer c.Close()
 	return p.explainAbsence(addr, do(c))
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -19,13 +20,17 @@ func (a *API) getSelf(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) listTokens(w http.ResponseWriter, r *http.Request) error {
-	list := wire.Tokens{Tokens: []wire.Token{}}
-	now := time.Now()
-	for _, t := range a.tokens.List() {
-		list.Tokens = append(list.Tokens, token(t, now))
-	}
-	a.reply(w, r, http.StatusOK, list)
+	a.reply(w, r, http.StatusOK, wire.Tokens{Tokens: WireTokens(a.tokens.List(), time.Now())})
 	return nil
+}
+
+// WireTokens puts tokens on the wire.
+func WireTokens(tokens []tenant.Token, now time.Time) []wire.Token {
+	list := make([]wire.Token, len(tokens))
+	for i, t := range tokens {
+		list[i] = token(t, now)
+	}
+	return list
 }
 
 func (a *API) createToken(w http.ResponseWriter, r *http.Request) error {
@@ -33,24 +38,33 @@ func (a *API) createToken(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(w, r, &body); err != nil {
 		return err
 	}
-	now := time.Now()
-	want := tenant.Token{Tenant: body.Tenant, Allow: body.Allow, Description: body.Description}
-	if body.ForMS < 0 || body.ForMS > maxTokenLife.Milliseconds() {
-		return invalid("for_ms is not how long a token can be good for", "use up to a hundred years, or 0 for ever", nil)
-	}
-	if body.ForMS > 0 {
-		want.Expires = now.Add(time.Duration(body.ForMS) * time.Millisecond)
-	}
-	made, secret, err := a.tokens.Create(r.Context(), want)
+	made, err := CreateToken(r.Context(), a.tokens, body)
 	if err != nil {
 		return err
 	}
-	a.reply(w, r, http.StatusCreated, wire.NewToken{Token: token(made, now), Secret: secret})
+	a.reply(w, r, http.StatusCreated, made)
 	return nil
 }
 
 // maxTokenLife bounds how long a token that expires can be good.
 const maxTokenLife = 100 * 365 * 24 * time.Hour
+
+// CreateToken makes the token that a request asks for.
+func CreateToken(ctx context.Context, tokens Tokens, body wire.TokenRequest) (wire.NewToken, error) {
+	now := time.Now()
+	want := tenant.Token{Tenant: body.Tenant, Allow: body.Allow, Description: body.Description}
+	if body.ForMS < 0 || body.ForMS > maxTokenLife.Milliseconds() {
+		return wire.NewToken{}, invalid("for_ms is not how long a token can be good for", "use up to a hundred years, or 0 for ever", nil)
+	}
+	if body.ForMS > 0 {
+		want.Expires = now.Add(time.Duration(body.ForMS) * time.Millisecond)
+	}
+	made, secret, err := tokens.Create(ctx, want)
+	if err != nil {
+		return wire.NewToken{}, err
+	}
+	return wire.NewToken{Token: token(made, now), Secret: secret}, nil
+}
 
 func (a *API) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	if err := a.tokens.Revoke(r.Context(), r.PathValue("token")); err != nil {

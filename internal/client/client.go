@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,15 +35,18 @@ const (
 
 // Client asks one daemon. Its methods may be called at the same time.
 type Client struct {
-	path string
-	http *http.Client
+	place string // where the daemon is, as people know it
+	base  string // of URLs
+	token string // or empty
+	http  *http.Client
 }
 
 // New makes a client of the daemon whose socket is at path. It does not connect.
 func New(path string) *Client {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &Client{
-		path: path,
+		place: path,
+		base:  "http://tenement", // the host is for HTTP's sake only
 		http: &http.Client{Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return dialer.DialContext(ctx, "unix", path)
@@ -52,8 +56,25 @@ func New(path string) *Client {
 	}
 }
 
-// Path is where the daemon's socket is.
-func (c *Client) Path() string { return c.path }
+// NewRemote makes a client of the daemon whose API is served at base, such as
+// "https://example.com", to who has the token. It does not connect.
+func NewRemote(base, token string) *Client {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return &Client{
+		place: base, base: base, token: token,
+		http: &http.Client{
+			Transport: &http.Transport{
+				Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
+				TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true, DisableCompression: true,
+			},
+			// The token is for that place alone.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// remote reports whether the daemon is reached by its URL.
+func (c *Client) remote() bool { return c.place == c.base }
 
 // Close closes connections that are kept open for more requests.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -85,13 +106,15 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		}
 		content = bytes.NewReader(text)
 	}
-	// The host is for HTTP's sake only.
-	req, err := http.NewRequestWithContext(ctx, method, "http://tenement/api/v1"+path, content)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+"/api/v1"+path, content)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -114,6 +137,12 @@ func (c *Client) refusal(ctx context.Context, resp *http.Response) error {
 	if err != nil && ctx.Err() != nil {
 		return c.explain(ctx, err)
 	}
+	if to := resp.Header.Get("Location"); to != "" && resp.StatusCode/100 == 3 {
+		return &tenant.Error{
+			Code: tenant.CodeInvalid, Op: "ask the daemon", Err: fmt.Errorf("status %s", resp.Status),
+			Msg: fmt.Sprintf("%s sends elsewhere: to %.200q", c.place, to), Hint: "use that address, if it is the daemon's",
+		}
+	}
 	return c.stranger(fmt.Errorf("status %s", resp.Status))
 }
 
@@ -125,8 +154,9 @@ func failure(e wire.Error) error {
 func (c *Client) stranger(cause error) error {
 	return &tenant.Error{
 		Code: tenant.CodeUnsupported, Op: "ask the daemon", Err: cause,
-		Msg:  fmt.Sprintf("what answers at %s is not a Tenement daemon that this ten understands", c.path),
-		Hint: "are both of one version? otherwise look who has it: ss -xlp",
+		Msg: fmt.Sprintf("what answers at %s is not a Tenement daemon that this ten understands", c.place),
+		Hint: choose(c.remote(), "is it the address of the management API (api_listen, or api_domain), and are both of one version?",
+			"are both of one version? otherwise look who has it: ss -xlp"),
 	}
 }
 
@@ -137,28 +167,43 @@ func (c *Client) explain(ctx context.Context, err error) error {
 		err = urlErr.Err // without the URL, which names no real host
 	}
 	e := &tenant.Error{Code: tenant.CodeUnavailable, Op: "ask the daemon", Err: err}
+	var lookup *net.DNSError
+	var insecure *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &lookup):
+		e.Msg = fmt.Sprintf("there is no such host as in %s: %v", c.place, lookup)
+		e.Hint = "see --server, or TENEMENT_SERVER"
+	case errors.As(err, &insecure):
+		e.Msg = fmt.Sprintf("the certificate of %s is not good: %v", c.place, insecure)
+		e.Hint = "use the name that the certificate is for"
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		e.Msg = fmt.Sprintf("the daemon at %s does not answer", c.path)
+		e.Msg = fmt.Sprintf("the daemon at %s does not answer", c.place)
 		e.Hint = "its log may say what it waits for"
 	case ctx.Err() != nil:
 		e.Msg, e.Err = "interrupted", context.Cause(ctx)
 		e.Hint = "what the daemon has begun goes on; `ten ps` shows it"
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTSOCK):
-		e.Msg = fmt.Sprintf("no Tenement daemon answers at %s", c.path)
-		e.Hint = "start one with `ten serve`"
+		e.Msg = fmt.Sprintf("no Tenement daemon answers at %s", c.place)
+		e.Hint = choose(c.remote(), "see --server, or TENEMENT_SERVER, and api_listen in the daemon's tenement.toml", "start one with `ten serve`")
 		e.Err = errors.Join(ErrNoDaemon, err)
 	case errors.Is(err, fs.ErrPermission):
-		e.Msg = fmt.Sprintf("no permission to use the daemon's socket %s", c.path)
+		e.Msg = fmt.Sprintf("no permission to use the daemon's socket %s", c.place)
 		e.Hint = "use sudo, or the user that runs the daemon"
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		e.Msg = fmt.Sprintf("the daemon at %s does not answer", c.path)
+		e.Msg = fmt.Sprintf("the daemon at %s does not answer", c.place)
 		e.Hint = "its log may say what it waits for"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		e.Msg = fmt.Sprintf("the daemon at %s went away in the middle of an answer", c.path)
+		e.Msg = fmt.Sprintf("the daemon at %s went away in the middle of an answer", c.place)
 		e.Hint = "see whether it still runs, and ask again"
 	default:
 		return c.stranger(err)
 	}
 	return e
+}
+
+func choose(first bool, a, b string) string {
+	if first {
+		return a
+	}
+	return b
 }

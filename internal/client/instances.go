@@ -32,13 +32,22 @@ func (c *Client) Doctor(ctx context.Context) ([]wire.Check, error) {
 func (c *Client) List(ctx context.Context, service string) ([]wire.Instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	path := "/instances"
+	query := url.Values{}
 	if service != "" {
-		path += "?service=" + url.QueryEscape(service)
+		query.Set("service", service)
 	}
-	var list wire.Instances
-	_, err := c.ask(ctx, http.MethodGet, path, nil, &list)
-	return list.Instances, err
+	all := []wire.Instance{}
+	for {
+		var page wire.Instances
+		if _, err := c.ask(ctx, http.MethodGet, "/instances?"+query.Encode(), nil, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Instances...)
+		if page.Next == "" {
+			return all, nil
+		}
+		query.Set("cursor", page.Next)
+	}
 }
 
 // Get asks for one instance.

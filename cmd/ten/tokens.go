@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"tenement.dev/internal/api"
+	"tenement.dev/internal/auth"
+	"tenement.dev/internal/client"
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/registry"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+)
+
+// tokenKeeper makes and takes away tokens: the daemon, or this process in its place.
+type tokenKeeper interface {
+	Tokens(ctx context.Context) ([]wire.Token, error)
+	CreateToken(ctx context.Context, want wire.TokenRequest) (wire.NewToken, error)
+	RevokeToken(ctx context.Context, id string) error
+}
+
+// withTokens has the daemon's tokens worked on, or where none runs those in its registry.
+func (p *program) withTokens(ctx context.Context, path string, do func(tokenKeeper) error) error {
+	addr, err := p.address()
+	if err != nil {
+		return err
+	}
+	err = p.ask(func(c *client.Client) error { return do(c) })
+	if !errors.Is(err, client.ErrNoDaemon) || addr.remote {
+		return err
+	}
+	return p.withRegistry(ctx, path, err, do)
+}
+
+// withRegistry works on the registry itself. The lock on its directory keeps a daemon from
+// starting meanwhile, which would not learn of what is changed.
+func (p *program) withRegistry(ctx context.Context, path string, absent error, do func(tokenKeeper) error) (err error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return &tenant.Error{
+			Code: tenant.CodeUnavailable, Op: "find the registry", Err: errors.Join(absent, err),
+			Msg:  "no daemon answers, and its registry is not found without " + path,
+			Hint: "start the daemon, or name its configuration with --config",
+		}
+	}
+	private := filepath.Join(cfg.Settings.DataDir, ".tenement")
+	held, err := lock(private, "data directory")
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	tokens, err := auth.Load(ctx, store, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	p.note("no daemon runs; working on the registry in %s\n", private)
+	return do(localTokens{tokens})
+}
+
+// localTokens are the tokens in a registry that no daemon uses.
+type localTokens struct{ tokens *auth.Tokens }
+
+func (l localTokens) Tokens(context.Context) ([]wire.Token, error) {
+	return api.WireTokens(l.tokens.List(), time.Now()), nil
+}
+
+func (l localTokens) CreateToken(ctx context.Context, want wire.TokenRequest) (wire.NewToken, error) {
+	return api.CreateToken(ctx, l.tokens, want)
+}
+
+func (l localTokens) RevokeToken(ctx context.Context, id string) error {
+	return l.tokens.Revoke(ctx, id)
+}
