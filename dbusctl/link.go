@@ -24,6 +24,7 @@ const (
 
 	managerIface = "org.freedesktop.systemd1.Manager"
 	unitIface    = "org.freedesktop.systemd1.Unit"
+	serviceIface = "org.freedesktop.systemd1.Service"
 	propsIface   = "org.freedesktop.DBus.Properties"
 )
 
@@ -37,6 +38,7 @@ type link struct {
 	events  *events
 	jobs    *jobs
 	refresh chan struct{} // capacity 1; the manager was reloaded or executed anew
+	exits   exits         // for DeliverSignal only
 
 	mu    sync.Mutex    // guards what follows; nothing else is locked under it
 	owner string        // the manager's unique name on the bus
@@ -141,6 +143,15 @@ func matchRules() [][]dbus.MatchOption {
 			dbus.WithMatchMember(member),
 		}
 	}
+	changes := func(iface string) []dbus.MatchOption {
+		return []dbus.MatchOption{
+			dbus.WithMatchSender(managerName),
+			dbus.WithMatchPathNamespace("/org/freedesktop/systemd1/unit"),
+			dbus.WithMatchInterface(propsIface),
+			dbus.WithMatchMember("PropertiesChanged"),
+			dbus.WithMatchArg(0, iface),
+		}
+	}
 	return [][]dbus.MatchOption{
 		{
 			dbus.WithMatchSender(busName),
@@ -151,13 +162,8 @@ func matchRules() [][]dbus.MatchOption {
 		manager("JobRemoved"),
 		manager("Reloading"),
 		manager("UnitRemoved"),
-		{
-			dbus.WithMatchSender(managerName),
-			dbus.WithMatchPathNamespace("/org/freedesktop/systemd1/unit"),
-			dbus.WithMatchInterface(propsIface),
-			dbus.WithMatchMember("PropertiesChanged"),
-			dbus.WithMatchArg(0, unitIface),
-		},
+		changes(unitIface),
+		changes(serviceIface),
 	}
 }
 

@@ -55,17 +55,18 @@ func states(list []listed) []units.UnitState {
 // Exit says how a loaded service ended last. Errors: ErrNoSuchUnit.
 func (c *Client) Exit(ctx context.Context, service string) (units.Exit, error) {
 	const op = "ask for the end of"
-	values, err := c.get(ctx, op, service, "Service", "Result", "ExecMainCode", "ExecMainStatus")
+	values, err := c.get(ctx, op, service, "Service", "Result", "ExecMainCode", "ExecMainStatus", "StatusText")
 	if err != nil {
 		return units.Exit{}, err
 	}
 	var exit units.Exit
-	var ok [3]bool
+	var ok [4]bool
 	exit.Result, ok[0] = values[0].(string)
 	exit.Code, ok[1] = values[1].(int32)
 	exit.Status, ok[2] = values[2].(int32)
-	if ok != [3]bool{true, true, true} {
-		err := &valueError{fmt.Sprintf("got a %T, a %T and a %T", values[0], values[1], values[2])}
+	exit.Said, ok[3] = values[3].(string)
+	if ok != [4]bool{true, true, true, true} {
+		err := &valueError{fmt.Sprintf("got a %T, a %T, a %T and a %T", values[0], values[1], values[2], values[3])}
 		return units.Exit{}, wrap(op, service, err)
 	}
 	return exit, nil

@@ -79,6 +79,7 @@ func (l *link) unitRemoved(body []any) bool {
 		return false
 	}
 	if strings.HasPrefix(string(path), l.prefix) {
+		l.exits.forget(name)
 		l.events.put(units.UnitState{Name: name, Load: "not-found", Active: "inactive", Sub: "dead"})
 	}
 	return true
@@ -111,7 +112,12 @@ func (l *link) propertiesChanged(path dbus.ObjectPath, body []any) bool {
 	if dbus.Store(body, &iface, &changed, &invalidated) != nil {
 		return false
 	}
-	if iface != unitIface {
+	switch iface {
+	case serviceIface:
+		l.exits.note(name, changed)
+		return true
+	case unitIface:
+	default:
 		return true
 	}
 	// LoadState is not among the properties that are announced. A unit that changes is
@@ -123,6 +129,7 @@ func (l *link) propertiesChanged(path dbus.ObjectPath, body []any) bool {
 	if !hasActive || !hasSub {
 		return false
 	}
+	st.Exit = l.exits.last(name, st.Active, changed)
 	l.events.put(st)
 	return true
 }

@@ -72,6 +72,9 @@ type UnitState struct {
 	Load   string // "loaded", "not-found", …
 	Active string // "active", "activating", "deactivating", "inactive", "failed"
 	Sub    string // "running", "dead", "listening", …
+	// Exit is, in events of a service, how it ended last, also where it runs again; if
+	// that was not seen, only At is set.
+	Exit Exit
 }
 
 // Exit is how a service's main process ended last.
@@ -80,8 +83,15 @@ type Exit struct {
 	// "timeout", "oom-kill", "resources", …
 	Result string
 	// Code is the si_code of the main process (1 exited, 2 killed, 3 dumped), 0 if
-	// there was none; Status its exit status or signal.
+	// there was none or the manager has not seen how it ended; Status its exit status or
+	// signal.
 	Code, Status int32
+	// Said is the last that the main process has told of its status (sd_notify(3),
+	// STATUS=): a tenant's word.
+	Said string
+	// At is when the service ended last, in nanoseconds of CLOCK_MONOTONIC, 0 for never.
+	// Only hints have it.
+	At int64
 }
 
 // ExitStatusSet is a set of exit statuses and signals, signature (aiai):
@@ -98,7 +108,7 @@ type Status struct {
 	// Active is the service's ActiveState: "inactive", "activating", "active",
 	// "deactivating", "failed"; "inactive" also where it is not loaded.
 	Active string
-	// Exit is how it ended last, or why it is being stopped; only where a single instance
-	// was asked for.
+	// Exit is how it ended last, or why it is being stopped; only in hints, and where a
+	// single instance that does not run was asked for.
 	Exit Exit
 }

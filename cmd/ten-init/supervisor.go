@@ -121,12 +121,13 @@ func (s *supervisor) start() (*app, *ingress.Refusal, int) {
 // are caught so that they end the app alone.
 func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-chan os.Signal, ready <-chan error) int {
 	var grace <-chan time.Time
+	said := ingress.SaidStopping
 	failed := 0 // the code to exit with where the app did not become ready
 	stop := func() {
 		if grace == nil {
 			grace = time.After(s.o.stopGrace)
 			s.stopping(doorbell)
-			_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+			_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping+"\nSTATUS="+said)
 		}
 	}
 	for {
@@ -137,6 +138,9 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 				if status, ended := a.reap(); ended {
 					if s.isStarting() && !s.outOfMemory() && toldToStop(signals) {
 						stop()
+					}
+					if grace == nil {
+						_, _ = daemon.SdNotify(false, "STATUS="+ingress.SaidEnded+describe(status))
 					}
 					code := s.ended(a, doorbell, status, signals)
 					if failed != 0 {
@@ -167,6 +171,7 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 			fmt.Fprintln(os.Stderr, "ten-init:", refusal.Text)
 			s.refuse(refusal)
 			a.terminate()
+			said = refusal.Text
 			stop()
 		case <-grace:
 			a.kill()

@@ -29,6 +29,16 @@ const (
 // of memory. systemd does not always notice that before ten-init has ended.
 const ExitMemory = 113
 
+// What ten-init tells the service manager of its state before it ends (STATUS=,
+// sd_notify(3)), for when the manager does not see how the process has ended: a tenant's
+// word. Other ends are SaidEnded and how.
+const (
+	// SaidStopping: it was told to stop.
+	SaidStopping = "told to stop"
+	SaidEnded    = "the app ended: "
+	SaidClean    = SaidEnded + "exit status 0"
+)
+
 // Class says why a verb was refused.
 type Class string
 

@@ -108,7 +108,7 @@ func (l *Local) Run(ctx context.Context) error {
 				if !ok || filepath.Ext(unit.Name) != ".service" {
 					continue
 				}
-				status = units.Status{ID: id, Active: unit.Active}
+				status = units.Status{ID: id, Active: unit.Active, Exit: unit.Exit}
 				if unit.Active == "activating" || unit.Active == "active" {
 					if err := l.cgroups.bound(id); err != nil {
 						l.log.Warn("cgroups not bounded", "instance", id, "err", err)
@@ -259,8 +259,9 @@ func (l *Local) List(ctx context.Context, ids ...tenant.ID) ([]units.Status, err
 		return nil, err
 	}
 	list := gather(states)
-	if len(ids) == 1 && len(list) == 1 && (list[0].Active == "failed" || list[0].Active == "deactivating") {
-		if list[0].Exit, err = l.systemd.Exit(ctx, units.ServiceName(ids[0])); err != nil {
+	if len(ids) == 1 && len(list) == 1 && list[0].Active != "active" && list[0].Active != "activating" {
+		list[0].Exit, err = l.systemd.Exit(ctx, units.ServiceName(ids[0]))
+		if err != nil && !errors.Is(err, units.ErrNotLoaded) {
 			return nil, err
 		}
 	}

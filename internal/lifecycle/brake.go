@@ -18,12 +18,6 @@ type brake struct {
 	dirty    bool        // has changed since it was saved
 }
 
-// over reports whether there were too many failures within the window.
-func (b *brake) over(now time.Time, s config.Settings) bool {
-	b.forgetOld(now, s)
-	return len(b.failures) > s.MaxRestarts
-}
-
 func (b *brake) forgetOld(now time.Time, s config.Settings) {
 	kept := b.failures[:0]
 	for _, at := range b.failures {

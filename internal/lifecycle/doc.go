@@ -39,7 +39,7 @@
 //   - An instance whose app ends by itself is started again as its service's restart
 //     policy says. Failures are counted within a window, over sleep and daemons; who has
 //     too many is failed until somebody asks for it. Who notices an end may not know whether
-//     it was one: then it is none, until a hint says so.
+//     it was one, and waits for the hint that tells; where none does, it was.
 //   - An instance on trial with a release whose start with it fails is started with the one
 //     before within the same wake: who waits for it does not notice.
 //   - A health check is no activity, and neither wakes nor thaws anything: a doze or a

@@ -1,80 +1,114 @@
 package lifecycle
 
 import (
+	"context"
 	"time"
 
-	"tenement.dev/internal/config"
+	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/units"
 )
 
-// end is how an app came to its end that nobody had stop.
+// judgeTime is how long the hint of an end may take that somebody has noticed.
+const judgeTime = 2 * time.Second
+
+// end is how an app came to its end that the Manager has not stopped.
 type end struct {
 	reason string
-	// clean: with success, as systemd sees it. unknown: that cannot be told; a hint may
-	// still say so later.
-	clean, unknown bool
+	// clean: with success; asked: somebody else had it stopped. What is neither is a failure.
+	clean, asked bool
 	// running: the next process may run already, since somebody rang; wanted: whoever
 	// noticed asks for it next.
 	running, wanted bool
+}
+
+// unseenEnd is the reason where nobody knows how an app ended.
+const unseenEnd = "the app was killed, or its end not seen"
+
+// endOf judges an end. One of which nothing is known is a failure: where the first process
+// of a PID namespace is killed, systemd 257 may see the cgroup empty before it hears of
+// that, and then says success.
+func endOf(exit units.Exit) end {
+	switch {
+	case outOfMemory(exit):
+		return end{reason: "the app ended: " + describeExit(exit)}
+	case exit.Said == ingress.SaidStopping:
+		return end{reason: "stopped from outside", asked: true}
+	case exit.Result == "success" && (exit.Code == 1 || exit.Said == ingress.SaidClean):
+		return end{reason: "the app ended by itself", clean: true}
+	case unseen(exit):
+		return end{reason: unseenEnd}
+	default:
+		return end{reason: "the app ended: " + describeExit(exit)}
+	}
+}
+
+// heardLocked takes from a hint how the process has ended that is believed to run. Of an
+// earlier one's end it need not know.
+func (i *instance) heardLocked(exit units.Exit) {
+	if exit.At <= i.startedAt || i.exit != nil {
+		return
+	}
+	switch {
+	case i.op != nil && i.op.judged != nil:
+		i.exit = &exit
+		close(i.op.judged)
+	case i.op == nil && believedRunning(i):
+		i.exit = &exit
+	}
 }
 
 // noticedLocked is for who has found the process gone that the instance was awake with,
 // before a look has. The next one has been started perhaps, and then no look can tell
 // any more how the old one has ended; only a hint has said so, or will.
 func (m *Manager) noticedLocked(inst *instance, now time.Time, wanted bool) {
-	e := end{reason: "the app ended", running: true, wanted: wanted}
-	switch inst.ended {
-	case "failed":
-	case "inactive":
-		e.clean = true
-	default:
-		e.unknown = true
+	if inst.exit != nil {
+		e := endOf(*inst.exit)
+		e.running, e.wanted = true, wanted
+		m.endedLocked(inst, now, e)
+		return
+	}
+	op := inst.beginLocked(false)
+	op.judged = make(chan struct{})
+	inst.setLocked(tenant.Stopping, now, "the app ended")
+	m.tasks.do(func() { m.judge(inst, op, wanted) })
+}
+
+// judge waits for the hint of an end, and looks where it does not come.
+func (m *Manager) judge(inst *instance, op *operation, wanted bool) {
+	timer := time.NewTimer(judgeTime)
+	defer timer.Stop()
+	e := end{reason: unseenEnd, running: true}
+	select {
+	case <-op.judged:
+	case <-m.ctx.Done():
+	case <-timer.C:
+		ctx, cancel := context.WithTimeout(m.ctx, slack)
+		defer cancel()
+		list, err := m.controller.List(ctx, inst.id)
+		if err == nil && len(list) == 1 && !running(list[0]) {
+			e = endOf(list[0].Exit)
+		}
+	}
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if inst.exit != nil {
+		e = endOf(*inst.exit)
+		e.running = true
+	}
+	e.wanted = wanted
+	now := time.Now()
+	hinted := inst.hinted
+	inst.hinted = ""
+	inst.endLocked(op, nil)
+	if m.ctx.Err() != nil {
+		inst.setLocked(tenant.Asleep, now, "")
+		return
 	}
 	m.endedLocked(inst, now, e)
-}
-
-// heardLocked takes from a hint how a process has ended.
-func (m *Manager) heardLocked(inst *instance, active string) {
-	switch {
-	case active == "active": // the hint of the end before it has been lost
-		inst.unjudged = false
-	case active != "failed" && active != "inactive":
-	case inst.unjudged:
-		inst.unjudged = false
-		if active == "failed" && !inst.removed && m.ctx.Err() == nil {
-			m.failedLateLocked(inst, time.Now())
-		}
-	case inst.op == nil && believedRunning(inst):
-		inst.ended = active
-	}
-}
-
-// failedLateLocked counts the end of a process as a failure that was taken for none since
-// nobody knew. What has been started for a request meanwhile goes on, unless that was
-// one failure too many.
-func (m *Manager) failedLateLocked(inst *instance, now time.Time) {
-	const reason = "the app ended"
-	policy := m.restartPolicy(inst.id)
-	switch op := inst.op; {
-	case op != nil && op.fate != nil:
-		*op.fate = m.failedLocked(inst, now, reason, policy)
-	case op == nil && inst.state == tenant.Asleep:
-		f := m.failedLocked(inst, now, reason, policy)
-		inst.setLocked(f.state, now, f.reason)
-		m.settledLocked(inst, now, f)
-	case policy == config.RestartNever:
-	default:
-		m.saveSoon()
-		inst.brake.restarts++
-		m.observer.Happened(inst.id, tenant.StartedAgain)
-		spent := inst.brake.fail(now, m.config.Load().Settings)
-		if op != nil || !believedRunning(inst) {
-			return // its next end shows that there were too many
-		}
-		if spent {
-			m.beginStopForLocked(inst, reason, &fate{state: tenant.Failed, reason: reason})
-			return
-		}
-		inst.brake.release()
+	if inst.op != nil {
+		inst.hinted = hinted
+	} else if hinted != "" {
+		m.followLocked(inst, hinted)
 	}
 }

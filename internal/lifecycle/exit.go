@@ -35,7 +35,7 @@ func describeExit(e units.Exit) string {
 		return fmt.Sprintf("status %d", e.Status)
 	case killed(e) && e.Status != 0:
 		return fmt.Sprintf("signal %d", e.Status)
-	case restarted(e):
+	case unseen(e):
 		return "it ends each time that it is started"
 	default:
 		return "result " + e.Result
@@ -46,6 +46,6 @@ func describeExit(e units.Exit) string {
 // (sigaction(2)).
 func killed(e units.Exit) bool { return e.Code == 2 || e.Code == 3 }
 
-// restarted reports whether the end was asked for too late: the service is being started
-// again.
-func restarted(e units.Exit) bool { return e.Code == 0 && (e.Result == "" || e.Result == "success") }
+// unseen reports whether nothing is known of the end of ten-init: the manager has not seen
+// it, or was asked too late, since it is starting the service again.
+func unseen(e units.Exit) bool { return e.Code == 0 && (e.Result == "" || e.Result == "success") }

@@ -51,10 +51,8 @@ type instance struct {
 	// last wake; lastHint is what tells one such start from the next.
 	unasked  int
 	lastHint string
-	// ended is the ActiveState of the latest hint that the process has ended which is
-	// believed to run; unjudged: one has, nobody knew how, and a hint may still tell.
-	ended    string
-	unjudged bool
+	// exit is how the process has ended that is believed to run, where a hint has told.
+	exit *units.Exit
 	// spare is a connection to the app that proved it ready, for the first request: an
 	// app that takes one at a time shall not be kept busy by one that nobody uses.
 	spare net.Conn
@@ -121,6 +119,9 @@ type operation struct {
 	fate *fate
 	// becomes is the state that the operation leads to.
 	becomes tenant.State
+	// judged, where the operation is to find out how the process has ended, is closed when
+	// a hint has told.
+	judged chan struct{}
 
 	// The instance's mutex guards what follows. waiters wait for the end; priority is
 	// of the most important who has; ticket is a cold start's place in the queue.
@@ -179,10 +180,7 @@ func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 	i.tellStateLocked(from, now)
 	i.seen.Store(uint32(state))
 	i.generation++
-	i.ended = ""
-	if state == tenant.Stopping {
-		i.unjudged = false // what ends now is to end
-	}
+	i.exit = nil
 	i.dropSpareLocked()
 	i.dropRevivalLocked()
 	i.health.resetLocked()

@@ -130,7 +130,7 @@ func (m *Manager) hint(status units.Status) {
 	}
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	m.heardLocked(inst, status.Active)
+	inst.heardLocked(status.Exit)
 	again := status.Active == inst.lastHint
 	inst.lastHint = status.Active
 	switch {
@@ -230,15 +230,21 @@ func (m *Manager) reconcile(ctx context.Context) {
 		}
 		generation, expected := generations[inst]
 		delete(generations, inst)
-		if expected {
+		if expected && (running(status) || !inst.seenRunning()) {
 			m.settle(inst, generation, status)
-		} else if running(status) {
+		} else if expected || running(status) { // one by one they tell more
 			m.look(ctx, inst)
 		}
 	}
 	for inst, generation := range generations {
 		m.settle(inst, generation, units.Status{ID: inst.id, Active: "inactive"})
 	}
+}
+
+// seenRunning is believedRunning for those who do not hold the lock.
+func (i *instance) seenRunning() bool {
+	state := tenant.State(i.seen.Load())
+	return state == tenant.Awake || state == tenant.Dozing
 }
 
 // settle brings the state in line with status, which was true when the instance had
@@ -257,8 +263,8 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 		m.beginStopLocked(inst, "lost its doorbell")
 	case status.Active == "deactivating" && believedRunning(inst):
 		inst.loaded = status.Doorbell
-		if outOfMemory(status.Exit) {
-			f := m.fateLocked(inst, now, end{reason: "the app ended: " + describeExit(status.Exit)})
+		if e := endOf(status.Exit); !e.asked && !unseen(status.Exit) {
+			f := m.fateLocked(inst, now, e) // what it has left is being stopped
 			m.beginStopForLocked(inst, f.reason, &f)
 			return
 		}
@@ -268,23 +274,33 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 		// ring at its door would start it again.
 		m.adoptLocked(inst)
 	case !running(status) && believedRunning(inst):
-		e := end{reason: "the app ended by itself", clean: true}
-		switch {
-		case status.Active == "failed" && restarted(status.Exit):
-			// Somebody has rung, so the next one starts already.
-			e = end{reason: "the app ended", running: true}
-		case status.Active == "failed":
-			e = end{reason: "the app ended: " + describeExit(status.Exit)}
-			inst.fingerprint = "" // the next start is from clean units
-		}
-		inst.loaded = status.Doorbell
-		m.endedLocked(inst, now, e)
+		m.endedLocked(inst, now, inst.endFoundLocked(status))
 	case !running(status) && inst.loaded && !status.Doorbell:
 		inst.loaded, inst.fingerprint = false, ""
 		m.tasks.do(func() { m.awakeAgain(inst) })
 	default:
 		m.tuneLocked(inst) // what could not be set before
 	}
+}
+
+// endFoundLocked is the end of a process that a look has found gone.
+func (i *instance) endFoundLocked(status units.Status) end {
+	i.loaded = status.Doorbell
+	again := status.Active == "failed" && unseen(status.Exit) // somebody has rung meanwhile
+	if status.Active == "failed" && !again {
+		i.fingerprint = "" // the next start is from clean units
+	}
+	var e end
+	switch {
+	case i.exit != nil:
+		e = endOf(*i.exit)
+	case status.Exit.Result == "": // nothing of it is loaded any more
+		e = end{reason: "stopped from outside", asked: true}
+	default:
+		e = endOf(status.Exit)
+	}
+	e.running = again
+	return e
 }
 
 // adoptLocked takes over an instance that runs without our having woken it: from an

@@ -31,8 +31,11 @@ type revival struct {
 // endedLocked has an instance that ran sleep, or start again, as its service wants it.
 func (m *Manager) endedLocked(inst *instance, now time.Time, e end) {
 	f := m.fateLocked(inst, now, e)
-	f.rested = "it ended by itself"
-	m.log.Warn("ended by itself", "instance", inst.id, "reason", e.reason, "next", f.state.String(), "restart", f.revive)
+	level, what := slog.LevelWarn, "ended by itself"
+	if e.asked {
+		level, what = slog.LevelInfo, "stopped from outside"
+	}
+	m.log.Log(m.ctx, level, what, "instance", inst.id, "reason", e.reason, "next", f.state.String(), "restart", f.revive)
 	m.tell(event.Ended, inst.id, slog.String("reason", e.reason), slog.Bool("restart", f.revive))
 	next := f.state == tenant.Asleep && (f.revive || e.wanted) && !now.Before(inst.brake.until)
 	if e.running && !next {
@@ -42,7 +45,6 @@ func (m *Manager) endedLocked(inst *instance, now time.Time, e end) {
 		inst.rested = f.rested
 		m.settledLocked(inst, now, f)
 	}
-	inst.unjudged = e.unknown && f.state == tenant.Asleep && !f.revive
 }
 
 // fateLocked decides what follows after the end e. One that dozed was not in use and is
@@ -50,12 +52,10 @@ func (m *Manager) endedLocked(inst *instance, now time.Time, e end) {
 func (m *Manager) fateLocked(inst *instance, now time.Time, e end) fate {
 	policy := m.restartPolicy(inst.id)
 	switch {
-	case e.unknown && inst.brake.over(now, m.config.Load().Settings):
-		inst.brake.spent, inst.brake.dirty = true, true
-		m.saveSoon()
-		return fate{state: tenant.Failed, reason: e.reason}
-	case inst.state == tenant.Dozing, (e.clean || e.unknown) && policy != config.RestartAlways:
-		return fate{state: tenant.Asleep, reason: e.reason}
+	case e.asked:
+		return fate{state: tenant.Asleep, reason: e.reason, rested: e.reason}
+	case inst.state == tenant.Dozing, e.clean && policy != config.RestartAlways:
+		return fate{state: tenant.Asleep, reason: e.reason, rested: "it ended by itself"}
 	default:
 		return m.failedLocked(inst, now, e.reason, policy)
 	}
@@ -69,7 +69,7 @@ func (m *Manager) failedLocked(inst *instance, now time.Time, reason string, pol
 		inst.brake.spent = true
 		return fate{state: tenant.Failed, reason: reason}
 	}
-	return fate{state: tenant.Asleep, reason: reason, revive: !m.isPaused(inst.id)}
+	return fate{state: tenant.Asleep, reason: reason, rested: "it ended by itself", revive: !m.isPaused(inst.id)}
 }
 
 // restartPolicy is that of the instance's service; instances of one that has gone from
@@ -153,7 +153,7 @@ func (i *instance) dropRevivalLocked() {
 
 // restForGoodLocked makes a sleeping instance one that only a request wakes.
 func (i *instance) restForGoodLocked() {
-	i.reviving, i.unjudged = false, false
+	i.reviving = false
 	i.dropRevivalLocked()
 }
 

@@ -1,7 +1,6 @@
 package lifecycle_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -18,60 +17,6 @@ func (w *world) get(id tenant.ID) tenant.Snapshot {
 		w.t.Fatal(err)
 	}
 	return s
-}
-
-func TestRestartPolicy(t *testing.T) {
-	for _, c := range []struct {
-		policy string
-		crash  bool
-		want   tenant.State
-		starts int
-	}{
-		{"always", true, tenant.Awake, 2},
-		{"always", false, tenant.Awake, 2},
-		{"on-failure", true, tenant.Awake, 2},
-		{"on-failure", false, tenant.Asleep, 1},
-		{"never", true, tenant.Failed, 1},
-		{"never", false, tenant.Asleep, 1},
-	} {
-		t.Run(fmt.Sprint(c.policy, " crash ", c.crash), func(t *testing.T) {
-			bubble(t, notes("restart = \""+c.policy+"\"\n"), func(t *testing.T, w *world) {
-				exit := make(chan struct{})
-				w.systemd.SetApp(alice, lifecycletest.App{Exit: exit})
-				w.spawn(alice)
-				w.systemd.SetApp(alice, lifecycletest.App{})
-				if c.crash {
-					w.systemd.Crash(alice)
-				} else {
-					close(exit)
-				}
-				time.Sleep(10 * time.Millisecond)
-				s := w.state(alice, c.want)
-				w.starts(alice, c.starts)
-				if c.want == tenant.Failed {
-					if s.Reason != "the app ended: signal 9" {
-						t.Errorf("got reason %q, want the signal", s.Reason)
-					}
-					_, err := w.request(alice)
-					code(t, err, tenant.CodeFailed)
-					if _, err := w.manager.Restart(t.Context(), alice); err != nil {
-						t.Fatal(err)
-					}
-				}
-				if _, err := w.request(alice); err != nil {
-					t.Error(err)
-				}
-				w.starts(alice, 2)
-				// What was told to stop stays down.
-				if _, err := w.manager.Stop(t.Context(), alice); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(time.Hour)
-				w.state(alice, tenant.Asleep)
-				w.starts(alice, 2)
-			})
-		})
-	}
 }
 
 // An app that starts well and ends soon after is braked as one that does not start.

@@ -61,7 +61,7 @@ func (m *Manager) watchFailure(ctx context.Context, inst *instance, cancel conte
 			// What was killed may well start: somebody has ended it, or memory was short. And
 			// what has no end to tell of is being started again already.
 			exit := list[0].Exit
-			hopeless := list[0].Active == "failed" && !killed(exit) && !restarted(exit)
+			hopeless := list[0].Active == "failed" && !killed(exit) && !unseen(exit)
 			if hopeless || hints.failed.Load() >= maxFailures {
 				cancel(&unitFailure{exit})
 				return

@@ -42,6 +42,8 @@ type App struct {
 	Unfrozen bool
 	// StopFails: the unit has failed after a stop, as with an app that had to be killed.
 	StopFails bool
+	// Unseen: the manager does not see how it ends when it crashes, and takes it for well.
+	Unseen bool
 	// Unhealthy: every request is answered with 500.
 	Unhealthy bool
 	// Status gives the status of each answer, 0 for none at all; it may be nil.

@@ -60,7 +60,7 @@ func (u *unit) hangUpLocked() {
 
 func (s *Systemd) setLocked(u *unit, active string) {
 	u.active = active
-	s.hints.put(units.Status{ID: u.spec.ID, Active: active})
+	s.hints.put(units.Status{ID: u.spec.ID, Active: active, Exit: u.last})
 }
 
 // startLocked starts the unit, which must not run.
@@ -162,7 +162,7 @@ func (s *Systemd) live(u *unit, r *run) units.Exit {
 		s.mu.Lock()
 		s.refuseLocked(r, &ingress.Refusal{Class: ingress.ClassGone, Text: "exit status 0"})
 		s.mu.Unlock()
-		return units.Exit{Result: "success"}
+		return units.Exit{Result: "success", Code: 1}
 	}
 	return s.die(r)
 }
@@ -186,10 +186,13 @@ func (s *Systemd) die(r *run) units.Exit {
 	case <-r.term:
 		pause(r.ctx, r.app.Stop)
 		if r.app.StopFails {
-			return units.Exit{Result: "exit-code", Code: 1, Status: 137}
+			return units.Exit{Result: "exit-code", Code: 1, Status: 137, Said: ingress.SaidStopping}
 		}
-		return units.Exit{Result: "success"}
+		return units.Exit{Result: "success", Code: 1, Status: 143, Said: ingress.SaidStopping}
 	default:
+		if r.app.Unseen {
+			return units.Exit{Result: "success"}
+		}
 		return units.Exit{Result: "signal", Code: 2, Status: 9}
 	}
 }
@@ -225,7 +228,8 @@ func (s *Systemd) endRun(u *unit, r *run, exit units.Exit) {
 	if r.oom {
 		exit.Result = "oom-kill"
 	}
-	u.run, u.exit = nil, exit
+	u.run, u.exit, u.last = nil, exit, exit
+	u.last.At = ingress.Monotonic()
 	if exit.Result == "success" {
 		s.setLocked(u, "inactive")
 	} else {

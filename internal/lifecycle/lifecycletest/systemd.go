@@ -45,8 +45,9 @@ type unit struct {
 	doorbell bool
 	active   string
 	exit     units.Exit
-	run      *run    // nil while nothing runs
-	backlog  []*call // rings that no run has taken
+	last     units.Exit // of the run before, for hints
+	run      *run       // nil while nothing runs
+	backlog  []*call    // rings that no run has taken
 }
 
 // fault is what one call of an operation shall do instead of its work.
