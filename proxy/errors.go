@@ -57,39 +57,41 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, status int, e *ten
 	if rec, ok := w.(*recorder); ok {
 		rec.access.Code = e.Code
 	}
+	body, kind := p.describe(w, r, status, e)
 	h := w.Header()
 	h.Set(requestIDHeader, requestID(r))
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	page, asJSON := isNavigation(r), wantsJSON(r) || e.Code == tenant.CodePaused
-	switch {
-	case !page && asJSON:
-		h.Set("Content-Type", "application/json")
-	case page:
-		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	}
+	h.Set("Content-Type", kind)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Tenement-Error", string(e.Code))
-	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-		h.Set("Retry-After", retryAfter(e.RetryAfter))
+	if mayRetry(status) {
+		h.Set("Retry-After", strconv.Itoa(retryAfter(e.RetryAfter)))
 	}
 	w.WriteHeader(status)
-	if r.Method == http.MethodHead {
-		return
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the client may have gone
 	}
-	if page {
-		p.writePage(w, r, status, e)
-		return
+}
+
+// mayRetry reports whether clients are told when to come again.
+func mayRetry(status int) bool {
+	return status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests
+}
+
+// describe gives the body of an error's answer, and its type.
+func (p *Proxy) describe(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) (body []byte, kind string) {
+	if isNavigation(r) {
+		if page := p.page(w, r, status, e); page != nil {
+			return page, "text/html; charset=utf-8"
+		}
+	} else if wantsJSON(r) || e.Code == tenant.CodePaused {
+		return inJSON(r, status, e), "application/json"
 	}
-	if asJSON {
-		writeJSON(w, r, status, e)
-		return
-	}
-	fmt.Fprintf(w, "%d %s (%s)\nrequest id: %s\n", status, http.StatusText(status), e.Code, requestID(r))
+	text := fmt.Sprintf("%d %s (%s)\nrequest id: %s\n", status, http.StatusText(status), e.Code, requestID(r))
 	if fromLoopback(r) {
-		fmt.Fprintf(w, "%s\nhint: %s\n", e.Msg, e.Hint)
+		text += fmt.Sprintf("%s\nhint: %s\n", e.Msg, e.Hint)
 	}
+	return []byte(text), "text/plain; charset=utf-8"
 }
 
 // wantsJSON reports whether a program says that it reads JSON (RFC 9110, section 12.5.1).
@@ -116,7 +118,7 @@ type jsonError struct {
 	} `json:"error"`
 }
 
-func writeJSON(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) {
+func inJSON(r *http.Request, status int, e *tenant.Error) []byte {
 	var body jsonError
 	body.Error.Status, body.Error.Code, body.Error.Message = status, e.Code, http.StatusText(status)
 	body.Error.ID = requestID(r)
@@ -125,7 +127,11 @@ func writeJSON(w http.ResponseWriter, r *http.Request, status int, e *tenant.Err
 	} else if fromLoopback(r) {
 		body.Error.Message, body.Error.Hint = e.Msg, e.Hint
 	}
-	_ = json.NewEncoder(w).Encode(body) // it also escapes HTML; the client may have gone
+	text, err := json.Marshal(body) // it also escapes HTML
+	if err != nil {                 // there is nothing in it that cannot be encoded
+		return nil
+	}
+	return append(text, '\n')
 }
 
 // texts say to people what has happened, by status.
@@ -139,9 +145,16 @@ var texts = map[int]string{
 	http.StatusGatewayTimeout:     "The site took too long to answer.",
 }
 
-// writePage writes an error for people.
-func (p *Proxy) writePage(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) {
-	page := templates.Error{Status: status, Code: string(e.Code), Title: http.StatusText(status), Text: texts[status], RequestID: requestID(r)}
+// page makes an error's page for people: the service's own, or ours. Nil says that it
+// cannot be made.
+func (p *Proxy) page(w http.ResponseWriter, r *http.Request, status int, e *tenant.Error) []byte {
+	page := templates.Page{
+		Status: status, Code: string(e.Code), Title: http.StatusText(status), Text: texts[status], Message: e.Public,
+		RequestID: requestID(r), Host: r.Host,
+	}
+	if mayRetry(status) {
+		page.RetryAfter = retryAfter(e.RetryAfter)
+	}
 	if e.Code == tenant.CodePaused {
 		page.Title, page.Text = "Down for maintenance", "The site will be back. Please try again later."
 	}
@@ -151,12 +164,31 @@ func (p *Proxy) writePage(w http.ResponseWriter, r *http.Request, status int, e 
 	if fromLoopback(r) {
 		page.Detail, page.Hint = e.Msg, e.Hint
 	}
-	if err := page.Write(w); err != nil {
-		p.log.Debug("error page not sent", "err", err)
+	service := e.ID.Service
+	if service == "" {
+		id, _ := ParseHost(r.Host, p.domains...)
+		service = id.Service
 	}
+	return p.render(w, page, service, "default-src 'none'; style-src 'unsafe-inline'")
+}
+
+// render makes a page. One of ours gets a Content-Security-Policy; one of a service's own
+// may load what it wants.
+func (p *Proxy) render(w http.ResponseWriter, page templates.Page, service, policy string) []byte {
+	html, own, err := page.Render(p.pages(service))
+	if err != nil && own {
+		p.log.Warn("a service's own page cannot be made", "service", service, "err", err)
+		html, own, err = page.Render(nil)
+	}
+	if err != nil {
+		p.log.Error("page cannot be made", "err", err)
+		return nil
+	}
+	if !own {
+		w.Header().Set("Content-Security-Policy", policy)
+	}
+	return html
 }
 
 // retryAfter is in whole seconds, at least one (RFC 9110, section 10.2.3).
-func retryAfter(d time.Duration) string {
-	return strconv.Itoa(max(1, int(math.Ceil(d.Seconds()))))
-}
+func retryAfter(d time.Duration) int { return max(1, int(math.Ceil(d.Seconds()))) }

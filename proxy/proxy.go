@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tenement.dev/internal/tenant"
+	"tenement.dev/templates"
 )
 
 // Waker is the proxy's whole contract with the rest of the program.
@@ -51,6 +52,8 @@ type Options struct {
 	// Patience says how long somebody with a browser waits for an instance of a service
 	// before they get a page that tells them so, 0 for as long as it takes; nil is that.
 	Patience func(service string) time.Duration
+	// Pages gives a service's own pages for errors and waiting, nil for none; it may be nil.
+	Pages func(service string) *templates.Pages
 	// Known says whether a host is served here; nil is none.
 	Known func(host string) bool
 	// Access logs requests; nil logs none.
@@ -73,6 +76,7 @@ type Proxy struct {
 	root     func(*http.Request) http.Handler
 	patience func(service string) time.Duration
 	observer Observer // or nil
+	pages    func(service string) *templates.Pages
 	kept     keeper
 	failures *quiet
 	access   AccessLog // or nil
@@ -98,6 +102,7 @@ func New(o Options) *Proxy {
 		failures: newQuiet(o.Log),
 		access:   o.Access,
 		observer: o.Observer,
+		pages:    o.Pages,
 		kept:     keeper{ids: map[tenant.ID]bool{}},
 		log:      o.Log,
 		hop:      rand.Text(),
@@ -114,6 +119,9 @@ func New(o Options) *Proxy {
 	}
 	if p.root == nil {
 		p.root = func(*http.Request) http.Handler { return nil }
+	}
+	if p.pages == nil {
+		p.pages = func(string) *templates.Pages { return nil }
 	}
 	if p.patience == nil {
 		p.patience = func(string) time.Duration { return 0 }

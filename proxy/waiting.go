@@ -47,7 +47,7 @@ func (p *Proxy) acquire(w http.ResponseWriter, r *http.Request, id tenant.ID, v 
 	endpoint, release, err = p.waker.Acquire(ctx, id, v)
 	timer.Stop()
 	if err != nil && errors.Is(context.Cause(ctx), errShown) && r.Context().Err() == nil {
-		p.showWaiting(w)
+		p.showWaiting(w, r, id)
 		return nil, nil, true, nil
 	}
 	return endpoint, release, false, err
@@ -65,19 +65,21 @@ func isNavigation(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
-func (p *Proxy) showWaiting(w http.ResponseWriter) {
-	nonce := rand.Text()
+func (p *Proxy) showWaiting(w http.ResponseWriter, r *http.Request, id tenant.ID) {
+	page := templates.Page{
+		Status: http.StatusServiceUnavailable, Code: "waking", Title: "Starting", Text: "This page opens by itself in a moment.",
+		RequestID: requestID(r), Host: r.Host, RetryAfter: 2, Waiting: true, Nonce: rand.Text(), Progress: progressPath,
+	}
+	body := p.render(w, page, id.Service,
+		"default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; script-src 'nonce-"+page.Nonce+"'")
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Retry-After", "2")
 	h.Set("Tenement-State", tenant.Waking.String())
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; script-src 'nonce-"+nonce+"'")
 	w.WriteHeader(http.StatusServiceUnavailable)
-	if err := (templates.Waiting{Nonce: nonce, Progress: progressPath}).Write(w); err != nil {
-		p.log.Debug("waiting page not sent", "err", err)
-	}
+	_, _ = w.Write(body) // the client may have gone
 }
 
 // wantsProgress reports whether the request is the waiting page's.

@@ -37,6 +37,7 @@ import (
 	"tenement.dev/internal/wire"
 	"tenement.dev/journal"
 	"tenement.dev/proxy"
+	"tenement.dev/templates"
 	"tenement.dev/units"
 )
 
@@ -237,6 +238,12 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Router:  manager,
 		Trusted: trusted,
 		Known:   known,
+		Pages: func(service string) *templates.Pages {
+			if s, ok := manager.Config().Services[service]; ok {
+				return s.Pages
+			}
+			return nil
+		},
 		Patience: func(service string) time.Duration {
 			if s, ok := manager.Config().Services[service]; ok {
 				return s.WaitingPage

@@ -54,6 +54,7 @@ func (d *decoder) checkService(s *draft) {
 		})
 	}
 	d.checkSchedule(s)
+	d.checkPages(s)
 	if s.OnDemand && !s.given["max_instances"] {
 		fault("on_demand", &problem{
 			msg:  "anybody could create any number of instances",

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tenement.dev/internal/tenant"
+	"tenement.dev/templates"
 )
 
 // Config is a valid configuration. It is shared and must not be changed.
@@ -143,6 +144,11 @@ type Service struct {
 	// AccessLog is where requests are logged, AccessLogQuery whether with their query.
 	AccessLog      AccessLog
 	AccessLogQuery bool
+
+	// ErrorPages is the absolute path of the directory with the service's own pages, empty
+	// for none; Pages are those, nil for none.
+	ErrorPages string
+	Pages      *templates.Pages
 
 	// OnDemand lets the first request for an unknown instance create it.
 	OnDemand bool

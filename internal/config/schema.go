@@ -92,6 +92,7 @@ var serviceKeys = []key[draft]{
 	{"on_demand", false, func(d *draft) reader { return flag(&d.OnDemand) }},
 	{"access_log", false, func(d *draft) reader { return accessLog(&d.AccessLog) }},
 	{"access_log_query", false, func(d *draft) reader { return flag(&d.AccessLogQuery) }},
+	{"error_pages", nil, func(d *draft) reader { return text(&d.ErrorPages) }},
 	{"keepalive", true, func(d *draft) reader { return flag(&d.KeepAlive) }},
 	{"sticky", false, func(d *draft) reader { return flag(&d.Sticky) }},
 	{"storage_persist", true, func(d *draft) reader { return flag(&d.StoragePersist) }},
