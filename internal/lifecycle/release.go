@@ -179,10 +179,10 @@ func (m *Manager) SetReleases(ctx context.Context, list []registry.Release) erro
 }
 
 // Renew has an instance that runs with another release than its own restarted, with its
-// requests held; one at rest is left alone. It returns when that is done, and whether it
-// was restarted. Where it did not start with its release, the error says why, even if it
-// runs with the one before now.
-func (m *Manager) Renew(ctx context.Context, id tenant.ID) (restarted bool, err error) {
+// requests held; one at rest is left alone, or started where wake says so. It returns when
+// that is done, and whether something was. Where it did not start with its release, the
+// error says why, even if it runs with the one before now.
+func (m *Manager) Renew(ctx context.Context, id tenant.ID, wake bool) (started bool, err error) {
 	inst, err := m.find(ctx, "renew", id)
 	if tenant.CodeOf(err) == tenant.CodeNotFound {
 		return false, nil // destroyed meanwhile
@@ -193,14 +193,18 @@ func (m *Manager) Renew(ctx context.Context, id tenant.ID) (restarted bool, err 
 	err = m.exclusive(ctx, inst, func() *operation {
 		inst.released.refused = nil
 		release := m.releaseLocked(inst, m.config.Load())
-		if inst.removed || !believedRunning(inst) || inst.released.running == release {
+		if !believedRunning(inst) {
+			started = wake && !inst.removed
 			return nil
 		}
-		restarted = true
+		if inst.removed || inst.released.running == release {
+			return nil
+		}
+		started = true
 		return m.beginStopLocked(inst, "release "+release)
 	})
-	if err != nil || !restarted {
-		return restarted, err
+	if err != nil || !started {
+		return started, err
 	}
 	err = m.wakeAs(tenant.WithCause(ctx, tenant.CauseRelease), inst, tenant.PriorityOperator)
 	inst.mu.Lock()

@@ -107,7 +107,7 @@ func TestSleeperTakesUpItsReleaseWithItsNextWake(t *testing.T) {
 		}
 		w.served(alice, 2) // its doorbell answered all the time, with the old units
 		w.argument(alice, "v2")
-		if restarted, err := w.manager.Renew(t.Context(), alice); restarted || err != nil {
+		if restarted, err := w.manager.Renew(t.Context(), alice, false); restarted || err != nil {
 			t.Errorf("renew: got %v, %v, want nothing done", restarted, err)
 		}
 	})
@@ -123,7 +123,7 @@ func TestRenewHoldsRequests(t *testing.T) {
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if restarted, err := w.manager.Renew(t.Context(), alice); !restarted || err != nil {
+			if restarted, err := w.manager.Renew(t.Context(), alice, false); !restarted || err != nil {
 				t.Errorf("renew: got %v, %v, want a restart", restarted, err)
 			}
 		})
@@ -149,7 +149,7 @@ func TestRenewMeetsAWakeWithTheOldRelease(t *testing.T) {
 		wg.Go(func() { w.served(alice, 2) })
 		time.Sleep(500 * time.Millisecond)
 		w.change("v2", tenant.StepChanging, alice)
-		if restarted, err := w.manager.Renew(t.Context(), alice); !restarted || err != nil {
+		if restarted, err := w.manager.Renew(t.Context(), alice, false); !restarted || err != nil {
 			t.Errorf("renew: got %v, %v, want a restart", restarted, err)
 		}
 		wg.Wait()
@@ -176,7 +176,7 @@ func TestBadReleaseFallsBack(t *testing.T) {
 				w.change("v3", tenant.StepChanged, bob)
 				var wg sync.WaitGroup
 				wg.Go(func() {
-					restarted, err := w.manager.Renew(t.Context(), alice)
+					restarted, err := w.manager.Renew(t.Context(), alice, false)
 					if !restarted || err == nil {
 						t.Errorf("renew: got %v, %v, want a restart that failed", restarted, err)
 					}
@@ -250,7 +250,7 @@ func TestReleasesOutliveTheDaemon(t *testing.T) {
 	bubble(t, released, func(t *testing.T, w *world) {
 		w.spawn(alice, bob)
 		w.change("v2", tenant.StepChanging, alice, bob)
-		if _, err := w.manager.Renew(t.Context(), alice); err != nil {
+		if _, err := w.manager.Renew(t.Context(), alice, false); err != nil {
 			t.Fatal(err)
 		}
 		w.change("v2", tenant.StepChanged, alice)
@@ -267,7 +267,7 @@ func TestReleasesOutliveTheDaemon(t *testing.T) {
 			t.Errorf("bob: got %+v", r)
 		}
 		for id, want := range map[tenant.ID]bool{alice: false, bob: true} {
-			if restarted, err := w.manager.Renew(t.Context(), id); restarted != want || err != nil {
+			if restarted, err := w.manager.Renew(t.Context(), id, false); restarted != want || err != nil {
 				t.Errorf("renew %s: got %v, %v, want %v", id, restarted, err, want)
 			}
 		}
