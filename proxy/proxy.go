@@ -63,6 +63,9 @@ type Options struct {
 	Root func(*http.Request) http.Handler
 	// Observer is told of requests; it may be nil.
 	Observer Observer
+	// Answered is told of each answer of an instance, and with a 5xx status of each that
+	// should have come from it and did not. It must not wait; nil is nobody.
+	Answered func(id tenant.ID, status int)
 	Log      *slog.Logger
 }
 
@@ -77,6 +80,7 @@ type Proxy struct {
 	patience func(service string) time.Duration
 	observer Observer // or nil
 	pages    func(service string) *templates.Pages
+	answered func(id tenant.ID, status int)
 	kept     keeper
 	failures *quiet
 	access   AccessLog // or nil
@@ -99,6 +103,7 @@ func New(o Options) *Proxy {
 		known:    o.Known,
 		root:     o.Root,
 		patience: o.Patience,
+		answered: o.Answered,
 		failures: newQuiet(o.Log),
 		access:   o.Access,
 		observer: o.Observer,
@@ -122,6 +127,9 @@ func New(o Options) *Proxy {
 	}
 	if p.pages == nil {
 		p.pages = func(string) *templates.Pages { return nil }
+	}
+	if p.answered == nil {
+		p.answered = func(tenant.ID, int) {}
 	}
 	if p.patience == nil {
 		p.patience = func(string) time.Duration { return 0 }
@@ -326,6 +334,7 @@ func (p *Proxy) modifyResponse(resp *http.Response) error {
 	if body := bodyOf(v.in); body != nil {
 		body.answering()
 	}
+	p.answered(v.id, resp.StatusCode)
 	resp.Header[requestIDHeader] = v.in.Header[requestIDHeader]
 	v.answered, v.status = time.Now(), resp.StatusCode
 	if woke := v.endpoint.Woke(); woke != nil && v.local {
@@ -415,12 +424,14 @@ func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error)
 			Msg: "the request's body is not well-formed, or not complete", Hint: "the request itself is wrong",
 		})
 	case errors.As(err, &timeout) && timeout.Timeout():
+		p.answered(v.id, http.StatusGatewayTimeout)
 		p.write(w, r, http.StatusGatewayTimeout, &tenant.Error{
 			Code: "request_timeout", Op: "forward", ID: v.id, Err: err,
 			Msg:  fmt.Sprintf("%s did not begin to answer within %v", v.id, v.endpoint.RequestTimeout()),
 			Hint: "request_timeout of its service allows more",
 		})
 	default:
+		p.answered(v.id, http.StatusBadGateway)
 		p.write(w, r, http.StatusBadGateway, &tenant.Error{
 			Code: "bad_gateway", Op: "forward", ID: v.id, Err: err,
 			Msg:  fmt.Sprintf("%s did not answer properly", v.id),

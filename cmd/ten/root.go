@@ -48,6 +48,8 @@ func commands(p *program) []*cobra.Command {
 		newDeployCommand(p),
 		newWeightCommand(p),
 		newRouteCommand(p),
+		newRolloutCommand(p),
+		newRollbackCommand(p),
 		newDomainCommand(p),
 		newPauseCommand(p),
 		newUnpauseCommand(p),

@@ -33,6 +33,7 @@ import (
 	"tenement.dev/internal/lifecycle"
 	"tenement.dev/internal/pressure"
 	"tenement.dev/internal/registry"
+	"tenement.dev/internal/rollout"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 	"tenement.dev/journal"
@@ -205,6 +206,8 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	var front *proxy.Proxy // set before anything runs
 	var manage *api.API    // too
+	var rollouts *rollout.Engine
+	answers := &rollout.Meter{}
 	life := lifecycle.Options{
 		Config:     cfg,
 		Controller: local,
@@ -212,6 +215,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Doorbell:   func(id tenant.ID) lifecycle.Doorbell { return ingress.Doorbell(host.Doorbell(id)) },
 		SocketDir:  host.SocketDir,
 		Resting:    func(id tenant.ID) { front.Rest(id) },
+		Refused:    func(id tenant.ID, release string, err error) { rollouts.Refused(id, release, err) },
 		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domains...); return kind != proxy.Foreign },
 		Schedules:  store,
 		Calendar:   calendar.Next,
@@ -227,6 +231,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	manager := lifecycle.New(life)
 	counted.SetSource(crowd{manager})
+	rollouts = rollout.New(rollout.Options{Fleet: manager, Store: store, Meter: answers, Log: log})
 	known := knownHost(manager, o.domains)
 	trusted := func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) }
 	access := newAccessLog(manager.Config, p.out, log)
@@ -253,7 +258,12 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Root: onDomain(func() config.Settings { return manager.Config().Settings },
 			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { manage.ServeHTTP(w, r) })),
 		Observer: counted,
-		Log:      log,
+		Answered: func(id tenant.ID, status int) {
+			if r, ok := manager.Released(id); ok && r.Running != "" {
+				answers.Count(id.Service, r.Running, status)
+			}
+		},
+		Log: log,
 	})
 	source, err := newCerts(cfg, private, known, log)
 	if err != nil {
@@ -271,6 +281,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Tokens:    tokens,
 		Events:    events,
 		Group:     admins,
+		Rollouts:  rollouts,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor: func(ctx context.Context) ([]wire.Check, error) {
 			list, err := allChecks(ctx, host, checks, sandbox)
@@ -296,6 +307,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return group.Wait()
 	}
+	group.Go(func() error { return rollouts.Run(below) })
 	var handler http.Handler = front
 	if cfg.Settings.ProxyProtocol {
 		for _, list := range [][]net.Listener{listeners, secure} {

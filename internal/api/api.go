@@ -55,6 +55,18 @@ type Domains interface {
 	RemoveDomain(ctx context.Context, host string) error
 }
 
+// Rollouts give the instances of services other releases; *rollout.Engine has it. Errors
+// for people are *tenant.Error.
+type Rollouts interface {
+	Begin(ctx context.Context, service, release string, plan tenant.RolloutPlan) (tenant.Rollout, error)
+	// Order does what an operator orders: "pause", "resume", "abort" or "rollback".
+	Order(ctx context.Context, service, order string) (tenant.Rollout, error)
+	Status(ctx context.Context, service string) (tenant.Rollout, error)
+	// Follow gives the events from one on, and the number of the next; it waits until there
+	// are some, or the rollout is over.
+	Follow(ctx context.Context, service string, from int) (list []tenant.RolloutEvent, next int, r tenant.Rollout, err error)
+}
+
 // Keeper keeps instances awake; *lifecycle.Manager has it.
 type Keeper interface {
 	// KeepAwake has an instance awake and keeps it so for d; with 0 whatever lease there
@@ -106,6 +118,7 @@ type Options struct {
 	Domains   Domains
 	Keeper    Keeper
 	Limiter   Limiter
+	Rollouts  Rollouts
 	Pauser    Pauser
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
@@ -135,6 +148,7 @@ type API struct {
 	domains   Domains
 	keeper    Keeper
 	limiter   Limiter
+	rollouts  Rollouts
 	pauser    Pauser
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
@@ -166,6 +180,7 @@ func New(o Options) *API {
 		domains:   o.Domains,
 		keeper:    o.Keeper,
 		limiter:   o.Limiter,
+		rollouts:  o.Rollouts,
 		pauser:    o.Pauser,
 		logs:      o.Logs,
 		doctor:    o.Doctor,

@@ -227,6 +227,24 @@ func (e *Engine) Status(ctx context.Context, service string) (tenant.Rollout, er
 	return j.tellAll(), nil
 }
 
+// Order does what an operator orders: "pause", "resume", "abort" or "rollback".
+func (e *Engine) Order(ctx context.Context, service, order string) (tenant.Rollout, error) {
+	switch order {
+	case "pause":
+		return e.Pause(ctx, service)
+	case "resume":
+		return e.Resume(ctx, service)
+	case "abort":
+		return e.Abort(ctx, service)
+	case "rollback":
+		return e.Rollback(ctx, service)
+	}
+	return tenant.Rollout{}, &tenant.Error{
+		Code: tenant.CodeInvalid, Op: "roll out",
+		Msg: fmt.Sprintf("%.40q cannot be done to a rollout", order), Hint: "there are pause, resume, abort and rollback",
+	}
+}
+
 // Pause has a rollout stand still when the instances that are being changed are done.
 func (e *Engine) Pause(ctx context.Context, service string) (tenant.Rollout, error) {
 	return e.order(ctx, service, func(r *registry.Rollout) error {
