@@ -134,7 +134,8 @@ func newRollbackCommand(p *program) *cobra.Command {
 		Use:   "rollback SERVICE",
 		Short: "Give the instances of a service the release before",
 		Long: `Give the instances of a service the release that they had before its last rollout. One
-that goes on goes back; after one that has ended another begins, in batches like it.`,
+that goes on goes back; after one that has ended another begins, in batches like it and
+without a pause.`,
 		Example: "  ten rollback notes",
 		Args:    oneServiceArg,
 		RunE: func(cmd *cobra.Command, args []string) error {

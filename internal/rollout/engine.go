@@ -297,7 +297,7 @@ func (e *Engine) Abort(ctx context.Context, service string) (tenant.Rollout, err
 }
 
 // Rollback gives the instances of a service the release before: one that goes on goes
-// back, after one that has ended another begins.
+// back, after one that has ended another begins, which does not pause.
 func (e *Engine) Rollback(ctx context.Context, service string) (tenant.Rollout, error) {
 	j, err := e.job(ctx, service)
 	if err != nil {
@@ -307,7 +307,7 @@ func (e *Engine) Rollback(ctx context.Context, service string) (tenant.Rollout, 
 	case tenant.RolledBack:
 		return tenant.Rollout{}, conflict(service, "the last rollout of %s has been rolled back already", "`ten rollout status %s` tells of it")
 	case tenant.RolloutDone, tenant.RolloutAborted:
-		return e.Begin(ctx, service, r.Previous, tenant.RolloutPlan{Batch: r.Plan.Batch, Pause: r.Plan.Pause})
+		return e.Begin(ctx, service, r.Previous, tenant.RolloutPlan{Batch: r.Plan.Batch})
 	}
 	return e.order(ctx, service, func(r *registry.Rollout) error {
 		switch r.State {

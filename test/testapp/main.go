@@ -162,6 +162,12 @@ func routes() http.Handler {
 			http.Error(w, "200 not yet", http.StatusServiceUnavailable)
 		}
 	})
+	// One of the release "bad" never is.
+	mux.HandleFunc("/health-of-release", func(w http.ResponseWriter, _ *http.Request) {
+		if os.Getenv("RELEASE") == "bad" {
+			http.Error(w, "a bad release", http.StatusInternalServerError)
+		}
+	})
 	mux.HandleFunc("/never-healthy", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "200 is only in the body", http.StatusInternalServerError)
 	})
