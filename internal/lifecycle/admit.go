@@ -113,6 +113,29 @@ func (i *instance) yieldLocked(op *operation) {
 	}
 }
 
+// giveUpLocked is yieldLocked that also ends a cold start which has begun: somebody shall
+// not have to wait for an app that hangs in order to stop it.
+func (i *instance) giveUpLocked(op *operation) {
+	i.yieldLocked(op)
+	op.givenUp = true
+	if op.cancel != nil {
+		op.cancel(errToldToStop)
+	}
+}
+
+// errToldToStop is in the chain of the error of a start that somebody has ended.
+var errToldToStop = errors.New("told to stop")
+
+// startEnded is the answer to who waited for it.
+func startEnded(id tenant.ID) error {
+	return &tenant.Error{
+		Code: tenant.CodeUnavailable, Op: "wake", ID: id, Err: errToldToStop,
+		Msg:        fmt.Sprintf("%s was told to stop while it started", id),
+		Hint:       "its next request starts it, if it still exists",
+		RetryAfter: time.Second,
+	}
+}
+
 // yielded is the answer to who waited for a wake that gave way.
 func yielded(id tenant.ID) error {
 	return &tenant.Error{

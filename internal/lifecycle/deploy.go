@@ -35,7 +35,7 @@ func (m *Manager) Deploy(ctx context.Context, id tenant.ID, w tenant.Weight, tim
 		if !ran {
 			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), service.StartupTimeout+service.StopGrace+slack)
 			defer cancel()
-			err = errors.Join(err, m.putToSleep(stopping, inst, "its deployment failed"))
+			err = errors.Join(err, m.putToSleep(stopping, inst, "its deployment failed", false))
 		}
 		m.tellOf(ctx, event.DeployFailed, id, slog.String("reason", reasonOf(err)))
 		return tenant.Snapshot{}, false, err

@@ -29,7 +29,7 @@ func (m *Manager) dial(ctx context.Context, l *lease) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, service.StartupTimeout+slack)
+	bounded, cancel := context.WithTimeout(ctx, startPatience(service))
 	defer cancel()
 	var conn net.Conn
 	for range maxRings {

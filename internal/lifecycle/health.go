@@ -77,8 +77,8 @@ func (m *Manager) awaitHealthy(ctx context.Context, inst *instance, service *con
 		timer.Reset(healthInterval)
 		select {
 		case <-ctx.Done():
-			if m.ctx.Err() != nil {
-				return m.ctx.Err()
+			if errors.Is(context.Cause(ctx), context.Canceled) || errors.Is(context.Cause(ctx), errToldToStop) {
+				return context.Cause(ctx)
 			}
 			return &tenant.Error{
 				Code: tenant.CodeStartTimeout, Op: "start", ID: inst.id, Err: last,

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -128,6 +129,10 @@ type operation struct {
 	waiters  int
 	priority tenant.Priority
 	ticket   *admission.Ticket
+	// cancel ends a cold start that has begun; givenUp: somebody has called it, or would
+	// have.
+	cancel  context.CancelCauseFunc
+	givenUp bool
 	// forced: what has braked the instance is forgotten when the wake begins. yields: the
 	// wake does not begin any more, if it has not.
 	forced, yields bool

@@ -66,7 +66,11 @@ func (m *Manager) KeepAwake(ctx context.Context, id tenant.ID, d time.Duration) 
 		return tenant.Snapshot{}, err
 	}
 	if d == 0 {
-		m.dropLeases(inst)
+		inst.mu.Lock()
+		if inst.dropLeasesLocked() && believedRunning(inst) && inst.op == nil {
+			m.watchIdleLocked(inst)
+		}
+		inst.mu.Unlock()
 	} else if err := m.takeLease(ctx, inst, d); err != nil {
 		return tenant.Snapshot{}, err
 	}
@@ -105,17 +109,12 @@ func (m *Manager) takeLease(ctx context.Context, inst *instance, d time.Duration
 	}
 }
 
-// dropLeases ends all leases on an instance and reports whether there were any.
-func (m *Manager) dropLeases(inst *instance) bool {
-	inst.mu.Lock()
-	defer inst.mu.Unlock()
-	if inst.appLease.IsZero() && inst.operatorLease.IsZero() {
+// dropLeasesLocked ends all leases on an instance and reports whether there were any.
+func (i *instance) dropLeasesLocked() bool {
+	if i.appLease.IsZero() && i.operatorLease.IsZero() {
 		return false
 	}
-	inst.appLease, inst.operatorLease, inst.dirty = time.Time{}, time.Time{}, true
-	if believedRunning(inst) && inst.op == nil {
-		m.watchIdleLocked(inst)
-	}
+	i.appLease, i.operatorLease, i.dirty = time.Time{}, time.Time{}, true
 	return true
 }
 

@@ -100,10 +100,7 @@ func (m *Manager) Stop(ctx context.Context, id tenant.ID) (tenant.Snapshot, erro
 	if err != nil {
 		return tenant.Snapshot{}, err
 	}
-	if m.dropLeases(inst) {
-		_ = m.saveNow(ctx) // logged, and tried again; the stop is what matters
-	}
-	if err := m.putToSleep(ctx, inst, "asked to"); err != nil {
+	if err := m.putToSleep(ctx, inst, "asked to", true); err != nil {
 		return tenant.Snapshot{}, err
 	}
 	if service, ok := m.Config().Services[id.Service]; ok && !service.StoragePersist {
@@ -121,7 +118,7 @@ func (m *Manager) Restart(ctx context.Context, id tenant.ID) (tenant.Snapshot, e
 	if err != nil {
 		return tenant.Snapshot{}, err
 	}
-	if err := m.putToSleep(ctx, inst, "restart"); err != nil {
+	if err := m.putToSleep(ctx, inst, "restart", false); err != nil {
 		return tenant.Snapshot{}, err
 	}
 	if err := m.wakeByHand(tenant.WithCause(ctx, tenant.CauseRestart), inst); err != nil {
@@ -179,6 +176,11 @@ func (m *Manager) exclusiveDown(ctx context.Context, inst *instance, begin func(
 	return m.exclusiveAfter(ctx, inst, inst.yieldLocked, begin)
 }
 
+// exclusiveNow is exclusiveDown that ends also a cold start which has begun.
+func (m *Manager) exclusiveNow(ctx context.Context, inst *instance, begin func() *operation) error {
+	return m.exclusiveAfter(ctx, inst, inst.giveUpLocked, begin)
+}
+
 // exclusiveAfter is exclusive that has yield called, if there is one, with an operation
 // that goes on for yieldAfter.
 func (m *Manager) exclusiveAfter(ctx context.Context, inst *instance, yield func(*operation), begin func() *operation) error {
@@ -228,14 +230,24 @@ func (m *Manager) awaitOther(ctx context.Context, inst *instance, op *operation,
 	}
 }
 
-func (m *Manager) putToSleep(ctx context.Context, inst *instance, reason string) error {
-	return m.exclusiveDown(ctx, inst, func() *operation {
+// putToSleep stops an instance that runs or starts. Its leases end with the decision if
+// that is for good.
+func (m *Manager) putToSleep(ctx context.Context, inst *instance, reason string, forGood bool) error {
+	dropped := false
+	err := m.exclusiveNow(ctx, inst, func() *operation {
+		if forGood {
+			dropped = inst.dropLeasesLocked() || dropped
+		}
 		if !believedRunning(inst) {
 			inst.restForGoodLocked()
 			return nil
 		}
 		return m.beginStopLocked(inst, reason)
 	})
+	if dropped {
+		_ = m.saveNow(ctx) // logged, and tried again; the stop is what matters
+	}
+	return err
 }
 
 // wipe removes the data of an instance, unless it has been woken since.
@@ -258,7 +270,7 @@ func (m *Manager) wipe(ctx context.Context, inst *instance) error {
 // destroy removes an instance. The registry forgets it last, so that a destroy that
 // was cut short can be repeated.
 func (m *Manager) destroy(ctx context.Context, inst *instance) error {
-	return m.exclusiveDown(ctx, inst, func() *operation {
+	return m.exclusiveNow(ctx, inst, func() *operation {
 		if inst.removed {
 			return nil
 		}

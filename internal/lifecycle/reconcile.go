@@ -328,7 +328,7 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 		var spare net.Conn
 		service, err := m.service("adopt", inst.id)
 		if err == nil {
-			ctx, cancel := context.WithTimeout(m.ctx, service.StartupTimeout+slack)
+			ctx, cancel := context.WithTimeout(m.ctx, startPatience(service))
 			defer cancel()
 			if spare, err = m.ring(ctx, inst, w); err != nil {
 				err = m.startError(inst, service, err)

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,11 @@ import (
 // slack is what a wake may take beyond the app's startup_timeout: the manager's own
 // work, which a daemon-reload with thousands of units can hold up for many seconds.
 const slack = 30 * time.Second
+
+// startPatience bounds a start, in which a stop that is still going on may come first.
+func startPatience(service *config.Service) time.Duration {
+	return service.StartupTimeout + service.StopGrace + slack
+}
 
 // Rings are repeated when the process behind the doorbell goes away, and units loaded
 // again when the doorbell is gone or their port taken, at most this often.
@@ -72,18 +78,27 @@ func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.
 	}
 	defer leave()
 	w.Queue = time.Since(w.At)
+	ctx, cancel := context.WithCancelCause(m.ctx)
+	defer cancel(nil)
 	inst.mu.Lock()
 	if op.forced {
 		inst.forgetBrakeLocked()
+	}
+	op.cancel = cancel
+	if op.givenUp {
+		cancel(errToldToStop)
 	}
 	inst.mu.Unlock()
 	m.awakeAgain(inst)
 	if err := m.admitStorage(inst); err != nil {
 		return nil, err
 	}
-	conn, err := m.start(inst, w)
-	if err != nil && m.fallBack(inst, err) {
-		return m.start(inst, w)
+	conn, err := m.start(ctx, inst, w)
+	if err != nil && ctx.Err() == nil && m.fallBack(inst, err) {
+		conn, err = m.start(ctx, inst, w)
+	}
+	if err != nil && errors.Is(context.Cause(ctx), errToldToStop) {
+		return nil, startEnded(inst.id)
 	}
 	return conn, err
 }
@@ -160,6 +175,8 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 	switch {
 	case m.ctx.Err() != nil, errors.Is(err, errOverQuota): // that is no failure of the app
 		f.revive = false
+	case errors.Is(err, errToldToStop):
+		f = fate{state: tenant.Asleep, rested: "told to stop while it started"}
 	case tenant.CodeOf(err) == tenant.CodeUnsupported: // trying again will not help, but costs nothing
 		f.revive = false
 	default:
@@ -169,7 +186,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		}
 	}
 	inst.reviving = false
-	inst.rested = "its start failed"
+	inst.rested = cmp.Or(f.rested, "its start failed")
 	m.observer.WakeFailed(inst.id, tenant.CodeOf(err))
 	m.log.Log(m.ctx, inst.failureLevelLocked(err), "wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", f.state.String(), "err", err)
 	m.tell(event.WakeFailed, inst.id, slog.String("kind", string(w.Kind)), slog.Duration("dur", w.Total),
@@ -210,19 +227,20 @@ func (m *Manager) thaw(inst *instance, w *tenant.Wake) (net.Conn, error) {
 
 // start loads the units where they are not, rings, and waits for the app to be
 // healthy. The connection is one to the app that nobody has used yet, or nil.
-func (m *Manager) start(inst *instance, w *tenant.Wake) (net.Conn, error) {
+func (m *Manager) start(ctx context.Context, inst *instance, w *tenant.Wake) (net.Conn, error) {
 	cfg := m.config.Load()
 	service, err := m.service("wake", inst.id)
 	if err != nil {
 		return nil, err
 	}
-	// A stop that is still going on comes out of the same time.
-	ctx, cancel := context.WithTimeout(m.ctx, service.StartupTimeout+service.StopGrace+slack)
+	ctx, cancel := context.WithTimeout(ctx, startPatience(service))
 	defer cancel()
+	loading, done := context.WithTimeout(m.ctx, startPatience(service)) // that is not left halfway
+	defer done()
 	var conn net.Conn
 	for range maxLoads {
 		begun := time.Now()
-		if err := m.load(ctx, inst, cfg); err != nil {
+		if err := m.load(loading, inst, cfg); err != nil {
 			return nil, err
 		}
 		w.Load += time.Since(begun)
@@ -233,7 +251,7 @@ func (m *Manager) start(inst *instance, w *tenant.Wake) (net.Conn, error) {
 			return nil, m.startError(inst, service, err)
 		}
 		m.log.Warn("loading again", "instance", inst.id, "err", err)
-		if err := m.unload(ctx, inst); err != nil {
+		if err := m.unload(loading, inst); err != nil {
 			return nil, err
 		}
 	}
@@ -336,7 +354,7 @@ func explainStart(id tenant.ID, service *config.Service, cause error) error {
 		e.Hint = fmt.Sprintf("`journalctl -u %s` shows why", units.ServiceName(id))
 	case errors.Is(cause, context.DeadlineExceeded):
 		e.Code = tenant.CodeStartTimeout
-		e.Msg = fmt.Sprintf("no answer within %v", service.StartupTimeout+slack)
+		e.Msg = fmt.Sprintf("no answer within %v", startPatience(service))
 	default:
 		e.Msg = "its doorbell did not answer"
 	}

@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -202,4 +203,48 @@ func TestNothingStartsForNobody(t *testing.T) {
 			t.Errorf("got run %q, %v, want 2, which runs anyway", got, err)
 		}
 	})
+}
+
+// Who wants an instance down need not wait for an app that hangs at its start, nor do
+// those who wait for that: they hear of it. It is no failure.
+func TestStopOfWhatHangsAtItsStart(t *testing.T) {
+	for name, hang := range map[string]lifecycletest.App{
+		"start": {NeverReady: true}, "doorbell": {Mute: true}, "health": {Unhealthy: true},
+	} {
+		for _, verb := range []string{"stop", "destroy", "restart"} {
+			t.Run(name+" "+verb, func(t *testing.T) {
+				bubble(t, notes("startup_timeout = 600\nhealth = \"/up\"\n"), func(t *testing.T, w *world) {
+					w.register(alice)
+					w.systemd.SetApp(alice, hang)
+					end := w.visit(t.Context(), alice, person)
+					time.Sleep(time.Second)
+					w.state(alice, tenant.Waking)
+					w.systemd.SetApp(alice, lifecycletest.App{})
+					begun := time.Now()
+					var err error
+					switch verb {
+					case "stop":
+						_, err = w.manager.Stop(t.Context(), alice)
+					case "restart":
+						_, err = w.manager.Restart(t.Context(), alice)
+					default:
+						err = w.manager.Destroy(t.Context(), alice)
+					}
+					if took := time.Since(begun); err != nil || took > 5*time.Second {
+						t.Errorf("got %v after %v, want it done at once", err, took)
+					}
+					if err := <-end; !strings.Contains(fmt.Sprint(err), "told to stop while it started") {
+						t.Errorf("the request got %v, want why", err)
+					}
+					if verb == "destroy" {
+						return
+					}
+					want := map[string]tenant.State{"stop": tenant.Asleep, "restart": tenant.Awake}[verb]
+					if s := w.state(alice, want); s.Restarts != 0 || s.Reason != "" {
+						t.Errorf("got %d restarts and reason %q, want no failure", s.Restarts, s.Reason)
+					}
+				})
+			})
+		}
+	}
 }
