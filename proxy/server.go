@@ -55,6 +55,8 @@ func NewServer(handler http.Handler, p *Proxy, log *slog.Logger) *Server {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		// What clients must expect who have not been told otherwise (RFC 9113, section 6.5.2).
+		HTTP2: &http.HTTP2Config{MaxReadFrameSize: 16 << 10},
 		// OPTIONS * is for the instance that the host names.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),

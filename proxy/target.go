@@ -2,7 +2,10 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 
 	"tenement.dev/internal/tenant"
 )
@@ -13,6 +16,12 @@ import (
 func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request) bool {
 	status, msg := http.StatusBadRequest, ""
 	switch target := r.RequestURI; {
+	case !httpguts.ValidHeaderFieldName(r.Method):
+		msg = "this is no method" // over HTTP/2 it can be anything, and so can the target
+	case strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == 0x7f }):
+		msg = "a target has no spaces"
+	case differ(r.Header["Content-Length"]):
+		msg = "there is more than one Content-Length"
 	case r.Method == http.MethodConnect:
 		status, msg = http.StatusNotImplemented, "this is no forward proxy"
 	case target == "*" && r.Method != http.MethodOptions:
@@ -30,6 +39,10 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Connection", "close")
 	p.write(w, r, status, &tenant.Error{Code: tenant.CodeInvalid, Op: "route", Msg: msg, Hint: "the request itself is wrong"})
 	return true
+}
+
+func differ(values []string) bool {
+	return len(values) > 1 && slices.ContainsFunc(values, func(v string) bool { return v != values[0] })
 }
 
 // withoutTunnels removes the wish to go on with a protocol in which the client could say

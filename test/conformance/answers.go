@@ -22,6 +22,9 @@ type answer struct {
 	body   string
 	// broken: the client sees that something is missing.
 	broken bool
+	// leaves: the app leaves on the connection what the next request there may take for the
+	// beginning of its answer. That is at most one of the same instance.
+	leaves bool
 	// has and hasNot are lines of the header.
 	has, hasNot []string
 }
@@ -47,11 +50,11 @@ var answers = []answer{
 	{name: "no length", say: "HTTP/1.1 200 OK\r\n\r\nok", ends: true, status: 200, body: "ok"},
 	{name: "no reason", say: status("HTTP/1.1 200"), status: 200, body: "ok"},
 	{name: "HEAD", say: "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", method: "HEAD", status: 200, has: []string{"Content-Length: 1000"}},
-	{name: "HEAD with a body", say: ok("X-A: b") + poison, method: "HEAD", status: 200},
+	{name: "HEAD with a body", leaves: true, say: ok("X-A: b") + poison, method: "HEAD", status: 200},
 	{name: "204", say: keepsNothing + "\r\n", status: 204},
 	{name: "304", say: "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n", status: 304, has: []string{`Etag: "a"`}},
-	{name: "204 with a body", say: keepsNothing + "Content-Length: 6\r\n\r\npoison" + poison, status: 204},
-	{name: "304 with a body", say: "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\npoison", status: 304},
+	{name: "204 with a body", leaves: true, say: keepsNothing + "Content-Length: 6\r\n\r\npoison" + poison, status: 204},
+	{name: "304 with a body", leaves: true, say: "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\npoison", status: 304},
 	// Two framings.
 	{name: "length and chunked", say: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", status: 200, body: "hello", hasNot: []string{"Content-Length"}},
 	{name: "two lengths", say: ok("Content-Length: 3") + "k", status: 502},
@@ -74,8 +77,8 @@ var answers = []answer{
 	{name: "chunk of no size", say: okChunked + "\r\n2\r\nok\r\nzz\r\n0\r\n\r\n", status: 200, body: "ok", broken: true},
 	{name: "chunks without an end of trailers", say: okChunked + "\r\n2\r\nok\r\n0\r\n", ends: true, status: 200, body: "ok", broken: true},
 	// Too much.
-	{name: "second answer", say: ok("X-A: b") + poison, status: 200, body: "ok"},
-	{name: "second answer behind chunks", say: okChunked + "\r\n2\r\nok\r\n0\r\n\r\n" + poison, status: 200, body: "ok"},
+	{name: "second answer", leaves: true, say: ok("X-A: b") + poison, status: 200, body: "ok"},
+	{name: "second answer behind chunks", leaves: true, say: okChunked + "\r\n2\r\nok\r\n0\r\n\r\n" + poison, status: 200, body: "ok"},
 	{name: "many hints", say: strings.Repeat(hintsLong, 17) + ok("X-A: b"), status: 502},
 	// First lines.
 	{name: "status 99", say: status("HTTP/1.1 99 X"), status: 502},
@@ -141,14 +144,18 @@ func Answers(t *testing.T, f Front) {
 				t.Fatalf("got %d, %v and %d answers, want %d, broken: %v, and one to the next request", got, err, len(list), c.status, c.broken)
 			case got != 502 && bodies[0] != c.body:
 				t.Errorf("got %q, want %q", bodies[0], c.body)
+			case c.leaves:
 			case list[1].StatusCode != 200 || bodies[1] != "ok\n":
 				t.Errorf("the next request of the client was answered with %d %q", list[1].StatusCode, bodies[1])
 			}
 			if len(list) > 0 {
 				checkHeader(t, list[0], c)
 			}
-			for range settle {
+			for n := range settle {
 				list, bodies, err := f.exchange(t, next, false)
+				if c.leaves && n == 0 {
+					continue
+				}
 				if err != nil || len(list) != 1 || list[0].StatusCode != 200 || bodies[0] != "ok\n" {
 					t.Errorf("another client was answered with %d answers, %q, %v", len(list), bodies, err)
 				}

@@ -1,9 +1,11 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -239,7 +241,9 @@ func Requests(t *testing.T, f Front) {
 				if c.waits {
 					want = nil // it has gone away
 				}
-				if err != nil || !slices.Equal(got, want) {
+				// A reset overtakes the answer where the rest of what was sent is not read.
+				reset := len(got) == 0 && errors.Is(err, syscall.ECONNRESET)
+				if !reset && (err != nil || !slices.Equal(got, want)) {
 					t.Errorf("got answers %v, %v, want %v and a closed connection", got, err, want)
 				}
 				for _, m := range f.messages(t, to) {
