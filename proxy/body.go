@@ -53,8 +53,38 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 		defer body.Close()
 		with := *r
 		with.Body = body
-		next.ServeHTTP(w, &with)
+		next.ServeHTTP(&answer{ResponseWriter: w, body: body}, &with)
 	})
+}
+
+// answer closes the connection behind answers that are sent before the request has ended:
+// what comes of the rest must never be taken for another request.
+type answer struct {
+	http.ResponseWriter
+	body  *clientBody
+	wrote bool
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answer) WriteHeader(status int) {
+	if status >= http.StatusOK && !a.wrote {
+		a.wrote = true
+		if a.body.shared && !a.body.ended.Load() {
+			a.Header().Set("Connection", "close")
+		}
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements io.Writer.
+func (a *answer) Write(p []byte) (int, error) {
+	if !a.wrote {
+		a.WriteHeader(http.StatusOK)
+	}
+	return a.ResponseWriter.Write(p)
 }
 
 // Read implements io.Reader.

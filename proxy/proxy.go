@@ -142,6 +142,7 @@ func New(o Options) *Proxy {
 		ModifyResponse: p.modifyResponse,
 		ErrorHandler:   p.forwardFailed,
 		BufferPool:     newBuffers(),
+		FlushInterval:  -1, // what the app has sent, the client gets
 		ErrorLog:       slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	return p
@@ -411,14 +412,12 @@ func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error)
 	case errors.As(err, &known):
 		p.fail(w, r, known)
 	case body != nil && body.silent.Load():
-		w.Header().Set("Connection", "close")
 		p.write(w, r, http.StatusRequestTimeout, &tenant.Error{
 			Code: "body_timeout", Op: "forward", ID: v.id, Err: err,
 			Msg:  fmt.Sprintf("nothing of the request's body has come for %v", body.silence),
 			Hint: "a body may take as long as it likes, as long as it comes",
 		})
 	case body != nil && body.failed.Load():
-		w.Header().Set("Connection", "close")
 		p.write(w, r, http.StatusBadRequest, &tenant.Error{
 			Code: tenant.CodeInvalid, Op: "forward", ID: v.id, Err: err,
 			Msg: "the request's body is not well-formed, or not complete", Hint: "the request itself is wrong",

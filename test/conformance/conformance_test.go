@@ -9,9 +9,10 @@ import (
 
 // TestFront is all that goes on at one daemon, side by side.
 func TestFront(t *testing.T) {
-	s := start(t, "app:alice", "raw:alice", "raw:bob", "raw:carol", "raw:dave", "hasty:alice")
+	s := start(t, "app:alice", "raw:alice", "raw:bob", "raw:carol", "raw:dave", "raw:eve", "raw:frank", "hasty:alice")
 	t.Run("front", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, *server){
+			"cases":    testCases,
 			"h2spec":   testH2Spec,
 			"requests": func(t *testing.T, s *server) { conformance.Requests(t, s.front("raw:alice")) },
 			"requests over TLS": func(t *testing.T, s *server) {
