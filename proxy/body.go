@@ -53,38 +53,38 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 		defer body.Close()
 		with := *r
 		with.Body = body
-		next.ServeHTTP(&answer{ResponseWriter: w, body: body}, &with)
+		next.ServeHTTP(&early{ResponseWriter: w, body: body}, &with)
 	})
 }
 
-// answer closes the connection behind answers that are sent before the request has ended:
+// early closes the connection behind answers that are sent before the request has ended:
 // what comes of the rest must never be taken for another request.
-type answer struct {
+type early struct {
 	http.ResponseWriter
 	body  *clientBody
 	wrote bool
 }
 
 // Unwrap is for http.ResponseController.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (e *early) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
 // WriteHeader implements http.ResponseWriter.
-func (a *answer) WriteHeader(status int) {
-	if status >= http.StatusOK && !a.wrote {
-		a.wrote = true
-		if a.body.shared && !a.body.ended.Load() {
-			a.Header().Set("Connection", "close")
+func (e *early) WriteHeader(status int) {
+	if status >= http.StatusOK && !e.wrote {
+		e.wrote = true
+		if e.body.shared && !e.body.ended.Load() {
+			e.Header().Set("Connection", "close")
 		}
 	}
-	a.ResponseWriter.WriteHeader(status)
+	e.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements io.Writer.
-func (a *answer) Write(p []byte) (int, error) {
-	if !a.wrote {
-		a.WriteHeader(http.StatusOK)
+func (e *early) Write(p []byte) (int, error) {
+	if !e.wrote {
+		e.WriteHeader(http.StatusOK)
 	}
-	return a.ResponseWriter.Write(p)
+	return e.ResponseWriter.Write(p)
 }
 
 // Read implements io.Reader.
