@@ -31,6 +31,9 @@ func over(t *testing.T, d *apitest.Daemon, secret, method, path, body string) (s
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
+	if err := conform(method, path, body, resp.StatusCode, resp.Header.Get("Content-Type"), string(text)); err != nil {
+		t.Error(err)
+	}
 	return resp.StatusCode, resp.Header, string(text)
 }
 
@@ -77,6 +80,7 @@ func TestAccess(t *testing.T) {
 		body string
 	}
 	routes := map[string]try{
+		"GET /openapi.json":                         {may: everybody},
 		"GET /self":                                 {may: known},
 		"GET /version":                              {may: known},
 		"GET /doctor":                               {may: admins},

@@ -12,6 +12,8 @@
 //     service: lists and streams have nothing of others, and a path that names another is
 //     refused whether it exists or not. What a token has open ends with it.
 //   - A request that was to change something is told to the events with who made it.
+//   - openapi.json has every route, and each answer is as it says: the tests hold both
+//     against it, and fail for what it does not name.
 //   - An answer that is not 2xx has a wire.Failure as its body. Texts for people come
 //     from a tenant.Error; causes go to the log and never to the client.
 //   - What a client sends is bounded and read strictly: no unknown JSON fields, no

@@ -1,13 +1,20 @@
 package api
 
-// Route is a route as tests see it.
-type Route struct{ Action, Method, Path string }
+// Route is a route as tests see it; Access is as the document has it.
+type Route struct {
+	Action, Method, Path, Access string
+	Query                        []string
+}
 
 // Routes are all routes.
 func Routes() []Route {
+	names := map[access]string{
+		accessAnyone: "anyone", accessKnown: "known", accessOwner: "owner",
+		accessWake: "wake", accessRestart: "restart", accessAdmin: "admin",
+	}
 	var list []Route
 	for _, rt := range new(API).routes() {
-		list = append(list, Route{rt.action, rt.method, rt.path})
+		list = append(list, Route{rt.action, rt.method, rt.path, names[rt.access], rt.query})
 	}
 	return list
 }

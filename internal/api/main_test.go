@@ -56,6 +56,9 @@ func exchange(socket, method, path, body string) (status int, header http.Header
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
+	if err == nil {
+		err = conform(method, path, body, resp.StatusCode, resp.Header.Get("Content-Type"), string(text))
+	}
 	return resp.StatusCode, resp.Header, string(text), err
 }
 

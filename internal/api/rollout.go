@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -56,9 +55,8 @@ func (a *API) orderRollout(order string) func(http.ResponseWriter, *http.Request
 
 // followRollout answers with a line of JSON per event, until the rollout is over.
 func (a *API) followRollout(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := a.streamContext(r)
 	defer cancel()
-	defer context.AfterFunc(a.streaming, cancel)()
 	flush := http.NewResponseController(w).Flush
 	encoder := json.NewEncoder(w)
 	for from, sent := 0, false; ; sent = true {

@@ -30,6 +30,7 @@ type route struct {
 
 func (a *API) routes() []route {
 	return []route{
+		{"getDocument", "GET", "/openapi.json", accessAnyone, nil, a.getDocument},
 		{"getSelf", "GET", "/self", accessKnown, nil, a.getSelf},
 		{"getVersion", "GET", "/version", accessKnown, nil, a.getVersion},
 		{"getDoctor", "GET", "/doctor", accessAdmin, nil, a.getDoctor},
