@@ -42,6 +42,7 @@ func (c *Config) Spec(id tenant.ID, p Placement) (tenant.Spec, error) {
 	}
 	spec := tenant.Spec{
 		ID:                id,
+		Release:           p.Release,
 		DataDir:           c.DataDir(id),
 		DataRoot:          c.Settings.DataDir,
 		Isolation:         s.Isolation,

@@ -18,20 +18,16 @@ const privatePort = 8080
 // load makes the service manager know the instance as cfg has it, if it does not.
 // Only the instance's operation may call it.
 func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) error {
-	port, err := m.takePort(ctx, inst, cfg)
-	if err != nil {
-		return err
-	}
 	inst.mu.Lock()
-	own, release := inst.limits.own, m.releaseLocked(inst, cfg)
-	inst.released.running = release
+	inst.released.running = m.releaseLocked(inst, cfg) // also where there is no way to run it
 	inst.mu.Unlock()
-	spec, err := cfg.Spec(inst.id, config.Placement{Port: port, SocketDir: m.socketDir(inst.id), Limits: own, Release: release})
+	spec, err := m.specOf(ctx, inst, cfg)
 	if err != nil {
 		return err
 	}
 	fingerprint := spec.Fingerprint()
 	inst.mu.Lock()
+	inst.released.running = spec.Release
 	loaded, same := inst.loaded, inst.fingerprint == fingerprint
 	inst.mu.Unlock()
 	if loaded && same {
@@ -52,6 +48,19 @@ func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) 
 		return loadError(inst.id, err)
 	}
 	return nil
+}
+
+// specOf says what the instance is to be loaded as. Only its operation may call it, unless
+// it is loaded.
+func (m *Manager) specOf(ctx context.Context, inst *instance, cfg *config.Config) (tenant.Spec, error) {
+	port, err := m.takePort(ctx, inst, cfg)
+	if err != nil {
+		return tenant.Spec{}, err
+	}
+	inst.mu.Lock()
+	own, release := inst.limits.own, m.releaseLocked(inst, cfg)
+	inst.mu.Unlock()
+	return cfg.Spec(inst.id, config.Placement{Port: port, SocketDir: m.socketDir(inst.id), Limits: own, Release: release})
 }
 
 // loadError leaves errors for people as they are, which say all this themselves.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -146,7 +147,11 @@ func TestRenewMeetsAWakeWithTheOldRelease(t *testing.T) {
 		w.systemd.SetApp(tenant.ID{}, lifecycletest.App{Ready: time.Second})
 		w.register(alice)
 		var wg sync.WaitGroup
-		wg.Go(func() { w.served(alice, 2) })
+		wg.Go(func() {
+			if _, err := w.request(alice); err != nil { // answered by the one or the other
+				t.Error(err)
+			}
+		})
 		time.Sleep(500 * time.Millisecond)
 		w.change("v2", tenant.StepChanging, alice)
 		if restarted, err := w.manager.Renew(t.Context(), alice, false); !restarted || err != nil {
@@ -201,6 +206,22 @@ func TestBadReleaseFallsBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// One whose program is not there any more is no different.
+func TestMissingReleaseFallsBack(t *testing.T) {
+	text := strings.Replace(released, "/bin/true", "/bin/{release}", 1)
+	bubble(t, strings.Replace(text, "\"v1\"", "\"true\"", 1), func(t *testing.T, w *world) {
+		w.register(alice)
+		w.change("no-such-program", tenant.StepChanged, alice)
+		if _, err := w.request(alice); err != nil {
+			t.Fatal(err)
+		}
+		w.argument(alice, "true")
+		if got := w.refusals(); !slices.Equal(got, []string{"notes:alice no-such-program"}) {
+			t.Errorf("told of %q", got)
+		}
+	})
 }
 
 func TestWhoIsNotOnTrialDoesNotFallBack(t *testing.T) {

@@ -50,6 +50,8 @@ const (
 // every path absolute, every placeholder filled in.
 type Spec struct {
 	ID ID
+	// Release is the one that is filled in, empty where the service has none.
+	Release string
 
 	// Argv is the app's command; Argv[0] is the absolute path of the program.
 	Argv []string
