@@ -231,7 +231,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	manager := lifecycle.New(life)
 	counted.SetSource(crowd{manager})
-	rollouts = rollout.New(rollout.Options{Fleet: manager, Store: store, Meter: answers, Log: log})
+	rollouts = rollout.New(rollout.Options{Fleet: manager, Store: store, Meter: answers, Events: events, Log: log})
 	known := knownHost(manager, o.domains)
 	trusted := func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) }
 	access := newAccessLog(manager.Config, p.out, log)

@@ -53,6 +53,8 @@ const (
 	StorageFull   Kind = "storage_nearly_full"
 	MemoryShort   Kind = "memory_short" // becomes, reason: memory is taken back
 
+	Rollout Kind = "rollout" // service, release, text: a step of a rollout, in words
+
 	TokenCreated Kind = "token_created" // token, scope
 	TokenRevoked Kind = "token_revoked" // token
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 )
@@ -41,15 +42,18 @@ type Options struct {
 	Store Store
 	// Meter counts what the releases answer.
 	Meter *Meter
-	Log   *slog.Logger
+	// Events is told of each step; it may be nil.
+	Events *event.Bus
+	Log    *slog.Logger
 }
 
 // Engine runs rollouts. Make one with New; it works while Run runs.
 type Engine struct {
-	fleet Fleet
-	store Store
-	meter *Meter
-	log   *slog.Logger
+	fleet  Fleet
+	store  Store
+	meter  *Meter
+	events *event.Bus
+	log    *slog.Logger
 
 	ctx   context.Context // Run's, set before ready is closed
 	ready chan struct{}
@@ -67,7 +71,7 @@ type Engine struct {
 // New makes an Engine that knows no rollout yet.
 func New(o Options) *Engine {
 	return &Engine{
-		fleet: o.Fleet, store: o.Store, meter: o.Meter, log: o.Log,
+		fleet: o.Fleet, store: o.Store, meter: o.Meter, events: o.Events, log: o.Log,
 		ready: make(chan struct{}), jobs: map[string]*job{},
 	}
 }

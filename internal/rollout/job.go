@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 )
@@ -128,6 +130,9 @@ func (j *job) aborts() bool {
 // tell notes an event.
 func (j *job) tell(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	j.engine.events.Publish(event.Event{Kind: event.Rollout, Fields: []slog.Attr{
+		slog.String("service", j.service), slog.String("release", j.release), slog.String("text", text),
+	}})
 	j.engine.log.Info("rollout", "service", j.service, "release", j.release, "event", text)
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -42,6 +43,12 @@ func TestRolloutChangesSleepersAtOnceAndTheOthersByBatches(t *testing.T) {
 			t.Errorf("the rest took %v, want two batches and a half", got)
 		}
 		w.all("v2")
+		for e, err := range w.events.Follow(t.Context(), w.events.Start()) {
+			if got := fmt.Sprint(e.Kind, e.Fields); err != nil || got != "rollout[service=notes release=v2 text=notes: v2 instead of v1]" {
+				t.Errorf("event: got %s, %v", got, err)
+			}
+			break
+		}
 		if got := w.systemd.Starts(id("asleep0")); got != before {
 			t.Errorf("a sleeper was started")
 		}

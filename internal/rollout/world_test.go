@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/lifecycle"
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/registry"
@@ -43,6 +44,7 @@ type world struct {
 	store   *registry.Registry
 	manager *lifecycle.Manager
 	meter   *rollout.Meter
+	events  *event.Bus // of all daemons
 	engine  *rollout.Engine
 	stop    func() // ends the daemon's part
 }
@@ -52,7 +54,7 @@ func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: dir, systemd: lifecycletest.New()}
+		w := &world{t: t, dir: dir, systemd: lifecycletest.New(), events: event.NewBus(event.Kept)}
 		ctx, cancel := context.WithCancel(context.Background())
 		var wg sync.WaitGroup
 		wg.Go(func() { w.systemd.Run(ctx) })
@@ -82,7 +84,7 @@ func (w *world) start() {
 		Refused:   func(id tenant.ID, release string, err error) { engine.Refused(id, release, err) },
 	})
 	w.meter = &rollout.Meter{}
-	engine = rollout.New(rollout.Options{Fleet: w.manager, Store: w.store, Meter: w.meter, Log: log})
+	engine = rollout.New(rollout.Options{Fleet: w.manager, Store: w.store, Meter: w.meter, Events: w.events, Log: log})
 	w.engine = engine
 	ctx, cancel := context.WithCancel(context.Background())
 	manager, store := w.manager, w.store
