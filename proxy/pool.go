@@ -74,8 +74,18 @@ func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
 			break // a third process shall not die of the same request
 		}
 		// The app closed its end instead of answering, as apps do that take one
-		// connection at a time with whoever waits behind it.
-		resp, err = transport.RoundTrip(r)
+		// connection at a time with whoever waits behind it. One that has taken all of
+		// the request, as the lack of a reset shows (tcp(7)), may have ended by it: then
+		// the next process shall not.
+		again := r
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			again = r.WithContext(tenant.WithSameProcess(r.Context()))
+		}
+		second, serr := transport.RoundTrip(again)
+		if errors.Is(serr, tenant.ErrProcessEnded) {
+			break
+		}
+		resp, err = second, serr
 	}
 	return resp, err
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // errAnother says that the process which was woken is not there any more.
-var errAnother = errors.New("the process has changed")
+var errAnother = tenant.ErrProcessEnded
 
 // dial connects to the process that l was admitted to. Should it have died a moment
 // ago, the instance is woken again, as any other that sleeps.
@@ -35,6 +35,9 @@ func (m *Manager) dial(ctx context.Context, l *lease) (net.Conn, error) {
 	for range maxRings {
 		if conn, err = m.connectSame(bounded, l); !errors.Is(err, errAnother) {
 			break
+		}
+		if tenant.SameProcess(ctx) {
+			return nil, fmt.Errorf("connect %s: %w", inst.id, err)
 		}
 		if err := m.readmit(bounded, l); err != nil {
 			return nil, err
@@ -78,7 +81,7 @@ func (m *Manager) connectSame(ctx context.Context, l *lease) (net.Conn, error) {
 		return nil, err
 	}
 	l.mu.Lock()
-	wanted := l.wakes() && !l.released
+	wanted := l.wakes() && !l.released && !tenant.SameProcess(ctx)
 	l.mu.Unlock()
 	inst.mu.Lock()
 	defer inst.mu.Unlock()

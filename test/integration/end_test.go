@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,6 +41,24 @@ func TestEndsThatNobodyAskedFor(t *testing.T) {
 	}
 	if got := s.Get("app:alice").Restarts; got != 6 {
 		t.Errorf("got %d restarts, want still 6", got)
+	}
+	if got := s.Text("app:alice", "/count"); got != "1" {
+		t.Errorf("got count %s, want 1 of a new process", got)
+	}
+}
+
+// TestRequestThatEndsTheApp: each counts once, however harmless its method.
+func TestRequestThatEndsTheApp(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: "[settings]\nmax_restarts = 3\nbackoff_base_ms = 10\nbackoff_max_ms = 10\n" + app})
+	s.Spawn("app:alice")
+	for n := range 3 {
+		if got := s.Fetch("app:alice", "/exit?code=1").Status; got != http.StatusBadGateway {
+			t.Errorf("request %d: got %d, want 502", n+1, got)
+		}
+		eventually(t, fmt.Sprintf("restart %d", n+1), func() bool {
+			i := s.Get("app:alice")
+			return i.State == tenant.Awake && i.Restarts == int64(n+1)
+		})
 	}
 	if got := s.Text("app:alice", "/count"); got != "1" {
 		t.Errorf("got count %s, want 1 of a new process", got)
