@@ -45,6 +45,14 @@ func (c *cpus) burn(id tenant.ID, cores float64) {
 	c.jobs[id] = job{cores, time.Now(), c.usedLocked(id)}
 }
 
+// restart has an instance use so many cores from now on, counted from 0.
+func (c *cpus) restart(id tenant.ID, cores float64) {
+	c.burn(id, cores)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.jobs[id] = job{cores, time.Now(), 0}
+}
+
 func (c *cpus) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

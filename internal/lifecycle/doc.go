@@ -93,6 +93,7 @@
 //	deploy.go      a version beside the old one
 //	domain.go      host names of instances
 //	observe.go     what is counted
+//	use.go         what instances have used, for who bills them
 //	loop.go        work for the loop, and whether that is alive
 //	tell.go        what others are told of: the events
 //	tasks.go       goroutines that are waited for

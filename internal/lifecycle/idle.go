@@ -99,6 +99,7 @@ func (m *Manager) doze(inst *instance, op *operation) {
 	begun := time.Now()
 	m.resting(inst.id)
 	m.endProbe(inst)
+	m.meter(inst)
 	_, err := m.doorbell(inst.id).Do(ctx, ingress.Doze)
 	var refusal *ingress.Refusal
 	inst.mu.Lock()
@@ -156,7 +157,14 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 	m.drain(m.ctx, inst, grace)
 	ctx, cancel := context.WithTimeout(m.ctx, m.stopGrace(inst)+slack)
 	defer cancel()
+	m.meter(inst)
+	inst.mu.Lock()
+	generation := inst.generation
+	inst.mu.Unlock()
 	err := m.controller.Stop(ctx, inst.id)
+	if err == nil {
+		m.meterEnd(ctx, inst, generation)
+	}
 	inst.mu.Lock()
 	now := time.Now()
 	f := fate{state: tenant.Asleep}

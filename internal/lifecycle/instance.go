@@ -75,6 +75,7 @@ type instance struct {
 	limits      limited
 	released    released
 	storage     stored
+	used        used
 	brake       brake
 	reason      string
 	health      health
@@ -144,6 +145,7 @@ func newInstance(row registry.Instance, kept registry.Brake, now time.Time, even
 		events:     events,
 		state:      tenant.Asleep,
 		since:      now,
+		used:       used{since: now},
 		port:       row.Port,
 		created:    row.Created,
 		lastActive: row.LastActive,
@@ -181,6 +183,7 @@ func (i *instance) endLocked(op *operation, err error) {
 // say than the state itself.
 func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 	from := i.state
+	i.passLocked(now)
 	i.state, i.since, i.reason = state, now, reason
 	i.tellStateLocked(from, now)
 	i.seen.Store(uint32(state))

@@ -38,6 +38,10 @@ type Options struct {
 	// CPU gives all the CPU time that an instance has used since its start. Without it
 	// an instance at work without a request is taken for idle.
 	CPU func(tenant.ID) (time.Duration, error)
+	// Use gives the same, and the memory that it has, in bytes, -1 where that is not known.
+	Use func(tenant.ID) (cpu time.Duration, memory int64, err error)
+	// Uses remembers what instances have used; without it nobody does.
+	Uses UseStore
 	// Schedules and Calendar are for services with a schedule; without them there is
 	// none.
 	Schedules Schedules
@@ -67,7 +71,9 @@ type Manager struct {
 	refused    func(id tenant.ID, release string, err error)
 	reserved   func(host string) bool
 	cpu        func(tenant.ID) (time.Duration, error)
-	memory     Memory // or nil
+	use        func(tenant.ID) (time.Duration, int64, error) // or nil
+	uses       UseStore                                      // or nil
+	memory     Memory                                        // or nil
 	boosts     []tenant.Limit
 	events     *event.Bus
 	observer   Observer
@@ -98,8 +104,16 @@ type Manager struct {
 	// weighing is held while weights are changed, over the registry's write.
 	weighing sync.Mutex
 
+	// metered is what the earlier daemon has counted, not changed after recover.
+	metered map[tenant.ID]tenant.Metered
+	// savingUse is held while use is saved, over the registry's write; usedOn is the day
+	// of the latest save.
+	savingUse sync.Mutex
+	usedOn    string
+
 	// mu guards what follows.
 	mu        sync.RWMutex
+	gone      []tenant.DailyUse // of instances that are, not saved yet
 	instances map[tenant.ID]*instance
 	domains   map[string]tenant.Domain // by host
 	releases  map[string]string        // of services' new instances, where a rollout has set one
@@ -122,6 +136,8 @@ func New(o Options) *Manager {
 		refused:    o.Refused,
 		reserved:   o.Reserved,
 		cpu:        o.CPU,
+		use:        o.Use,
+		uses:       o.Uses,
 		memory:     o.Memory,
 		boosts:     o.Boosts,
 		events:     o.Events,
@@ -193,6 +209,9 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.tasks.do(func() { m.scheduler.run(ctx) })
 	}
 	m.tasks.do(m.watchStorage)
+	if m.uses != nil {
+		m.tasks.do(m.meterAll)
+	}
 
 	reconcile := time.NewTicker(reconcileInterval)
 	defer reconcile.Stop()
@@ -206,6 +225,9 @@ func (m *Manager) Run(ctx context.Context) error {
 			saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), slack)
 			defer cancel()
 			_ = m.save(saving)
+			if m.uses != nil {
+				_, _ = m.Use(saving, tenant.UseQuery{}) // looks once more, and saves
+			}
 			return nil
 		case hint := <-m.controller.Events():
 			if hint.ID.IsZero() {
@@ -384,6 +406,7 @@ func (m *Manager) addLocked(inst *instance) {
 
 // forget drops an instance from memory.
 func (m *Manager) forget(inst *instance) {
+	m.keepUse(inst)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.instances[inst.id] != inst {

@@ -309,6 +309,7 @@ func (m *Manager) unloadAndWipe(inst *instance) error {
 func (m *Manager) remove(inst *instance) error {
 	m.endProbe(inst)
 	m.drain(m.ctx, inst, m.stopGrace(inst))
+	m.meter(inst)
 	if err := m.unloadAndWipe(inst); err != nil {
 		return err
 	}

@@ -48,6 +48,11 @@ func (m *Manager) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read registry: %w", err)
 	}
+	if m.uses != nil {
+		if m.metered, err = m.uses.Metered(ctx); err != nil {
+			return fmt.Errorf("read registry: %w", err)
+		}
+	}
 	now := time.Now()
 	m.mu.Lock()
 	for _, row := range rows {
@@ -195,6 +200,9 @@ func (m *Manager) look(ctx context.Context, inst *instance) {
 	status := units.Status{ID: inst.id, Active: "inactive"}
 	if len(list) == 1 {
 		status = list[0]
+	}
+	if !running(status) {
+		m.meterEnd(ctx, inst, generation)
 	}
 	m.settle(inst, generation, status)
 }
@@ -354,6 +362,7 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 	inst.unasked = 0
 	inst.startedAt = answer.InitAt
 	inst.setLocked(state, now, "")
+	m.resumeLocked(inst, now)
 	inst.activeLocked(now)
 	m.watchIdleLocked(inst)
 	m.tuneLocked(inst)

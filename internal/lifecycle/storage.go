@@ -98,7 +98,8 @@ func (m *Manager) watchStorage() {
 		for _, inst := range m.all() {
 			inst.mu.Lock()
 			s := &inst.storage
-			due := m.storageLimitLocked(inst) > 0 && !inst.removed && (inst.state == tenant.Awake || s.unseen) &&
+			wanted := m.storageLimitLocked(inst) > 0 || m.uses != nil && time.Since(s.at) > lookForUse
+			due := wanted && !inst.removed && (inst.state == tenant.Awake || s.unseen) &&
 				!time.Now().Before(s.next)
 			inst.mu.Unlock()
 			if !due {

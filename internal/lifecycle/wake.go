@@ -88,6 +88,7 @@ func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.
 	if op.givenUp {
 		cancel(errToldToStop)
 	}
+	inst.used.begunLocked()
 	inst.mu.Unlock()
 	m.awakeAgain(inst)
 	if err := m.admitStorage(inst); err != nil {

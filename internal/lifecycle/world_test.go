@@ -59,6 +59,7 @@ type world struct {
 	memory lifecycle.Memory
 	idle   func() float64
 	boosts []tenant.Limit
+	uses   lifecycle.UseStore
 	log    io.Writer // nil for the test's own
 	// events has what all managers have told.
 	events *event.Bus
@@ -116,6 +117,8 @@ func (w *world) start(cfg *config.Config) {
 		Boosts:     w.boosts,
 		SocketDir:  func(id tenant.ID) string { return "/run/tenement/app/" + id.Service + "@" + id.Name },
 		CPU:        w.cpu.used,
+		Use:        func(id tenant.ID) (time.Duration, int64, error) { cpu, err := w.cpu.used(id); return cpu, 1 << 30, err },
+		Uses:       w.uses,
 		Schedules:  w.store,
 		Calendar:   w.calendar.next,
 		Refused:    w.refused,

@@ -115,6 +115,32 @@ var migrations = []string{
 		expires     INTEGER NOT NULL,
 		used        INTEGER NOT NULL
 	) STRICT, WITHOUT ROWID`,
+
+	// What was used on a day (in UTC) outlasts its instance: times in microseconds, memory in
+	// bytes times seconds. metered is how far the present processes are counted.
+	`CREATE TABLE use (
+		day      TEXT    NOT NULL,
+		service  TEXT    NOT NULL,
+		name     TEXT    NOT NULL,
+		requests INTEGER NOT NULL,
+		received INTEGER NOT NULL,
+		sent     INTEGER NOT NULL,
+		awake    INTEGER NOT NULL,
+		dozing   INTEGER NOT NULL,
+		cpu      INTEGER NOT NULL,
+		memory   REAL    NOT NULL,
+		storage  INTEGER NOT NULL,
+		PRIMARY KEY (day, service, name)
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE metered (
+		service TEXT    NOT NULL,
+		name    TEXT    NOT NULL,
+		started INTEGER NOT NULL,
+		cpu     INTEGER NOT NULL,
+		at      INTEGER NOT NULL,
+		PRIMARY KEY (service, name),
+		FOREIGN KEY (service, name) REFERENCES instances ON DELETE CASCADE
+	) STRICT, WITHOUT ROWID`,
 }
 
 // Opening and migrating.
@@ -232,4 +258,30 @@ const (
 	sqlSaveTokenUse = `UPDATE tokens SET used = max(tokens.used, new.used)
 		FROM (SELECT value ->> 0 AS id, value ->> 1 AS used FROM json_each(?1)) AS new
 		WHERE tokens.id = new.id`
+)
+
+// Use.
+const (
+	// ?1 is a JSON array of [day, service, name, requests, received, sent, awake, dozing, cpu,
+	// memory, storage].
+	sqlAddUse = `INSERT INTO use (day, service, name, requests, received, sent, awake, dozing, cpu, memory, storage)
+		SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+			value ->> 8, value ->> 9, value ->> 10 FROM json_each(?1) WHERE true
+		ON CONFLICT (day, service, name) DO UPDATE SET
+			requests = requests + excluded.requests, received = received + excluded.received, sent = sent + excluded.sent,
+			awake = awake + excluded.awake, dozing = dozing + excluded.dozing, cpu = cpu + excluded.cpu,
+			memory = memory + excluded.memory, storage = excluded.storage`
+
+	sqlUse = `SELECT day, service, name, requests, received, sent, awake, dozing, cpu, memory, storage FROM use
+		WHERE day BETWEEN ?1 AND ?2 AND (?3 = '' OR service = ?3) AND (?4 = '' OR name = ?4)
+		ORDER BY day, service, name`
+	sqlForgetUse = `DELETE FROM use WHERE day < ?1`
+
+	// ?1 is a JSON array of [service, name, started, cpu, at]. An instance that is not
+	// registered has none.
+	sqlSetMetered = `INSERT INTO metered (service, name, started, cpu, at)
+		SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+		FROM json_each(?1) JOIN instances ON service = value ->> 0 AND name = value ->> 1 WHERE true
+		ON CONFLICT (service, name) DO UPDATE SET started = excluded.started, cpu = excluded.cpu, at = excluded.at`
+	sqlMetered = `SELECT service, name, started, cpu, at FROM metered`
 )
