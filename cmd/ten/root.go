@@ -57,6 +57,7 @@ func commands(p *program) []*cobra.Command {
 		newLimitCommand(p),
 		newTokenCommand(p),
 		newTokenGenAlias(p),
+		newUsageCommand(p),
 		newDoctorCommand(p),
 		newVersionCommand(p),
 	}

@@ -217,6 +217,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Resting:    func(id tenant.ID) { front.Rest(id) },
 		Refused:    func(id tenant.ID, release string, err error) { rollouts.Refused(id, release, err) },
 		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domains...); return kind != proxy.Foreign },
+		Uses:       store,
 		Schedules:  store,
 		Calendar:   calendar.Next,
 		Memory:     memory,
@@ -228,6 +229,10 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	if tree != nil {
 		life.CPU = tree.CPU
+		life.Use = func(id tenant.ID) (time.Duration, int64, error) {
+			u, err := tree.Use(id)
+			return u.CPU, u.Memory, err
+		}
 	}
 	manager := lifecycle.New(life)
 	counted.SetSource(crowd{manager})
@@ -277,6 +282,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Domains:   manager,
 		Keeper:    manager,
 		Limiter:   manager,
+		Uses:      manager,
 		Pauser:    manager,
 		Tokens:    tokens,
 		Events:    events,

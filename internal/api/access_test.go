@@ -113,6 +113,7 @@ func TestAccess(t *testing.T) {
 		"POST /services/{service}/rollout/abort":    {may: admins, path: "/services/notes/rollout/abort"},
 		"POST /services/{service}/rollout/rollback": {may: admins, path: "/services/notes/rollout/rollback"},
 		"GET /services/{service}/rollout/events":    {may: admins, path: "/services/notes/rollout/events"},
+		"GET /usage":                                {may: known},
 		"GET /logs":                                 {may: admins},
 		"GET /events":                               {may: known},
 		"GET /tokens":                               {may: admins},

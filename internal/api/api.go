@@ -119,6 +119,7 @@ type Options struct {
 	Keeper    Keeper
 	Limiter   Limiter
 	Rollouts  Rollouts
+	Uses      Uses
 	Pauser    Pauser
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
@@ -149,6 +150,7 @@ type API struct {
 	keeper    Keeper
 	limiter   Limiter
 	rollouts  Rollouts
+	uses      Uses
 	pauser    Pauser
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
@@ -181,6 +183,7 @@ func New(o Options) *API {
 		keeper:    o.Keeper,
 		limiter:   o.Limiter,
 		rollouts:  o.Rollouts,
+		uses:      o.Uses,
 		pauser:    o.Pauser,
 		logs:      o.Logs,
 		doctor:    o.Doctor,

@@ -62,6 +62,7 @@ func (a *API) routes() []route {
 		{"unpause", "DELETE", "/instances/{id}/pause", accessAdmin, nil, byID(a.unpauseInstance)},
 		{"pauseService", "POST", "/services/{service}/pause", accessAdmin, nil, a.pauseService},
 		{"unpauseService", "DELETE", "/services/{service}/pause", accessAdmin, nil, a.unpauseService},
+		{"getUsage", "GET", "/usage", accessKnown, []string{"month", "service", "instance"}, a.getUse},
 		{"getLogs", "GET", "/instances/{id}/logs", accessOwner, logParameters, byID(a.getLogs)},
 		{"getAllLogs", "GET", "/logs", accessAdmin, append([]string{"service"}, logParameters...), a.getAllLogs},
 		{"followEvents", "GET", "/events", accessKnown, []string{"after", "instance", "kind"}, a.followEvents},

@@ -33,6 +33,8 @@
 //     adoption. So a wake's boost ends also where the daemon did before it.
 //   - An instance whose measured data exceeds its limit does not start, which no brake
 //     counts as a failure.
+//   - What an instance has used is counted for the process that used it: its CPU time is
+//     what that process has, less what is saved of it, also by an earlier daemon.
 //   - What the service manager signals are hints. A hint that contradicts the state
 //     is followed by a look at the truth, and the answer counts only if the instance
 //     did not change in between (its generation).
@@ -50,7 +52,8 @@
 // Lock order: lease.mu, instance.mu, Manager.mu; none is held over I/O. Two others are, by
 // design, and come before all of these: Manager.weighing over the registry's write of
 // weights, and an instance's limits.changing over the change of its unit; Manager.pausing is held
-// over the registry's write of a pause, with nothing else. Lines are logged
+// over the registry's write of a pause, with nothing else, and Manager.savingUse over that of what
+// was used, before instance.mu and Manager.mu. Lines are logged
 // under the mutexes, so a logger must not wait for its reader.
 //
 // Where to find what:

@@ -49,7 +49,7 @@ func (i *instance) passLocked(now time.Time) {
 	}
 	u.since = now
 	switch i.state {
-	case tenant.Awake, tenant.Stopping:
+	case tenant.Awake:
 		u.Awake += d
 	case tenant.Dozing:
 		u.Dozing += d

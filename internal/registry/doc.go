@@ -7,6 +7,7 @@
 //     journal is a write-ahead log with synchronous=NORMAL (sqlite.org/pragma.html).
 //   - Counters and the time of the last activity never go backwards.
 //   - Limits that are read back can be set.
+//   - What was used on a day only grows, and outlasts its instance.
 //   - A port belongs to one instance at most.
 //   - A file that is damaged, of another program, or of a newer Tenement is refused and
 //     left exactly as it was. Before an older file is migrated a copy is put beside it,

@@ -82,7 +82,7 @@ func Run(path string) (*Daemon, error) {
 	}
 	a := api.New(api.Options{
 		Instances: d.Instances, Operator: d.Instances, Router: d.Instances, Domains: d.Instances,
-		Keeper: d.Instances, Limiter: d.Instances, Rollouts: newRollouts(), Pauser: d.Instances, Logs: logs, Tokens: tokens, Events: events,
+		Keeper: d.Instances, Limiter: d.Instances, Uses: d.Instances, Rollouts: newRollouts(), Pauser: d.Instances, Logs: logs, Tokens: tokens, Events: events,
 		Doctor: Checks, URL: URL, Version: Version, Log: slog.New(slog.DiscardHandler),
 	})
 	server := api.NewServer(a)
