@@ -66,7 +66,7 @@ func warnOfAPI(s config.Settings, domains []string, log *slog.Logger) {
 // onDomain gives what serves the base domain itself: the API, where that is wanted.
 func onDomain(settings func() config.Settings, manage http.Handler) func(*http.Request) http.Handler {
 	return func(r *http.Request) http.Handler {
-		if settings().APIDomain && strings.HasPrefix(r.URL.Path, api.Prefix+"/") {
+		if settings().APIDomain && (r.URL.Path == api.Prefix || strings.HasPrefix(r.URL.Path, api.Prefix+"/")) {
 			return manage
 		}
 		return nil
