@@ -7,6 +7,7 @@ LDFLAGS  := -s -w -X main.buildVersion=$(shell git describe --tags --always --di
 RACE     := CGO_ENABLED=1 $(GO) test -race
 BENCH    ?= 30
 STORM    ?= 200
+FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
 
@@ -71,9 +72,9 @@ bench-logs: ## search a journal of 1,000 tenants and about 1 GB
 	@bin/benchlogs
 
 .PHONY: fuzz
-fuzz: ## run each fuzz target for 20 seconds
+fuzz: ## run each fuzz target for a while (FUZZTIME=10s)
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
-		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
+		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 
 .PHONY: shell
 shell: build ## a root shell in a throwaway systemd machine
