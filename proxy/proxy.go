@@ -401,22 +401,23 @@ func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error)
 	v := visitOf(r.Context())
 	r = v.in // what went to the app has headers of ours
 	v.restore()
-	if r.Context().Err() != nil {
+	body := bodyOf(r)
+	silent := body != nil && body.silent.Load() // to net/http that is a client that has gone away
+	if r.Context().Err() != nil && !silent {
 		p.log.Debug("client went away", "instance", v.id, "err", err)
 		panic(http.ErrAbortHandler)
 	}
 	var known *tenant.Error
 	var timeout net.Error
-	body := bodyOf(r)
 	switch {
-	case errors.As(err, &known):
-		p.fail(w, r, known)
-	case body != nil && body.silent.Load():
+	case silent:
 		p.write(w, r, http.StatusRequestTimeout, &tenant.Error{
 			Code: "body_timeout", Op: "forward", ID: v.id, Err: err,
 			Msg:  fmt.Sprintf("nothing of the request's body has come for %v", body.silence),
 			Hint: "a body may take as long as it likes, as long as it comes",
 		})
+	case errors.As(err, &known):
+		p.fail(w, r, known)
 	case body != nil && body.failed.Load():
 		p.write(w, r, http.StatusBadRequest, &tenant.Error{
 			Code: tenant.CodeInvalid, Op: "forward", ID: v.id, Err: err,

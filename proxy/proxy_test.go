@@ -66,7 +66,7 @@ func (b *backend) Stream() func(context.Context) error {
 }
 
 // serve runs a proxy before an app until the test ends, and gives its address.
-func serve(t *testing.T, b *backend, app http.Handler) (string, *Server) {
+func serve(t *testing.T, b *backend, app http.Handler, tune ...func(*Server)) (string, *Server) {
 	t.Helper()
 	if app != nil {
 		origin := httptest.NewServer(app)
@@ -76,6 +76,9 @@ func serve(t *testing.T, b *backend, app http.Handler) (string, *Server) {
 	log := slog.New(slog.DiscardHandler)
 	p := New(Options{Domain: "test", Waker: b, Log: log})
 	server := NewServer(p, p, log)
+	for _, f := range tune {
+		f(server)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

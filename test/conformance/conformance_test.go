@@ -9,12 +9,16 @@ import (
 
 // TestFront is all that goes on at one daemon, side by side.
 func TestFront(t *testing.T) {
-	s := start(t, "app:alice", "raw:alice", "raw:bob", "raw:carol", "raw:dave", "raw:eve", "raw:frank", "hasty:alice")
+	s := start(t, "app:alice", "raw:alice", "raw:bob", "raw:carol", "raw:dave", "raw:eve", "raw:frank", "brief:ws", "brief:sse", "app:bob", "hasty:alice")
 	t.Run("front", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, *server){
-			"cases":    testCases,
-			"h2spec":   testH2Spec,
-			"requests": func(t *testing.T, s *server) { conformance.Requests(t, s.front("raw:alice")) },
+			"cases":     testCases,
+			"WebSocket": testWebSocket,
+			"events":    testEvents,
+			"streams":   testStreams,
+			"bodies":    testBodies,
+			"h2spec":    testH2Spec,
+			"requests":  func(t *testing.T, s *server) { conformance.Requests(t, s.front("raw:alice")) },
 			"requests over TLS": func(t *testing.T, s *server) {
 				f := s.front("raw:carol")
 				f.Dial = func() (net.Conn, error) { return s.dialTLS(f.Host, "http/1.1") }

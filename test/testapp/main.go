@@ -225,6 +225,7 @@ func routes() http.Handler {
 	mux["/notes"] = (&notebook{}).ServeHTTP
 	mux.HandleFunc("/upload", upload)
 	mux.HandleFunc("/download", download)
+	mux.HandleFunc("/zeros", sendZeros)
 	mux.HandleFunc("/events", events)
 	mux.HandleFunc("/ws", webSocket)
 	return mux
@@ -309,6 +310,17 @@ func download(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "line %d\n", i)
 		_ = http.NewResponseController(w).Flush()
 		sleep(r, "ms")
+	}
+}
+
+// sendZeros sends n bytes.
+func sendZeros(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Length", r.URL.Query().Get("n"))
+	buf := make([]byte, 64<<10)
+	for left := number(r, "n"); left > 0; left -= len(buf) {
+		if _, err := w.Write(buf[:min(left, len(buf))]); err != nil {
+			return
+		}
 	}
 }
 
