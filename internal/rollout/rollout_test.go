@@ -252,7 +252,7 @@ func TestRollbackOfOneThatGoesOn(t *testing.T) {
 // The daemon ends at any moment, and the next one goes on.
 func TestRolloutResumes(t *testing.T) {
 	for _, bad := range []bool{false, true} {
-		for _, after := range []time.Duration{0, 500 * time.Millisecond, 1500 * time.Millisecond, 5 * time.Second, 14 * time.Second, 25 * time.Second} {
+		for _, after := range []time.Duration{0, 1500 * time.Millisecond, 5 * time.Second, 25 * time.Second, 27 * time.Second, 29 * time.Second} {
 			name := after.String()
 			if bad {
 				name += " bad"
