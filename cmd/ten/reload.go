@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,33 +15,73 @@ import (
 	"tenement.dev/internal/calendar"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/event"
-	"tenement.dev/internal/keeper"
-	"tenement.dev/units"
+	"tenement.dev/internal/tenant"
 )
 
-// reloads makes the file at path the configuration each time that there is a signal,
-// until ctx ends. One with a fault is refused as a whole, and the old one stays.
-func reloads(ctx context.Context, signals <-chan os.Signal, old *config.Config, host units.Host, sandbox *keeper.Sandbox, set func(*config.Config), events *event.Bus, log *slog.Logger) error {
+// reloader makes the file the configuration again, when there is a signal or somebody asks
+// for it. One with a fault is refused as a whole, and the old one stays.
+type reloader struct {
+	signals <-chan os.Signal
+	asked   chan chan error
+	// old is the configuration of the start, present the latest, nil until there is another.
+	old, present *config.Config
+	// look is told of a new configuration before it counts, set makes it count.
+	look, set func(*config.Config)
+	events    *event.Bus
+	log       *slog.Logger
+}
+
+// Reload reads the file again; the error says why the old configuration stays.
+func (r *reloader) Reload(ctx context.Context) (path string, err error) {
+	answer := make(chan error, 1)
+	select {
+	case r.asked <- answer:
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	select {
+	case err = <-answer:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	return r.old.Path, err // which never changes
+}
+
+// run serves signals and Reload until ctx ends.
+func (r *reloader) run(ctx context.Context) error {
 	for {
+		var answer chan error // nobody reads that of a signal
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-signals:
+		case <-r.signals:
+			answer = make(chan error, 1)
+		case answer = <-r.asked:
 		}
-		cfg, err := reload(ctx, old)
-		if err != nil {
-			for line := range strings.Lines(err.Error()) {
-				log.Error("configuration not reloaded", "err", strings.TrimSpace(line))
-			}
-			events.Publish(event.Event{Kind: event.ReloadFailed, Fields: []slog.Attr{slog.String("reason", err.Error())}})
-			continue
-		}
-		warnOfServices(cfg, lookedAt(ctx, cfg, host, sandbox, log), log)
-		set(cfg)
-		log.Info("configuration reloaded", "config", cfg.Path)
-		events.Publish(event.Event{Kind: event.Reloaded, Fields: []slog.Attr{slog.String("config", cfg.Path)}})
-		old = cfg
+		answer <- r.reload(ctx)
 	}
+}
+
+func (r *reloader) reload(ctx context.Context) error {
+	cfg, err := reload(ctx, cmp.Or(r.present, r.old))
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			r.log.Error("configuration not reloaded", "err", strings.TrimSpace(line))
+		}
+		r.events.Publish(event.Event{Kind: event.ReloadFailed, Fields: []slog.Attr{slog.String("reason", err.Error())}})
+		return &tenant.Error{
+			Code: tenant.CodeConflict, Op: "reload", Err: err,
+			Msg:  fmt.Sprintf("%s was not taken, and what was read before stays", filepath.Base(r.old.Path)),
+			Hint: "mend what is named below, and reload again",
+			Log:  strings.Split(err.Error(), "\n"),
+		}
+	}
+	r.look(cfg)
+	r.set(cfg)
+	r.present = cfg
+	r.log.Info("configuration reloaded", "config", cfg.Path)
+	r.events.Publish(event.Event{Kind: event.Reloaded, Fields: []slog.Attr{slog.String("config", cfg.Path)}})
+	return nil
 }
 
 // loadConfig reads the file at path and has systemd look at its calendar times.

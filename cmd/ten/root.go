@@ -53,6 +53,7 @@ func commands(p *program) []*cobra.Command {
 		newDomainCommand(p),
 		newPauseCommand(p),
 		newUnpauseCommand(p),
+		newReloadCommand(p),
 		newCaddyCommand(p),
 		newLimitCommand(p),
 		newTokenCommand(p),

@@ -55,7 +55,9 @@ type serveOptions struct {
 	port   int
 	// httpsPort is where TLS is served, if it is configured.
 	httpsPort int
-	domains   []string // the first is the one that people are told
+	// httpsGiven says that it was asked for.
+	httpsGiven bool
+	domains    []string // the first is the one that people are told
 }
 
 func newServeCommand(p *program) *cobra.Command {
@@ -74,6 +76,7 @@ their next start.`,
 		Example: "  ten serve --port 8080 --domain localhost",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.httpsGiven = cmd.Flags().Changed("https-port")
 			err := p.serve(cmd.Context(), o)
 			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
 				return nil // told to end while it was starting
@@ -275,6 +278,20 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
+	warnOfCerts(cfg, o.domains, source, p.now(), log)
+	warnOfNothing(cfg, o.httpsGiven, log)
+	reloads := &reloader{
+		signals: hangups, asked: make(chan chan error), old: cfg, events: events, log: log,
+		look: func(cfg *config.Config) {
+			warnOfServices(cfg, lookedAt(ctx, cfg, host, sandbox, log), log)
+			warnOfCerts(cfg, o.domains, source, p.now(), log)
+			warnOfNothing(cfg, o.httpsGiven, log)
+		},
+		set: func(cfg *config.Config) {
+			setMetrics(counted, cfg)
+			manager.SetConfig(cfg)
+		},
+	}
 	manage = api.New(api.Options{
 		Instances: manager,
 		Operator:  manager,
@@ -291,8 +308,12 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor: func(ctx context.Context) ([]wire.Check, error) {
 			list, err := allChecks(ctx, host, checks, sandbox)
+			if check, ok := checkCerts(manager.Config(), o.domains, source, p.now()); ok && err == nil {
+				list = append(list, check)
+			}
 			return wireChecks(list), err
 		},
+		Reload:     reloads.Reload,
 		ClientAddr: clientOf(trusted),
 
 		URL:     func(id tenant.ID) string { return origin.url(id) },
@@ -333,12 +354,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })
 	}
-	group.Go(func() error {
-		return reloads(ctx, hangups, cfg, host, sandbox, func(cfg *config.Config) {
-			setMetrics(counted, cfg)
-			manager.SetConfig(cfg)
-		}, events, log)
-	})
+	group.Go(func() error { return reloads.run(ctx) })
 	for _, l := range apiListeners {
 		group.Go(func() error { return serveAPI(operators, l) })
 	}

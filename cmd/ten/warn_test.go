@@ -52,3 +52,31 @@ func TestWarnings(t *testing.T) {
 		}
 	}
 }
+
+func TestWarnOfNothing(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		https bool
+		want  []string
+	}{
+		{"", false, []string{"no service is configured"}},
+		{"[service.web]\ncommand = \"/bin/true\"\n", true, []string{"--https-port has no effect"}},
+		{"[service.web]\ncommand = \"/bin/true\"\n", false, nil},
+		{"[service.web]\ncommand = \"/bin/true\"\n[settings.tls]\nacme = true\n", true, nil},
+	} {
+		cfg, err := config.Parse("tenement.toml", []byte(c.text), "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		warnOfNothing(cfg, c.https, slog.New(slog.NewTextHandler(&log, nil)))
+		if strings.Count(log.String(), "\n") != len(c.want) {
+			t.Errorf("%q: got %s, want %q", c.text, &log, c.want)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("%q: got %s, want %q in it", c.text, &log, want)
+			}
+		}
+	}
+}

@@ -84,6 +84,7 @@ func TestAccess(t *testing.T) {
 		"GET /self":                                 {may: known},
 		"GET /version":                              {may: known},
 		"GET /doctor":                               {may: admins},
+		"POST /reload":                              {may: admins},
 		"GET /instances":                            {may: known},
 		"POST /instances":                           {may: admins, body: `{"id":"notes:alice"}`},
 		"GET /instances/{id}":                       {may: owner},

@@ -132,6 +132,8 @@ type Options struct {
 	// ClientAddr gives the address that a request comes from, where it is not that of its
 	// connection; it may be nil.
 	ClientAddr func(*http.Request) netip.Addr
+	// Reload reads the configuration again and gives its path.
+	Reload func(ctx context.Context) (path string, err error)
 	// URL gives where an instance answers; it may be nil.
 	URL     func(tenant.ID) string
 	Version wire.Version
@@ -154,6 +156,7 @@ type API struct {
 	pauser    Pauser
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
+	reload    func(ctx context.Context) (string, error)
 	url       func(tenant.ID) string
 	version   wire.Version
 	metrics   http.Handler
@@ -187,6 +190,7 @@ func New(o Options) *API {
 		pauser:    o.Pauser,
 		logs:      o.Logs,
 		doctor:    o.Doctor,
+		reload:    o.Reload,
 		url:       o.URL,
 		version:   o.Version,
 		metrics:   o.Metrics,

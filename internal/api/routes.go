@@ -34,6 +34,7 @@ func (a *API) routes() []route {
 		{"getSelf", "GET", "/self", accessKnown, nil, a.getSelf},
 		{"getVersion", "GET", "/version", accessKnown, nil, a.getVersion},
 		{"getDoctor", "GET", "/doctor", accessAdmin, nil, a.getDoctor},
+		{"reload", "POST", "/reload", accessAdmin, nil, a.postReload},
 		{"listInstances", "GET", "/instances", accessKnown, []string{"service", "state", "prefix", "limit", "cursor"}, a.listInstances},
 		{"spawn", "POST", "/instances", accessAdmin, nil, a.spawnInstance},
 		{"getInstance", "GET", "/instances/{id}", accessOwner, nil, byID(a.getInstance)},

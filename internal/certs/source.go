@@ -22,7 +22,7 @@ type Options struct {
 	// ACME is nil where no certificates are to be got.
 	ACME *ACME
 	// Known reports whether a host, in lower case and without a trailing dot, is served
-	// here. It must be quick.
+	// here. It must be quick; nil is for none.
 	Known func(host string) bool
 	// Dir is kept for certificates, budgets and session tickets; it is made with mode
 	// 0700 if it is not there.
@@ -40,6 +40,10 @@ type Source struct {
 
 	mu    sync.RWMutex // guards files
 	files []*file
+
+	// missed bounds the lines for handshakes without a certificate: for hosts that are
+	// served here, and for others.
+	missedOwn, missedOther sometimes
 }
 
 // lookInterval is how often files are looked at for changes.
@@ -51,6 +55,9 @@ var errUnknown = errors.New("no certificate for this name")
 // New reads the files and the keys of session tickets.
 func New(o Options) (*Source, error) {
 	s := &Source{log: o.Log, known: o.Known}
+	if s.known == nil {
+		s.known = func(string) bool { return false }
+	}
 	for _, pair := range o.Files {
 		f, err := read(pair)
 		if err != nil {
@@ -156,6 +163,7 @@ func (s *Source) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 		}
 	}
 	if host == "" || s.acme == nil || !s.known(host) {
+		s.uncovered(hello, host)
 		return nil, fmt.Errorf("%w: %.80q", errUnknown, host)
 	}
 	return s.acme.certificate(host, hello)

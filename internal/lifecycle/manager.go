@@ -204,7 +204,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.tasks.do(func() { m.relieve(ctx) })
 	}
 	close(m.ready)
-	m.startConfigured()
+	m.startListed(m.Config().Instances)
 	if m.scheduler != nil {
 		m.tasks.do(func() { m.scheduler.run(ctx) })
 	}
@@ -252,9 +252,10 @@ func (m *Manager) Run(ctx context.Context) error {
 func (m *Manager) Ready() <-chan struct{} { return m.ready }
 
 // SetConfig makes cfg the configuration. Running instances go on as they are and get
-// the new one with their next start; limits change at once where they can.
+// the new one with their next start; limits change at once where they can. Instances that
+// have come to the list of those that shall exist are started.
 func (m *Manager) SetConfig(cfg *config.Config) {
-	m.config.Store(cfg)
+	old := m.config.Swap(cfg)
 	if m.scheduler != nil {
 		m.scheduler.reload()
 	}
@@ -267,6 +268,11 @@ func (m *Manager) SetConfig(cfg *config.Config) {
 			m.tuneLocked(inst)
 		}
 		inst.mu.Unlock()
+	}
+	added := slices.DeleteFunc(slices.Clone(cfg.Instances), func(id tenant.ID) bool { return slices.Contains(old.Instances, id) })
+	if len(added) > 0 {
+		m.log.Info("instances have come to the configuration, and are started", "count", len(added))
+		m.startListed(added)
 	}
 }
 

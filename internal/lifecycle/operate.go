@@ -322,11 +322,11 @@ func (m *Manager) remove(inst *instance) error {
 	return nil
 }
 
-// startConfigured registers and wakes the instances that the configuration lists. One
-// that fails keeps no other from starting.
-func (m *Manager) startConfigured() {
+// startListed registers and wakes instances that the configuration lists. One that fails
+// keeps no other from starting.
+func (m *Manager) startListed(ids []tenant.ID) {
 	places := make(chan struct{}, startWidth)
-	for _, id := range m.Config().Instances {
+	for _, id := range ids {
 		m.tasks.do(func() {
 			select {
 			case places <- struct{}{}:

@@ -293,3 +293,23 @@ func TestConfiguredInstancesStartAlthoughOneFails(t *testing.T) {
 		w.state(bob, tenant.Awake)
 	})
 }
+
+// Instances that come to the configuration are started, and those that were stopped by
+// hand are not started again by it.
+func TestListedLater(t *testing.T) {
+	const listed = "[instances]\nnotes = [\"alice\"]\n"
+	bubble(t, notes(listed), func(t *testing.T, w *world) {
+		time.Sleep(time.Second)
+		w.state(alice, tenant.Awake)
+		if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		w.manager.SetConfig(parse(t, notes("[instances]\nnotes = [\"alice\", \"bob\"]\n")))
+		time.Sleep(time.Second)
+		w.state(bob, tenant.Awake)
+		w.state(alice, tenant.Asleep)
+		w.manager.SetConfig(parse(t, notes(listed)))
+		time.Sleep(time.Second)
+		w.state(bob, tenant.Awake) // who leaves it goes on
+	})
+}

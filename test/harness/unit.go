@@ -24,11 +24,12 @@ func (s *Server) runUnit() {
 StartLimitIntervalSec=0
 [Service]
 Type=notify
-WorkingDirectory=%s
-ExecStart=%s serve --domain localhost
+WorkingDirectory=%[1]s
+ExecStart=%[2]s serve --domain localhost
+ExecReload=%[2]s reload
 Restart=always
 RestartSec=50ms
-%s`, s.Dir, filepath.Join(s.bin, "ten"), env.String()))
+%[3]s`, s.Dir, filepath.Join(s.bin, "ten"), env.String()))
 	s.Unit("link", "--runtime", filepath.Join(s.Dir, daemonUnit+".socket"), filepath.Join(s.Dir, daemonUnit+".service"))
 	s.Unit("start", daemonUnit+".socket", daemonUnit+".service")
 }

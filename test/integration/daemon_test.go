@@ -265,6 +265,32 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// A reload that fails is seen: by the exit code of `ten reload`, and so by systemctl's.
+func TestReloadOfAUnit(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app, Unit: true})
+	s.Spawn("app:alice")
+	s.WriteFile("tenement.toml", app+"idel_timeout = 3\ncolour = 1\n")
+	r := s.Ten("reload")
+	for _, want := range []string{"tenement.toml was not taken", "tenement.toml:4: service.app.idel_timeout", "tenement.toml:5: service.app.colour"} {
+		if r.Code != 1 || !strings.Contains(r.Stderr, want) {
+			t.Errorf("got %s, want %q in it", r, want)
+		}
+	}
+	if out, err := s.Command("/usr/bin/systemctl", "reload", "tenement-test.service").CombinedOutput(); err == nil {
+		t.Errorf("systemctl reload succeeded: %s", out)
+	}
+	s.WriteFile("tenement.toml", app+"[instances]\napp = [\"alice\", \"bob\"]\n")
+	s.Unit("reload")
+	s.Await("app:bob", tenant.Awake) // it has come to the configuration
+	s.WriteFile("tenement.toml", "")
+	s.Unit("reload")
+	if !strings.Contains(s.UnitLog(), "no service is configured") {
+		t.Error("nothing is said of an empty configuration")
+	}
+	s.WriteFile("tenement.toml", app)
+	s.Unit("reload")
+}
+
 func TestConfiguredInstancesComeUp(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: `
 [service.app]

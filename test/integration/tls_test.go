@@ -151,6 +151,12 @@ func TestTLSFromFiles(t *testing.T) {
 	})
 	port := unusedPort(t)
 	runTLS(t, s, port)
+	if !strings.Contains(s.Log.String(), `msg="no certificate covers a service's hosts" host=app.localhost`) {
+		t.Errorf("the daemon did not say that nothing covers the service's own host:\n%s", s.Log)
+	}
+	if r := s.Ten("doctor"); !strings.Contains(r.Stdout, "no certificate covers app.localhost") {
+		t.Errorf("got %s, want doctor to say so", r)
+	}
 	s.Spawn("app:alice")
 	ok(t, s, "stop", "app:alice")
 	client := browser(s, port, ca.pool)

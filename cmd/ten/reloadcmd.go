@@ -1,0 +1,40 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"tenement.dev/internal/client"
+	"tenement.dev/internal/tenant"
+)
+
+func newReloadCommand(p *program) *cobra.Command {
+	return &cobra.Command{
+		Use:   "reload",
+		Short: "Have the daemon read tenement.toml again",
+		Long: `Have the daemon read tenement.toml again, and the pages of services with it. Where there
+is a fault in it nothing changes, each fault is printed and the exit code is not 0: as
+ExecReload= of the daemon's unit it makes "systemctl reload" fail. Instances that have
+come to [instances] are started.`,
+		Example: "  ten reload",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.ask(func(c *client.Client) error {
+				out, err := c.Reload(cmd.Context())
+				var e *tenant.Error
+				if errors.As(err, &e) && len(e.Log) > 0 {
+					p.report(err)
+					for _, line := range e.Log {
+						p.note("  %s\n", clean(line))
+					}
+					return reported(exitCode(err))
+				}
+				if err != nil {
+					return err
+				}
+				return p.say(done{"reloaded " + out.Config, nil}, false)
+			})
+		},
+	}
+}
