@@ -31,6 +31,10 @@ const (
 // start, when it is about to exit.
 const drainTime = 5 * time.Millisecond
 
+// stopSignalTime is how long after an app that SIGTERM has ended ten-init's own may come:
+// systemd sends them one by one, and may have to wait for a processor in between.
+const stopSignalTime = 500 * time.Millisecond
+
 // tidyDelay is the pause after the last call until ten-init gives its own memory back:
 // there are as many of it as there are instances.
 const tidyDelay = time.Second
@@ -136,7 +140,7 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 			switch sig {
 			case syscall.SIGCHLD:
 				if status, ended := a.reap(); ended {
-					if s.isStarting() && !s.outOfMemory() && toldToStop(signals) {
+					if grace == nil && !s.outOfMemory() && toldToStop(signals, status) {
 						stop()
 					}
 					if grace == nil {
@@ -197,14 +201,19 @@ func (s *supervisor) isStarting() bool {
 	return s.phase == starting
 }
 
-// toldToStop reports whether a SIGTERM is about to come: the whole cgroup gets it, so
-// an app may have ended of it before ten-init hears of it. That is no failed start.
-func toldToStop(signals <-chan os.Signal) bool {
-	timeout := time.After(drainTime)
+// toldToStop reports whether a SIGTERM is about to come: the whole cgroup gets it, one
+// process after the other, so an app may have ended of it before ten-init hears of it.
+// That is no failed start, and no end of the app's own.
+func toldToStop(signals <-chan os.Signal, status syscall.WaitStatus) bool {
+	patience := drainTime
+	if exitCode(status) == 128+int(syscall.SIGTERM) {
+		patience = stopSignalTime
+	}
+	timeout := time.After(patience)
 	for {
 		select {
 		case sig := <-signals:
-			if sig == syscall.SIGTERM {
+			if sig == syscall.SIGTERM || sig == syscall.SIGINT {
 				return true
 			}
 		case <-timeout:

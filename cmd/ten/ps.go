@@ -97,7 +97,7 @@ func printTable(w io.Writer, list []wire.Instance, now time.Time) error {
 	rows := [][]string{{"INSTANCE", "STATE", "SINCE", "LAST-ACTIVE", "BUSY", "WAKES", "PORT", "UNIT", "RELEASE", "WEIGHT", "REASON"}}
 	for _, inst := range list {
 		rows = append(rows, []string{
-			inst.ID.String(), inst.State.String(), ago(now, inst.Since, "-"), lastActive(now, inst),
+			inst.ID.String(), state(inst), ago(now, inst.Since, "-"), lastActive(now, inst),
 			strconv.Itoa(inst.InFlight), strconv.FormatInt(inst.Wakes, 10), port(inst.Port), inst.Unit, release(inst), weight(inst.Weight), reason(inst, now),
 		})
 	}
@@ -109,6 +109,14 @@ func printTable(w io.Writer, list []wire.Instance, now time.Time) error {
 		}
 	}
 	return printRows(w, rows)
+}
+
+// state is an instance's, with its health where that is not good.
+func state(inst wire.Instance) string {
+	if inst.State == tenant.Awake && inst.Health != "" && inst.Health != tenant.Healthy {
+		return inst.State.String() + "," + string(inst.Health)
+	}
+	return inst.State.String()
 }
 
 // reason is why an instance does not serve, or not well.

@@ -70,6 +70,9 @@ func explainWhy(w wire.Why, now time.Time) []string {
 	}
 	switch w.State {
 	case tenant.Awake, tenant.Dozing:
+		if !w.CheckedAt.IsZero() {
+			add("%s", explainHealth(w, now))
+		}
 		for _, line := range explainHolds(w, now) {
 			add("%s", line)
 		}
@@ -102,6 +105,15 @@ func explainWhy(w wire.Why, now time.Time) []string {
 		}
 	}
 	return lines
+}
+
+// explainHealth says what the checks of an awake instance have found.
+func explainHealth(w wire.Why, now time.Time) string {
+	text := fmt.Sprintf("%s, last checked at %s", w.Health, clock(now, w.CheckedAt))
+	if w.FailedChecks > 0 {
+		text += fmt.Sprintf("; checks that failed in a row: %d (%s)", w.FailedChecks, w.Reason)
+	}
+	return text
 }
 
 // explainHolds says what keeps a running instance from resting, and when it will rest.

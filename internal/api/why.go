@@ -24,6 +24,7 @@ func (a *API) getWhy(w http.ResponseWriter, r *http.Request, id tenant.ID) error
 	answer := wire.Why{
 		Instance: a.instance(why.Snapshot), Holds: why.Holds, DozeAt: why.DozeAt, SleepAt: why.SleepAt,
 		WokenBy: why.WokenBy, WokenAt: why.WokenAt, Rested: why.Rested,
+		CheckedAt: why.CheckedAt, FailedChecks: why.FailedChecks,
 		Failures: why.Failures, NextTry: why.NextTry, Spent: why.Spent,
 		ScheduledAt: why.ScheduledAt, Entry: why.Entry, Log: lines,
 	}

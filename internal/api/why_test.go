@@ -43,13 +43,13 @@ func TestWhy(t *testing.T) {
 	want := tenant.Why{
 		Snapshot: tenant.Snapshot{ID: alice},
 		Holds:    []tenant.Hold{{Kind: tenant.HoldRequests, Count: 3}},
-		SleepAt:  time.Unix(1e9, 0).UTC(), WokenBy: tenant.CauseOperator, Rested: "idle", Failures: 2, Spent: true, Entry: "hourly",
+		SleepAt:  time.Unix(1e9, 0).UTC(), WokenBy: tenant.CauseOperator, Rested: "idle", Failures: 2, FailedChecks: 1, CheckedAt: time.Unix(2e9, 0).UTC(), Spent: true, Entry: "hourly",
 	}
 	d.Instances.PutWhy(want)
 	d.Logs.Add("tenement-notes@alice.service", "hello", false)
 	got := must[wire.Why](t, d, http.StatusOK, "GET", path, "")
 	if !slices.Equal(got.Holds, want.Holds) || !got.SleepAt.Equal(want.SleepAt) || got.WokenBy != want.WokenBy || got.Rested != "idle" ||
-		got.Failures != 2 || !got.Spent || got.Entry != "hourly" || !slices.Equal(got.Log, []string{"hello"}) {
+		got.Failures != 2 || got.FailedChecks != 1 || got.CheckedAt.Unix() != 2e9 || !got.Spent || got.Entry != "hourly" || !slices.Equal(got.Log, []string{"hello"}) {
 		t.Errorf("got %+v, want %+v and its last line", got, want)
 	}
 	must[wire.Failure](t, d, http.StatusNotFound, "GET", instances+"/notes:bob/why", "")

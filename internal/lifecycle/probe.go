@@ -32,6 +32,7 @@ type health struct {
 	probe    *probe      // the one that runs; it outlives a change of state
 	failures int         // in a row
 	last     string      // why the last one failed
+	at       time.Time   // when it was
 	line     line
 }
 
@@ -46,7 +47,7 @@ func (h *health) resetLocked() {
 		h.timer.Stop()
 	}
 	h.line.close()
-	h.timer, h.failures, h.last, h.line = nil, 0, "", line{}
+	h.timer, h.failures, h.last, h.at, h.line = nil, 0, "", time.Time{}, line{}
 }
 
 // tell puts it in words.
@@ -127,7 +128,7 @@ func (m *Manager) judgeLocked(inst *instance, service *config.Service, err error
 		if h.failures > 0 {
 			m.log.Info("healthy again", "instance", inst.id, "failures", h.failures)
 		}
-		h.failures, h.last = 0, ""
+		h.failures, h.last, h.at = 0, "", time.Now()
 		m.tellHealthLocked(inst, before)
 	case errors.Is(err, errAnother):
 		m.noticedLocked(inst, time.Now(), false)
@@ -135,7 +136,7 @@ func (m *Manager) judgeLocked(inst *instance, service *config.Service, err error
 		m.tasks.do(func() { m.look(m.ctx, inst) })
 	default:
 		h.failures++
-		h.last = describeUnhealthy(err, timeout)
+		h.last, h.at = describeUnhealthy(err, timeout), time.Now()
 		m.observer.Happened(inst.id, tenant.HealthFailed)
 		m.log.Warn("health check failed", "instance", inst.id, "failures", h.failures, "err", err)
 		m.tellHealthLocked(inst, before)

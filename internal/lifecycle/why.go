@@ -29,6 +29,7 @@ func (m *Manager) Why(id tenant.ID) (tenant.Why, error) {
 	if now.Before(inst.brake.until) {
 		w.NextTry = inst.brake.until
 	}
+	w.CheckedAt, w.FailedChecks = inst.health.at, inst.health.failures
 	if believedRunning(inst) {
 		w.Holds = m.holdsLocked(inst, now)
 		w.DozeAt, w.SleepAt = m.restLocked(inst, now)

@@ -10,6 +10,10 @@ type Why struct {
 	// hold has no known end they count from now.
 	Holds           []Hold
 	DozeAt, SleepAt time.Time
+	// CheckedAt is when the health of an awake instance was checked last, zero for never;
+	// FailedChecks is how many checks in a row have failed.
+	CheckedAt    time.Time
+	FailedChecks int
 	// WokenBy and WokenAt are of the latest wake or adoption by this daemon.
 	WokenBy Cause
 	WokenAt time.Time

@@ -105,6 +105,19 @@ func TestUnhealthyInstances(t *testing.T) {
 	}
 }
 
+// What is ill and goes on, since it is never restarted, is shown as such.
+func TestIllnessIsShown(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: healthConfig + "restart = \"never\"\n"})
+	s.Spawn("app:alice")
+	s.Fetch("app:alice", "/sick?status=500")
+	eventually(t, "ps shows it", func() bool { return strings.Contains(s.Ten("ps").Stdout, "awake,unhealthy") })
+	if got := s.Ten("why", "app:alice").Stdout; !strings.Contains(got, "unhealthy, last checked at") || !strings.Contains(got, "failed in a row") || !strings.Contains(got, "status 500") {
+		t.Errorf("ten why: got %s, want what the checks found", got)
+	}
+	s.Fetch("app:alice", "/sick?status=200")
+	eventually(t, "it is well again", func() bool { return strings.Contains(s.Ten("why", "app:alice").Stdout, "  healthy, last checked at") })
+}
+
 // A check that is not answered counts as well, and a client of the daemon's API sees it.
 func TestAppThatHangsIsRestarted(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: healthConfig})
