@@ -83,9 +83,28 @@ func TestWeights(t *testing.T) {
 	for _, name := range []string{"v1", "v2", "v3"} {
 		ok(t, s, "stop", "app:"+name)
 	}
+	if got := count(t, s, 1); got["v1"]+got["v2"] != 1 {
+		t.Errorf("from sleep: got %v", got)
+	}
+	awake := 0
+	for _, i := range s.List() {
+		if i.State != tenant.Asleep {
+			awake++
+		}
+	}
+	if awake != 1 {
+		t.Errorf("one request woke %d", awake)
+	}
 	if got := count(t, s, 40); got["v3"] != 0 || got["v1"]+got["v2"] != 40 {
 		t.Errorf("from sleep: got %v", got)
 	}
+	// Weight 0 is none even where there is nobody else.
+	ok(t, s, "weight", "app:v1", "0")
+	ok(t, s, "weight", "app:v2", "0")
+	if resp := s.Fetch("app.localhost", "/"); resp.Status != http.StatusServiceUnavailable {
+		t.Errorf("all with weight 0: got %d, want 503", resp.Status)
+	}
+	ok(t, s, "weight", "app:v1", "80")
 	// One dead of two: no request notices.
 	ok(t, s, "weight", "app:v2", "80")
 	s.Systemctl("kill", "--signal=KILL", "tenement-app@v1.service")
