@@ -1,6 +1,6 @@
-// Package journal reads and follows what instances print, from systemd's journal. It
-// runs journalctl -o json as a child and reads its output: the stable interface to the
-// journal that needs neither cgo nor libsystemd.
+// Package journal reads, follows and searches what instances print, in systemd's journal,
+// and puts what Tenement does into it (Events). To read, it runs journalctl -o json as a
+// child: the stable interface to the journal that needs neither cgo nor libsystemd.
 //
 // # Which entries
 //
@@ -32,6 +32,10 @@
 //   - A Message may hold control characters. Who prints it to a terminal removes them.
 //   - When the iteration ends, by itself, by break or by the end of its context, the
 //     child has ended and is reaped, and no goroutine is left.
+//   - Events never make anybody wait: they are sent by one goroutine, which a journald
+//     that hangs holds up for a second at most. An event is in the journal or in the log,
+//     and where the log is not the journal it may be in both; never twice in one.
+//   - Of events that are read back none comes from an instance.
 //   - A follower that loses its child carries on after the last entry it gave: nothing
 //     twice, nothing left out.
 package journal

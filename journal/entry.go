@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,6 +35,8 @@ type Entry struct {
 	Identifier string `json:"identifier,omitempty"`
 	// Manager is true for what the service manager says about the unit.
 	Manager bool `json:"manager,omitempty"`
+	// Event is the whole event as JSON, with Query.Events.
+	Event string `json:"event,omitempty"`
 	// Cursor is the entry's place in the journal, for Query.AfterCursor.
 	Cursor string `json:"cursor"`
 }
@@ -47,11 +50,14 @@ type entryReader struct {
 	scope   Scope
 	unit    string // the one that was asked for
 	prefix  string // or, instead, how the names of those begin
+	events  bool   // or, instead, events
+	slice   string // where instances are, whom nobody believes to be events
 
 	entry      Entry
 	command    string
 	systemUnit string // the writer's unit of the system's manager
 	userUnit   string // the same of its user's manager
+	from       string // the writer's slice
 	about      string // the unit that a manager of this scope says it is about
 	message    []byte
 	size       int64 // of the whole message
@@ -61,7 +67,7 @@ type entryReader struct {
 func (r *entryReader) next() (Entry, error) {
 	for {
 		r.entry = Entry{Unit: r.unit, Priority: defaultPriority}
-		r.command, r.systemUnit, r.userUnit, r.about, r.message, r.size = "", "", "", "", r.message[:0], 0
+		r.command, r.systemUnit, r.userUnit, r.about, r.from, r.message, r.size = "", "", "", "", "", r.message[:0], 0
 		if err := r.decoder.next(r.field); err != nil {
 			return Entry{}, err
 		}
@@ -74,6 +80,9 @@ func (r *entryReader) next() (Entry, error) {
 // belongs decides whose entry it is, and drops what is another unit's: see
 // Reader.matches, whose last group is too wide.
 func (r *entryReader) belongs() bool {
+	if r.events {
+		return r.from != r.slice && json.Valid([]byte(r.entry.Event))
+	}
 	owner := r.userUnit
 	if r.scope == System {
 		owner = r.systemUnit
@@ -126,6 +135,16 @@ func (r *entryReader) field(name, value []byte, size int64) {
 		r.systemUnit = string(value)
 	case "_SYSTEMD_USER_UNIT":
 		r.userUnit = string(value)
+	case "_SYSTEMD_SLICE":
+		if r.scope == System {
+			r.from = string(value)
+		}
+	case "_SYSTEMD_USER_SLICE":
+		if r.scope == User {
+			r.from = string(value)
+		}
+	case fieldEvent:
+		e.Event = string(value)
 	case "UNIT":
 		if r.scope == System {
 			r.about = string(value)

@@ -28,6 +28,11 @@ type Query struct {
 	// Prefix, instead of Unit, begins the names of all service units that are meant, such
 	// as "tenement-notes@", and Slice is the slice that they are in.
 	Prefix, Slice string
+	// Events asks, instead, for the events that an Events has put into the journal, with
+	// Slice where no event comes from; of one Instance, such as "notes:alice", or of one
+	// Service, or all.
+	Events            bool
+	Service, Instance string
 	// Identifier is the unit's SyslogIdentifier=, empty if it has none of its own. It
 	// finds the lines of a user's unit whose writer was gone before journald looked.
 	Identifier string
@@ -70,6 +75,10 @@ func (q Query) check() error {
 		return &tenant.Error{Code: tenant.CodeInvalid, Op: "read journal", Msg: msg, Hint: hint}
 	}
 	switch {
+	case q.Events && (q.Unit+q.Prefix != "" || !sliceName.MatchString(q.Slice) ||
+		!identifierForm.MatchString(q.Service) || !identifierForm.MatchString(q.Instance)):
+		return invalid("events are of an instance, a service, or all", "give one of the two, or none")
+	case q.Events:
 	case q.Prefix == "" && !unitName.MatchString(q.Unit):
 		return invalid(fmt.Sprintf("%.80q is not the name of a service unit", q.Unit),
 			"use the full name, for example tenement-notes@alice.service")
@@ -103,6 +112,9 @@ func (q Query) check() error {
 
 // whose says whose entries are meant, for errors and logs.
 func (q Query) whose() string {
+	if q.Events {
+		return Identifier
+	}
 	if q.Prefix != "" {
 		return q.Prefix + "*"
 	}
@@ -163,6 +175,9 @@ func (r *Reader) common(q Query, sieve string) []string {
 	if q.Prefix != "" {
 		fields += ",UNIT,USER_UNIT"
 	}
+	if q.Events {
+		fields += ",_SYSTEMD_SLICE,_SYSTEMD_USER_SLICE," + fieldEvent
+	}
 	// Without --all a field of more than 4 KiB is null in JSON (journalctl(1)).
 	args := []string{"--quiet", "--no-pager", "--all", "--output=json", "--output-fields=" + fields}
 	if r.dir != "" {
@@ -191,9 +206,26 @@ func (r *Reader) common(q Query, sieve string) []string {
 // no unit. They still have the identifier, so in the User scope a third group selects
 // by that, and entryReader drops of it what does belong to some unit.
 //
+// Events are the daemon's own, which is this process's user, or root, who may have been
+// the daemon before; entryReader drops what comes from an instance, whose user may be
+// the same.
+//
 // Many units are found by their slice, which they share, and by all that the manager
 // says; entryReader drops what is others'.
 func (r *Reader) matches(q Query) []string {
+	if q.Events {
+		list := []string{"SYSLOG_IDENTIFIER=" + Identifier, "_TRANSPORT=journal", "_UID=" + strconv.Itoa(r.uid)}
+		if r.scope == System && r.uid != 0 {
+			list = append(list, "_UID=0")
+		}
+		if q.Service != "" {
+			list = append(list, fieldService+"="+q.Service)
+		}
+		if q.Instance != "" {
+			list = append(list, fieldInstance+"="+q.Instance)
+		}
+		return list
+	}
 	if q.Prefix != "" && r.scope == System {
 		return []string{"_SYSTEMD_SLICE=" + q.Slice, "+", "_SYSTEMD_CGROUP=/init.scope"}
 	}

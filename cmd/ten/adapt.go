@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"iter"
 	"log/slog"
@@ -27,7 +28,12 @@ func (l journalLogs) Read(ctx context.Context, q api.LogQuery) iter.Seq2[wire.Lo
 			Unit: q.Unit, Lines: q.Lines, Since: q.Since, Until: q.Until, Level: q.Level, Search: q.Search, Grep: q.Grep,
 			AfterCursor: q.After, BeforeCursor: q.Before, Follow: q.Follow,
 		}
-		if q.Unit == "" {
+		if q.Events {
+			query.Events, query.Slice, query.Service = true, units.Slice, q.Service
+			if !q.Instance.IsZero() {
+				query.Instance = q.Instance.String()
+			}
+		} else if q.Unit == "" {
 			query.Prefix, query.Slice = units.Prefix, units.Slice
 			if q.Service != "" {
 				query.Prefix = units.ServicePrefix(q.Service)
@@ -37,7 +43,7 @@ func (l journalLogs) Read(ctx context.Context, q api.LogQuery) iter.Seq2[wire.Lo
 		}
 		for e, err := range l.reader.Read(ctx, query) {
 			entry := wireEntry(e)
-			if q.Unit == "" && err == nil {
+			if q.Unit == "" && !q.Events && err == nil {
 				id, ok := units.ParseName(e.Unit)
 				if !ok {
 					continue // a unit of the daemon's own, such as a probe
@@ -55,6 +61,7 @@ func wireEntry(e journal.Entry) wire.LogEntry {
 	return wire.LogEntry{
 		Time: e.Time, Message: e.Message, Priority: e.Priority, PID: e.PID,
 		Identifier: e.Identifier, Manager: e.Manager, Cursor: e.Cursor,
+		Event: json.RawMessage(e.Event),
 	}
 }
 

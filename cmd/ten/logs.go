@@ -40,30 +40,63 @@ Control characters and colours are left out; --json has them.`,
 		Example: `  ten logs -f notes:alice
   ten logs --since 7d --search "payment failed" notes:alice
   ten logs --level warning -n 20 notes`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usage(cmd, fmt.Sprintf("`%s` takes one instance or one service, not %d", cmd.CommandPath(), len(args)))
-			}
-			return nil
-		},
+		Args: whomArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query, err := o.parse(p.now())
 			if err != nil {
 				return err
 			}
-			return p.logs(cmd.Context(), strings.Join(args, ""), query, o.json)
+			whom, err := parseWhom(args)
+			if err != nil {
+				return err
+			}
+			print := printEntry
+			if o.json {
+				print = printEntryJSON
+			}
+			return p.logs(cmd.Context(), o.follow, print, func(c *client.Client) iter.Seq2[wire.LogEntry, error] {
+				if whom.Name == "" {
+					return c.AllLogs(cmd.Context(), whom.Service, query)
+				}
+				return c.Logs(cmd.Context(), whom, query)
+			})
 		},
 	}
+	o.addFlags(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&o.level, "level", "", "leave out what is less urgent than `LEVEL`: err, warning, info, debug or another of syslog's")
+	flags.StringVar(&o.search, "search", "", "show lines with this `TEXT`, whatever the case of its letters")
+	flags.StringVar(&o.grep, "grep", "", "show lines that match this regular `EXPRESSION`; (?i) at its start ignores case")
+	return cmd
+}
+
+// addFlags adds what `ten logs` and `ten events` have both.
+func (o *logsOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVarP(&o.follow, "follow", "f", false, "wait for new lines until interrupted")
 	flags.StringVarP(&o.lines, "lines", "n", "100", "show the last `N` lines, -1 for all")
 	flags.StringVar(&o.since, "since", "", "show nothing older than `TIME`")
 	flags.StringVar(&o.until, "until", "", "show nothing newer than `TIME`")
-	flags.StringVar(&o.level, "level", "", "leave out what is less urgent than `LEVEL`: err, warning, info, debug or another of syslog's")
-	flags.StringVar(&o.search, "search", "", "show lines with this `TEXT`, whatever the case of its letters")
-	flags.StringVar(&o.grep, "grep", "", "show lines that match this regular `EXPRESSION`; (?i) at its start ignores case")
 	flags.BoolVar(&o.json, "json", false, "print a line of JSON per entry")
-	return cmd
+}
+
+// whomArg accepts one instance, one service, or nobody.
+func whomArg(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usage(cmd, fmt.Sprintf("`%s` takes one instance or one service, not %d", cmd.CommandPath(), len(args)))
+	}
+	return nil
+}
+
+// parseWhom gives what whomArg accepts; a service is an ID without the second half.
+func parseWhom(args []string) (tenant.ID, error) {
+	switch {
+	case len(args) == 0:
+		return tenant.ID{}, nil
+	case strings.Contains(args[0], ":"):
+		return tenant.ParseID(args[0])
+	}
+	return tenant.ID{Service: args[0]}, tenant.CheckLabel("service", args[0])
 }
 
 // parse reads what was typed.
@@ -99,34 +132,17 @@ func (o logsOptions) parse(now time.Time) (q client.LogOptions, err error) {
 	return q, nil
 }
 
-// logs prints the log of whom: an instance, a service, or everybody.
-func (p *program) logs(ctx context.Context, whom string, o client.LogOptions, asJSON bool) error {
-	read := func(c *client.Client) iter.Seq2[wire.LogEntry, error] { return c.AllLogs(ctx, whom, o) }
-	if strings.Contains(whom, ":") {
-		id, err := tenant.ParseID(whom)
-		if err != nil {
-			return err
-		}
-		read = func(c *client.Client) iter.Seq2[wire.LogEntry, error] { return c.Logs(ctx, id, o) }
-	} else if whom != "" {
-		if err := tenant.CheckLabel("service", whom); err != nil {
-			return err
-		}
-	}
+// logs prints the entries that read gives.
+func (p *program) logs(ctx context.Context, follow bool, print func(io.Writer, wire.LogEntry) error, read func(*client.Client) iter.Seq2[wire.LogEntry, error]) error {
 	return p.ask(func(c *client.Client) error {
 		for e, err := range read(c) {
-			if err != nil && o.Follow && ctx.Err() != nil {
+			if err != nil && follow && ctx.Err() != nil {
 				return nil // interrupting is how following ends
 			}
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = printJSONLine(p.out, e)
-			} else {
-				err = printEntry(p.out, e)
-			}
-			if err != nil {
+			if err := print(p.out, e); err != nil {
 				return err
 			}
 		}
@@ -178,3 +194,6 @@ func printEntry(w io.Writer, e wire.LogEntry) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// printEntryJSON prints an entry as the API has it.
+func printEntryJSON(w io.Writer, e wire.LogEntry) error { return printJSONLine(w, e) }

@@ -46,6 +46,7 @@ type daemonKey struct{}
 //	put ID STATE [REASON]       have an instance in a state
 //	because ID                  have it held by requests, a lease and the CPU
 //	print ID TEXT               have an instance print a line, \n and such unescaped
+//	tell ID KIND TEXT           have something happen to an instance
 //	exits CODE PROGRAM ARG...   run a program that must exit with a code
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -99,6 +100,11 @@ func TestScripts(t *testing.T) {
 				var id tenant.ID
 				ts.Check(id.UnmarshalText([]byte(args[0])))
 				scriptDaemon(ts).Logs.Add("tenement-"+id.Service+"@"+id.Name+".service", unescape(ts, args[1]), false)
+			},
+			"tell": func(ts *testscript.TestScript, _ bool, args []string) {
+				var id tenant.ID
+				ts.Check(id.UnmarshalText([]byte(args[0])))
+				scriptDaemon(ts).Logs.Tell(id, args[1], args[2])
 			},
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
 				err := ts.Exec(args[1], args[2:]...)

@@ -79,7 +79,6 @@ func (r *reloader) reload(ctx context.Context) error {
 	r.look(cfg)
 	r.set(cfg)
 	r.present = cfg
-	r.log.Info("configuration reloaded", "config", cfg.Path)
 	r.events.Publish(event.Event{Kind: event.Reloaded, Fields: []slog.Attr{slog.String("config", cfg.Path)}})
 	return nil
 }

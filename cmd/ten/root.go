@@ -39,6 +39,7 @@ func commands(p *program) []*cobra.Command {
 		newSpawnCommand(p),
 		newPsCommand(p),
 		newLogsCommand(p),
+		newEventsCommand(p),
 		newWhyCommand(p),
 		newWakeCommand(p),
 		newStopCommand(p),

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	sdjournal "github.com/coreos/go-systemd/v22/journal"
 )
 
 // world is what the program knows of the outside.
@@ -41,4 +43,14 @@ func (w world) runtimeDir() string {
 		base = filepath.Join(w.run, "user", strconv.Itoa(w.euid))
 	}
 	return filepath.Join(base, "tenement")
+}
+
+// logsToJournal reports whether what is written to standard error ends in systemd's
+// journal (systemd.exec(5), $JOURNAL_STREAM).
+func (w world) logsToJournal() bool {
+	if w.err != os.Stderr {
+		return false
+	}
+	yes, err := sdjournal.StderrIsJournalStream()
+	return yes && err == nil
 }

@@ -120,6 +120,7 @@ func TestAccess(t *testing.T) {
 		"GET /tokens":                               {may: admins},
 		"POST /tokens":                              {may: admins, body: `{}`},
 		"DELETE /tokens/{token}":                    {may: admins, path: "/tokens/none"},
+		"GET /history":                              {may: admins},
 	}
 	who := []string{"nobody", "a bad token", "one that was revoked", "bob", "alice", "alice who may wake", "alice who may restart", "admin", "root"}
 	var unknown []string

@@ -93,6 +93,10 @@ type LogQuery struct {
 	// Unit is the instance's service unit. Where it is empty, all instances' are meant,
 	// or all of Service.
 	Unit, Service string
+	// Events asks, instead, for what Tenement did: with Instance, or all of Service, or
+	// everything.
+	Events   bool
+	Instance tenant.ID
 	// Lines is how many stored entries to give at most, the newest of those that fit, or
 	// the first with After; negative is all.
 	Lines int

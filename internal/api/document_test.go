@@ -277,6 +277,7 @@ func TestAnswersAsDocumented(t *testing.T) {
 		{200, "GET", "/instances/notes:alice/logs", ""},
 		{200, "GET", "/logs?service=notes", ""},
 		{200, "GET", "/usage?month=2026-10", ""},
+		{200, "GET", "/history?service=notes", ""},
 		{200, "POST", "/instances/notes:alice/stop", ""},
 		{200, "POST", "/instances/notes:alice/wake", ""},
 		{200, "POST", "/instances/notes:alice/restart", ""},

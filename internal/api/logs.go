@@ -40,15 +40,43 @@ func (a *API) getAllLogs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if q.Service = r.URL.Query().Get("service"); r.URL.Query().Has("service") {
-		if err := tenant.CheckLabel("service", q.Service); err != nil {
+	if q.Service, err = a.namedService(r); err != nil {
+		return err
+	}
+	return a.streamLog(w, r, q)
+}
+
+// getHistory gives the events of the past, also of instances that are gone.
+func (a *API) getHistory(w http.ResponseWriter, r *http.Request) error {
+	q, err := logQuery(r)
+	if err != nil {
+		return err
+	}
+	q.Events = true
+	if q.Service, err = a.namedService(r); err != nil {
+		return err
+	}
+	if r.URL.Query().Has("instance") {
+		if q.Instance, err = tenant.ParseID(r.URL.Query().Get("instance")); err != nil {
 			return err
 		}
-		if err := a.instances.CheckService(q.Service); err != nil {
-			return err
+		if q.Service != "" {
+			return invalid("service= and instance= do not go together", "leave out one of the two", nil)
 		}
 	}
 	return a.streamLog(w, r, q)
+}
+
+// namedService gives the service that the query names, if it does.
+func (a *API) namedService(r *http.Request) (string, error) {
+	name := r.URL.Query().Get("service")
+	if !r.URL.Query().Has("service") {
+		return "", nil
+	}
+	if err := tenant.CheckLabel("service", name); err != nil {
+		return "", err
+	}
+	return name, a.instances.CheckService(name)
 }
 
 // logQuery reads what a request asks for. A client of server-sent events follows, and

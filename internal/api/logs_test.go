@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,24 @@ func TestSearchLogs(t *testing.T) {
 	}
 	must[wire.Failure](t, d, 404, "GET", "/api/v1/logs?service=nobody", "")
 	must[wire.Failure](t, d, 400, "GET", "/api/v1/logs?service=No", "")
+}
+
+// What happened, also to those who are gone.
+func TestHistory(t *testing.T) {
+	d := start(t)
+	d.Logs.Tell(alice, "woke", "notes:alice woke")
+	d.Logs.Tell(tenant.ID{Service: "web", Name: "x"}, "dozed", "web:x dozes")
+	for query, want := range map[string]string{
+		"": `"notes:alice woke".*"kind":"woke".*\n.*"web:x dozes"`, "?instance=notes:alice": `^[^\n]*"notes:alice woke"[^\n]*\n$`,
+		"?service=web&lines=1": `^[^\n]*"web:x dozes"[^\n]*\n$`, "?search=DOZES": `^[^\n]*"web:x dozes"[^\n]*\n$`, "?instance=notes:nobody": `^$`,
+	} {
+		if status, text, err := ask(d.Path, "GET", "/api/v1/history"+query, ""); err != nil || status != 200 || !regexp.MustCompile(`(?s)`+want).MatchString(text) {
+			t.Errorf("%s: got %d %s, %v, want %s", query, status, text, err, want)
+		}
+	}
+	must[wire.Failure](t, d, 400, "GET", "/api/v1/history?instance=Notes", "")
+	must[wire.Failure](t, d, 400, "GET", "/api/v1/history?instance=notes:alice&service=web", "")
+	must[wire.Failure](t, d, 404, "GET", "/api/v1/history?service=nobody", "")
 }
 
 // A browser follows by server-sent events, and goes on where it was when it comes back.

@@ -66,6 +66,7 @@ func (a *API) routes() []route {
 		{"getUsage", "GET", "/usage", accessKnown, []string{"month", "service", "instance"}, a.getUse},
 		{"getLogs", "GET", "/instances/{id}/logs", accessOwner, logParameters, byID(a.getLogs)},
 		{"getAllLogs", "GET", "/logs", accessAdmin, append([]string{"service"}, logParameters...), a.getAllLogs},
+		{"getHistory", "GET", "/history", accessAdmin, append([]string{"service", "instance"}, logParameters...), a.getHistory},
 		{"followEvents", "GET", "/events", accessKnown, []string{"after", "instance", "kind"}, a.followEvents},
 		{"listTokens", "GET", "/tokens", accessAdmin, nil, a.listTokens},
 		{"createToken", "POST", "/tokens", accessAdmin, nil, a.createToken},

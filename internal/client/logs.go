@@ -68,6 +68,19 @@ func (c *Client) AllLogs(ctx context.Context, service string, o LogOptions) iter
 	return c.logs(ctx, "/logs?"+query.Encode(), o.Follow)
 }
 
+// History gives the events of the past: of an instance, of a service where only that
+// has a name, or all.
+func (c *Client) History(ctx context.Context, whom tenant.ID, o LogOptions) iter.Seq2[wire.LogEntry, error] {
+	query := o.query()
+	switch {
+	case whom.Name != "":
+		query.Set("instance", whom.String())
+	case whom.Service != "":
+		query.Set("service", whom.Service)
+	}
+	return c.logs(ctx, "/history?"+query.Encode(), o.Follow)
+}
+
 func (c *Client) logs(ctx context.Context, path string, follow bool) iter.Seq2[wire.LogEntry, error] {
 	return func(yield func(wire.LogEntry, error) bool) {
 		resp, err := c.send(ctx, http.MethodGet, path, nil)

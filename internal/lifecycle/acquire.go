@@ -58,7 +58,6 @@ func (m *Manager) onDemand(ctx context.Context, id tenant.ID, v tenant.Visit) (i
 	}
 	inst, created, err = m.register(ctx, id, service.MaxInstances, tenant.Weight{})
 	if created {
-		m.log.Info("created on demand", "instance", id)
 	}
 	return inst, created, err
 }

@@ -72,7 +72,6 @@ func (m *Manager) runScheduled(run registry.Run, s *scheduler, answered func()) 
 		m.tell(event.Scheduled, run.ID, slog.String("entry", run.Entry), slog.String("reason", reasonOf(err)))
 		return 0
 	}
-	m.log.Info("scheduled run", "instance", run.ID, "entry", run.Entry)
 	m.tell(event.Scheduled, run.ID, slog.String("entry", run.Entry))
 	return 0
 }

@@ -83,7 +83,6 @@ func (m *Manager) addDomain(asked context.Context, host string, id tenant.ID) (t
 	m.mu.Lock()
 	m.domains[host] = d
 	m.mu.Unlock()
-	m.log.Info("domain added", "instance", id, "host", host)
 	m.tellOf(asked, event.DomainAdded, id, slog.String("host", host))
 	return d, true, nil
 }
@@ -111,7 +110,6 @@ func (m *Manager) RemoveDomain(ctx context.Context, host string) error {
 	m.mu.Lock()
 	delete(m.domains, host)
 	m.mu.Unlock()
-	m.log.Info("domain removed", "host", host)
 	m.tellOf(ctx, event.DomainRemoved, id, slog.String("host", host))
 	return nil
 }

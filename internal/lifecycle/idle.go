@@ -106,7 +106,6 @@ func (m *Manager) doze(inst *instance, op *operation) {
 	switch {
 	case err == nil:
 		m.observer.Happened(inst.id, tenant.Dozed)
-		m.log.Info("dozing", "instance", inst.id, "dur", time.Since(begun))
 		m.tell(event.Dozed, inst.id, slog.Duration("dur", time.Since(begun)))
 	case errors.As(err, &refusal) && refusal.Class == ingress.ClassUnsupported:
 		inst.cannotDoze = true
@@ -175,7 +174,6 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 		inst.setLocked(f.state, now, f.reason)
 		inst.rested = cmp.Or(f.rested, reason)
 		m.observer.Happened(inst.id, tenant.Slept)
-		m.log.Info(f.state.String(), "instance", inst.id, "reason", reason, "dur", now.Sub(begun))
 		m.tell(event.Stopped, inst.id, slog.String("reason", reason), slog.Duration("dur", now.Sub(begun)))
 	} else {
 		inst.patience = now.Add(idleRetry)

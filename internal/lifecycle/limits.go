@@ -202,7 +202,6 @@ func (m *Manager) changeLimits(asked context.Context, inst *instance, change ten
 	inst.appliedLocked(loads, missing)
 	if err == nil {
 		inst.limits.own = after
-		m.log.Info("limits changed", "instance", inst.id, "limits", after)
 		m.tellOf(asked, event.Limits, inst.id, limitFields(after)...)
 	}
 	m.tuneLocked(inst) // it has woken or fallen asleep meanwhile, or all is taken back

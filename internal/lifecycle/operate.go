@@ -318,7 +318,6 @@ func (m *Manager) remove(inst *instance) error {
 	}
 	m.forget(inst)
 	m.forgetPause(inst.id)
-	m.log.Info("destroyed", "instance", inst.id)
 	return nil
 }
 

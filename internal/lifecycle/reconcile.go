@@ -366,7 +366,6 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 	inst.activeLocked(now)
 	m.watchIdleLocked(inst)
 	m.tuneLocked(inst)
-	m.log.Info("adopted", "instance", inst.id, "state", state.String())
 	m.tell(event.Adopted, inst.id, slog.String("state", state.String()))
 	// Requests that have joined want it awake: they look again.
 	op.wake = false

@@ -44,7 +44,6 @@ func (m *Manager) relieve(ctx context.Context) {
 		inst, op := m.giveBack(ctx)
 		switch {
 		case op != nil:
-			m.log.Info("memory is short", "instance", inst.id, "becomes", op.becomes.String(), "reason", why)
 			m.tell(event.MemoryShort, inst.id, slog.String("becomes", op.becomes.String()), slog.String("reason", why))
 			select {
 			case <-op.done:

@@ -127,7 +127,6 @@ func (m *Manager) SetWeight(ctx context.Context, id tenant.ID, w tenant.Weight) 
 	if err := m.setWeights(ctx, map[*instance]tenant.Weight{inst: w}); err != nil {
 		return tenant.Snapshot{}, err
 	}
-	m.log.Info("weight set", "instance", id, "weight", w.Effective())
 	m.tellOf(ctx, event.Weight, id, weightField(w))
 	return m.Get(id)
 }
@@ -163,7 +162,6 @@ func (m *Manager) Swap(ctx context.Context, from, to tenant.ID) (tenant.Snapshot
 	if err := m.setWeights(ctx, map[*instance]tenant.Weight{old: {Set: true}, next: w}); err != nil {
 		return tenant.Snapshot{}, err
 	}
-	m.log.Info("requests moved", "from", from, "to", to, "weight", w.N)
 	m.tellOf(ctx, event.Routed, to, slog.String("from", from.String()), slog.Int("weight", w.N))
 	return m.Get(to)
 }

@@ -124,7 +124,6 @@ func (m *Manager) notBegun(inst *instance, op *operation, w *tenant.Wake, from t
 	now := time.Now()
 	inst.setLocked(from, now, reason)
 	m.observer.WakeFailed(inst.id, tenant.CodeOf(err))
-	m.log.Info("not woken", "instance", inst.id, "queue", w.Total, "reason", err.Error())
 	m.tell(event.WakeWithdrawn, inst.id, slog.Duration("queue", w.Total), slog.String("reason", reasonOf(err)))
 	m.endLocked(inst, op, err)
 	if m.ctx.Err() != nil || inst.removed {
@@ -166,8 +165,6 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		m.paceLocked(inst, op.waiters)
 		m.tuneLocked(inst)
 		m.observer.Woke(inst.id, w)
-		m.log.Info("woke", "instance", inst.id, "kind", string(w.Kind), "queue", w.Queue, "load", w.Load,
-			"unit_start", w.UnitStart, "app_ready", w.AppReady, "health", w.Health, "total", w.Total)
 		m.tell(event.Woke, inst.id, phasesOf(w)...)
 		m.endLocked(inst, op, nil)
 		return

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"time"
 
 	"tenement.dev/internal/tenant"
@@ -19,11 +20,14 @@ type LogEntry struct {
 	Identifier string `json:"identifier,omitempty"`
 	// Manager is true for what systemd says about the instance.
 	Manager bool `json:"manager,omitempty"`
+	// Event is what happened, in an answer to GET /api/v1/history: as in GET /api/v1/events.
+	Event json.RawMessage `json:"event,omitempty"`
 	// Cursor is the entry's place in the journal.
 	Cursor string `json:"cursor,omitempty"`
 }
 
-// LogLine is one line of the answer to GET /api/v1/logs and /api/v1/instances/{id}/logs:
+// LogLine is one line of the answer to GET /api/v1/logs, /api/v1/instances/{id}/logs and
+// /api/v1/history:
 // an entry, or, as the last line, why there are no more. Lines may be empty.
 type LogLine struct {
 	*LogEntry

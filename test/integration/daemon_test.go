@@ -258,7 +258,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("the daemon named no line:\n%s", s.Log)
 	}
 	s.WriteFile("tenement.toml", app+"\n[service.other]\ncommand = \"{bin}/testapp\"\n")
-	hangUp("configuration reloaded")
+	hangUp("msg=reloaded")
 	s.Spawn("other:bob")
 	if got := appPID(t, s, "app:alice"); got != pid {
 		t.Errorf("process of app:alice: got %d, want still %d", got, pid)

@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"tenement.dev/internal/api"
+	"tenement.dev/internal/event"
+	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 	"tenement.dev/units"
 )
@@ -18,6 +21,7 @@ import (
 type Logs struct {
 	mu        sync.Mutex
 	entries   map[string][]wire.LogEntry
+	history   []wire.LogEntry
 	changed   chan struct{} // closed with each change
 	followers int
 	err       error
@@ -42,6 +46,21 @@ func (l *Logs) AddAt(at time.Time, unit, message string, manager bool) {
 	l.entries[unit] = append(list, wire.LogEntry{
 		Time: at, Message: message, Priority: priority, PID: 42, Identifier: "app", Manager: manager,
 		Cursor: fmt.Sprintf("s=%x;i=%04x", 7, len(list)),
+	})
+	l.changeLocked()
+}
+
+// Tell has something have happened to an instance, as Tenement's own history has it.
+func (l *Logs) Tell(id tenant.ID, kind, message string) {
+	text, err := json.Marshal(event.Event{ID: event.ID{Run: 1, N: 1}, Time: time.Now(), Kind: event.Kind(kind), Instance: id})
+	if err != nil {
+		panic(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.history = append(l.history, wire.LogEntry{
+		ID: id, Time: time.Now(), Message: message, Priority: 6, Identifier: "tenement", Event: text,
+		Cursor: fmt.Sprintf("s=%x;i=%04x", 8, len(l.history)),
 	})
 	l.changeLocked()
 }
@@ -85,6 +104,15 @@ func (l *Logs) follow(by int) {
 
 // entriesOfLocked gives what q may be about, in the order of time.
 func (l *Logs) entriesOfLocked(q api.LogQuery) (list []wire.LogEntry) {
+	if q.Events {
+		for _, e := range l.history {
+			if q.Instance.IsZero() && q.Service == "" || e.ID == q.Instance || e.ID.Service == q.Service {
+				e.ID = tenant.ID{} // it is in the message
+				list = append(list, e)
+			}
+		}
+		return list
+	}
 	if q.Unit != "" {
 		return l.entries[q.Unit]
 	}
