@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"tenement.dev/internal/event"
@@ -78,8 +79,8 @@ func (a *API) streamEvents(ctx context.Context, w http.ResponseWriter, f wanted,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lines := make(chan string)
-	go func() {
-		defer close(lines)
+	var reading sync.WaitGroup
+	reading.Go(func() {
 		for e, err := range a.events.Follow(ctx, after) {
 			text, ok := f.line(e, err)
 			if !ok {
@@ -91,12 +92,9 @@ func (a *API) streamEvents(ctx context.Context, w http.ResponseWriter, f wanted,
 				return
 			}
 		}
-	}()
-	defer func() {
-		cancel()
-		for range lines { // it ends now
-		}
-	}()
+	})
+	defer reading.Wait()
+	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no")
@@ -116,8 +114,8 @@ func (a *API) streamEvents(ctx context.Context, w http.ResponseWriter, f wanted,
 		select {
 		case <-ctx.Done():
 			return
-		case text, ok := <-lines:
-			if !ok || !send(text) {
+		case text := <-lines:
+			if !send(text) {
 				return
 			}
 		case <-beat.C:

@@ -199,7 +199,7 @@ func TestExpiryAndUse(t *testing.T) {
 		if used := tokens.List()[0].Used; used.Sub(begun) < 98*time.Second {
 			t.Errorf("last used %v after the first use", used.Sub(begun))
 		}
-		time.Sleep(made.Expires.Sub(time.Now()) - time.Millisecond)
+		time.Sleep(time.Until(made.Expires) - time.Millisecond)
 		if _, _, ok := tokens.Look(secret, time.Now()); !ok {
 			t.Error("refused before it expires")
 		}
