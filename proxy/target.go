@@ -20,8 +20,8 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request) bool {
 		msg = "this is no method" // over HTTP/2 it can be anything, and so can the target
 	case strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == 0x7f }):
 		msg = "a target has no spaces"
-	case differ(r.Header["Content-Length"]):
-		msg = "there is more than one Content-Length"
+	case badLength(r.Header["Content-Length"]):
+		msg = "the Content-Length is no number, or there are two"
 	case r.Method == http.MethodConnect:
 		status, msg = http.StatusNotImplemented, "this is no forward proxy"
 	case target == "*" && r.Method != http.MethodOptions:
@@ -41,8 +41,10 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-func differ(values []string) bool {
-	return len(values) > 1 && slices.ContainsFunc(values, func(v string) bool { return v != values[0] })
+// badLength reports whether there is more than one length, or one that is no number: over
+// HTTP/2, net/http takes the first, or 0.
+func badLength(values []string) bool {
+	return slices.ContainsFunc(values, func(v string) bool { return v != values[0] || v == "" || strings.Trim(v, "0123456789") != "" })
 }
 
 // withoutTunnels removes the wish to go on with a protocol in which the client could say
