@@ -111,20 +111,16 @@ func shareAddress(network, _ string, conn syscall.RawConn) error {
 
 // dial tries until the app accepts or ctx ends.
 func (a address) dial(ctx context.Context) (net.Conn, error) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	begun := time.Now()
-	for {
-		conn, err := a.knock()
+	for try := 1; ; try++ {
+		conn, err := a.knock(try%shareOf6 == 0)
 		if err == nil {
 			return conn, nil
 		}
-		timer.Reset(pause(time.Since(begun)))
-		select {
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return nil, err
-		case <-timer.C:
 		}
+		nap(pause(time.Since(begun)))
 	}
 }
 

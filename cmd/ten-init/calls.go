@@ -31,12 +31,16 @@ func (s *supervisor) accept(doorbell *net.UnixListener) {
 // then there is nobody to tell.
 func (s *supervisor) serve(conn *net.UnixConn) {
 	defer s.tidy.Reset(tidyDelay)
-	call, err := ingress.ReadCall(conn)
-	if err != nil {
-		return
+	if call, err := ingress.ReadCall(conn); err == nil {
+		s.answer(call)
 	}
+}
+
+// answer answers a call whose verb is known.
+func (s *supervisor) answer(call *ingress.Call) {
 	var app net.Conn
 	var answer ingress.Answer
+	var err error
 	switch call.Verb {
 	case ingress.Connect, ingress.Ready:
 		answer, app, err = s.wake(call.Verb == ingress.Connect)
@@ -44,7 +48,7 @@ func (s *supervisor) serve(conn *net.UnixConn) {
 		answer, app, err = s.probe()
 	case ingress.Doze:
 		answer, err = s.doze()
-	case ingress.Status:
+	case ingress.Status, ingress.Arm:
 		answer = s.status()
 	default:
 		err = &ingress.Refusal{Class: ingress.ClassBadRequest, Text: "unknown verb"}
@@ -108,7 +112,7 @@ func (s *supervisor) probe() (ingress.Answer, net.Conn, error) {
 	switch {
 	case phase == ending:
 		return ingress.Answer{}, nil, refusal
-	case phase == starting || answer.Dozing:
+	case phase == starting || phase == armed || answer.Dozing:
 		return answer, nil, nil
 	}
 	app, err := s.connect()
@@ -123,6 +127,10 @@ func (s *supervisor) await(connect bool) (ingress.Answer, net.Conn, error) {
 	if connect {
 		s.connects++
 		defer func() { s.connects-- }()
+	}
+	if s.phase == armed {
+		s.setPhase(starting)
+		close(s.wanted)
 	}
 	for s.phase == starting {
 		changed := s.changed
@@ -206,5 +214,5 @@ func (s *supervisor) status() ingress.Answer {
 	defer s.freezeMu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return ingress.Answer{InitAt: s.started, ReadyAt: s.readyAt, Dozing: s.frozen}
+	return ingress.Answer{InitAt: s.started, ReadyAt: s.readyAt, Dozing: s.frozen, Armed: s.phase == armed}
 }

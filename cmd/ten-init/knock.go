@@ -7,22 +7,35 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // retryShare bounds what the tries to reach a starting app cost: the pause between two
 // is no less than this share of the time that has passed. Where many apps start at once
 // each takes long, and tries at a constant pace would take the processors from them.
-const retryShare = 1.0 / 50
+const retryShare = 1.0 / 32
 
 // pause is the pause before the next try, when so much time has passed.
 func pause(passed time.Duration) time.Duration {
 	return max(retryInterval, time.Duration(float64(passed)*retryShare))
 }
 
+// shareOf6 is at how many tries one is made on the IPv6 loopback too, where few listen
+// alone: each costs as much as one on the other.
+const shareOf6 = 4
+
+// nap waits for d, or less. The thread itself sleeps: a timer of the runtime's wakes
+// several threads, which costs as much as the try that follows.
+func nap(d time.Duration) {
+	t := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&t, nil)
+}
+
 // knock is dialOnce for an app that most likely does not accept yet. It makes the
 // system calls itself, on one thread: net.Dialer takes several times as long to find a
-// port closed.
-func (a address) knock() (net.Conn, error) {
+// port closed. both has it look on both loopbacks where the family is not known yet.
+func (a address) knock(both bool) (net.Conn, error) {
 	if a.kind != "port" {
 		return connect(syscall.AF_UNIX, &syscall.SockaddrUnix{Name: a.path})
 	}
@@ -30,7 +43,7 @@ func (a address) knock() (net.Conn, error) {
 		return connect(syscall.AF_INET6, &syscall.SockaddrInet6{Port: a.port, Addr: loopback6})
 	}
 	conn, err := connect(syscall.AF_INET, &syscall.SockaddrInet4{Port: a.port, Addr: [4]byte{127, 0, 0, 1}})
-	if errors.Is(err, syscall.ECONNREFUSED) && a.network == "" {
+	if errors.Is(err, syscall.ECONNREFUSED) && a.network == "" && both {
 		if conn, err6 := connect(syscall.AF_INET6, &syscall.SockaddrInet6{Port: a.port, Addr: loopback6}); err6 == nil {
 			return conn, nil
 		}

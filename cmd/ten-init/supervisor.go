@@ -23,6 +23,7 @@ type phase uint8
 
 const (
 	starting phase = iota
+	armed          // not started, and to be so until somebody wants it
 	running        // has accepted a connection; may be frozen
 	ending         // stopping, exited or never started
 )
@@ -55,6 +56,7 @@ type supervisor struct {
 	mu       sync.Mutex
 	phase    phase
 	changed  chan struct{} // closed and replaced when phase changes
+	wanted   chan struct{} // closed when an armed app is to start
 	refusal  *ingress.Refusal
 	readyAt  int64
 	connects int      // callers that wait for a connection
@@ -66,7 +68,7 @@ type supervisor struct {
 }
 
 func newSupervisor(o options, started int64) *supervisor {
-	s := &supervisor{o: o, started: started, changed: make(chan struct{})}
+	s := &supervisor{o: o, started: started, changed: make(chan struct{}), wanted: make(chan struct{})}
 	s.tidy = time.AfterFunc(tidyDelay, debug.FreeOSMemory)
 	s.cg, s.cgErr = enterCgroup()
 	return s
@@ -84,7 +86,15 @@ func (s *supervisor) run(doorbell *net.UnixListener) int {
 	// Orphans of the app come to ten-init also where it is not the first process.
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
+	first := firstCall(doorbell)
+	arm := first != nil && first.Verb == ingress.Arm
+	if arm && !s.stayArmed(first, doorbell, signals) {
+		return 0
+	}
 	a, refusal, code := s.start()
+	if first != nil && !arm {
+		s.calls.Go(func() { s.answer(first) })
+	}
 	if refusal != nil {
 		s.refuse(refusal)
 		s.drain(doorbell)
@@ -94,7 +104,9 @@ func (s *supervisor) run(doorbell *net.UnixListener) int {
 	defer cancel()
 	ready := make(chan error, 1)
 	go func() { ready <- s.awaitReady(ctx) }()
-	s.calls.Go(func() { s.accept(doorbell) })
+	if !arm {
+		s.calls.Go(func() { s.accept(doorbell) })
+	}
 	return s.supervise(a, doorbell, signals, ready)
 }
 
@@ -263,7 +275,7 @@ func (s *supervisor) notifyReady() {
 	up := s.phase == running
 	s.mu.Unlock()
 	if up {
-		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady+"\nSTATUS=")
 	}
 }
 

@@ -223,6 +223,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Uses:       store,
 		Schedules:  store,
 		Calendar:   calendar.Next,
+		Marks:      marks{filepath.Join(host.RuntimeDir, "armed")},
 		Memory:     memory,
 		Idle:       pressure.NewCPU("").Idle,
 		Boosts:     host.Boosts(),

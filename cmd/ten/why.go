@@ -172,6 +172,9 @@ func explainRest(w wire.Why, now time.Time) []string {
 	case !w.NextTry.IsZero():
 		lines = append(lines, fmt.Sprintf("it failed to start %d times; no request starts it before %s", w.Failures, clock(now, w.NextTry)))
 	}
+	if w.Armed {
+		lines = append(lines, "armed: its sandbox is ready, and a wake starts the app and nothing else")
+	}
 	for _, l := range w.Leases {
 		lines = append(lines, fmt.Sprintf("once awake it is kept so by a lease of the %s, until %s", l.Holder, clock(now, l.Until)))
 	}

@@ -37,6 +37,8 @@ type Settings struct {
 	// Domains are the base domains, the one that people are told first; empty where the
 	// file has none. They are in lower case and have no trailing dot.
 	Domains []string
+	// Armed is how many of the most recently used sleepers have their sandbox ready.
+	Armed int
 	// Doorbells is how many of the most recent sleepers keep their doorbell.
 	Doorbells int
 	// HealthCheckInterval is the time between two checks of an awake instance.

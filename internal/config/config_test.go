@@ -32,6 +32,7 @@ func TestQuickStart(t *testing.T) {
 		Dir:  dir,
 		Settings: Settings{
 			DataDir:             filepath.Join(dir, "data"),
+			Armed:               64,
 			Doorbells:           64,
 			HealthCheckInterval: 10 * time.Second,
 			MaxRestarts:         3,
@@ -78,6 +79,7 @@ func TestEveryKey(t *testing.T) {
 [settings]
 data_dir = "/srv/x/../tenement"
 domain = ["Example.com.", "two.example"]
+armed = 7
 doorbells = 0
 health_check_interval = "1m"
 max_restarts = 0
@@ -146,6 +148,7 @@ env.S = "{socket}"
 `)
 	wantSettings := Settings{
 		DataDir: "/srv/tenement", Domains: []string{"example.com", "two.example"},
+		Armed:               7,
 		HealthCheckInterval: time.Minute,
 		RestartWindow:       90 * time.Minute,
 		BackoffBase:         250 * time.Millisecond,

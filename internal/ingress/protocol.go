@@ -19,6 +19,9 @@ const (
 	Probe Verb = "probe"
 	// Ready: have the app awake.
 	Ready Verb = "ready"
+	// Arm: be set up and do not start the app before somebody wants it awake. Only the
+	// first call to a ten-init can have that; for a later one it is Status.
+	Arm Verb = "arm"
 	// Doze: freeze the app and give its memory back.
 	Doze Verb = "doze"
 	// Status: tell what the app is doing, changing nothing.
@@ -83,6 +86,8 @@ type Answer struct {
 	InitAt int64
 	// ReadyAt is when the app accepted its first connection.
 	ReadyAt int64
+	// Armed is whether the app has not been started, since nobody has wanted it.
+	Armed bool
 	// Dozing is whether the app was frozen when the verb arrived; for Doze, whether
 	// it is now.
 	Dozing bool
@@ -93,11 +98,14 @@ const maxLine = 1024
 
 // encode gives the line for a.
 func (a Answer) encode() string {
-	dozing := 0
-	if a.Dozing {
-		dozing = 1
+	return fmt.Sprintf("ok init=%d ready=%d dozing=%d armed=%d\n", a.InitAt, a.ReadyAt, number(a.Dozing), number(a.Armed))
+}
+
+func number(yes bool) int {
+	if yes {
+		return 1
 	}
-	return fmt.Sprintf("ok init=%d ready=%d dozing=%d\n", a.InitAt, a.ReadyAt, dozing)
+	return 0
 }
 
 // encode gives the line for r; line breaks in its text become spaces and a long text
@@ -155,6 +163,8 @@ func decodeOK(rest string) (Answer, error) {
 			a.ReadyAt = value
 		case "dozing":
 			a.Dozing = value != 0
+		case "armed":
+			a.Armed = value != 0
 		}
 		// Other keys are from a newer ten-init.
 	}

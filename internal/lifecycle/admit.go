@@ -175,7 +175,7 @@ func (m *Manager) memoryShort(starting int) bool {
 func (m *Manager) anyRuns() bool {
 	for _, inst := range m.all() {
 		inst.mu.Lock()
-		runs := believedRunning(inst)
+		runs := unitUp(inst)
 		inst.mu.Unlock()
 		if runs {
 			return true

@@ -31,6 +31,9 @@
 //   - Limits are brought in line, not set step by step: what the loaded unit is known to
 //     have is compared with what it should have, after each change, wake, sleep and
 //     adoption. So a wake's boost ends also where the daemon did before it.
+//   - An armed instance sleeps, though its unit runs: only the app is missing, and its end is
+//     no failure. It is believed to be so where a mark says that a daemon has armed it, and
+//     nobody has wanted its app since: the mark comes after the arming and goes before the wake.
 //   - An instance whose measured data exceeds its limit does not start, which no brake
 //     counts as a failure.
 //   - What an instance has used is counted for the process that used it: its CPU time is
@@ -78,6 +81,8 @@
 //	keepawake.go   leases of apps and operators
 //	cpu.go         work without a request
 //	sleepers.go    whose doorbell stays while it sleeps
+//	armed.go       sleepers whose ten-init waits with the app: how they become and end so
+//	arm.go         which sleepers that are, and when
 //	end.go         how an app ended that nobody stopped
 //	restart.go     what follows then
 //	brake.go       failures, and the waits after them

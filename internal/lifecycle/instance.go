@@ -71,14 +71,17 @@ type instance struct {
 	// they were made from, empty where an earlier daemon made them.
 	loaded      bool
 	fingerprint string
-	port        int
-	limits      limited
-	released    released
-	storage     stored
-	used        used
-	brake       brake
-	reason      string
-	health      health
+	// armed: it is asleep, and its ten-init waits with the app; see armed.go.
+	armed    bool
+	arming   arming
+	port     int
+	limits   limited
+	released released
+	storage  stored
+	used     used
+	brake    brake
+	reason   string
+	health   health
 	// reviving: the next start is the Manager's own doing, and so is the one after a
 	// failure. revival is the next one, where there is a wait before it.
 	reviving bool
@@ -236,6 +239,7 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 		Thaws:      i.thaws,
 		LastWake:   i.lastWake,
 		Leases:     i.leasesLocked(now),
+		Armed:      i.armed,
 		Restarts:   i.brake.restarts,
 		Unwoken:    unwokenCounts(i.unwoken[:]),
 		Traffic:    i.meter.Traffic(),

@@ -37,6 +37,7 @@ func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) 
 		if err := m.controller.Unload(ctx, inst.id); err != nil {
 			return fmt.Errorf("unload %s: %w", inst.id, err)
 		}
+		m.takeArmed(inst)
 	}
 	err = m.controller.Load(ctx, spec)
 	inst.mu.Lock()
@@ -82,6 +83,7 @@ func (m *Manager) unload(ctx context.Context, inst *instance) error {
 	if err := m.controller.Unload(ctx, inst.id); err != nil {
 		return fmt.Errorf("unload %s: %w", inst.id, err)
 	}
+	m.takeArmed(inst)
 	inst.mu.Lock()
 	inst.loaded, inst.fingerprint = false, ""
 	port := inst.port

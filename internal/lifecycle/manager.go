@@ -46,6 +46,8 @@ type Options struct {
 	// none.
 	Schedules Schedules
 	Calendar  Calendar
+	// Marks remembers who is armed; without it nobody is.
+	Marks Marks
 	// Memory tells when memory is short; nil where nobody can.
 	Memory Memory
 	// Idle gives the share, 0 to 1, of the processors' time that nobody has used since
@@ -71,6 +73,7 @@ type Manager struct {
 	refused    func(id tenant.ID, release string, err error)
 	reserved   func(host string) bool
 	cpu        func(tenant.ID) (time.Duration, error)
+	marks      Marks                                         // or nil
 	use        func(tenant.ID) (time.Duration, int64, error) // or nil
 	uses       UseStore                                      // or nil
 	memory     Memory                                        // or nil
@@ -98,6 +101,8 @@ type Manager struct {
 	saving      chore
 	reconciling chore
 	changed     chan struct{}      // asks for a save
+	arming      chan struct{}      // asks for a look at who is armed
+	shortAt     atomic.Int64       // when memory was last short, in nanoseconds since 1970
 	pings       chan chan struct{} // answered by Run's loop
 	probes      chan struct{}      // places for health checks
 
@@ -121,6 +126,7 @@ type Manager struct {
 	ports     map[int]tenant.ID
 	nextPort  int
 	sleepers  sleepers
+	armed     map[*instance]bool
 	// waking has those whose wake wants to know of hints.
 	waking map[tenant.ID]*hints
 }
@@ -138,6 +144,7 @@ func New(o Options) *Manager {
 		cpu:        o.CPU,
 		use:        o.Use,
 		uses:       o.Uses,
+		marks:      o.Marks,
 		memory:     o.Memory,
 		boosts:     o.Boosts,
 		events:     o.Events,
@@ -152,11 +159,13 @@ func New(o Options) *Manager {
 		services:   map[string][]*instance{},
 		ports:      map[int]tenant.ID{},
 		sleepers:   newSleepers(),
+		armed:      map[*instance]bool{},
 		waking:     map[tenant.ID]*hints{},
 
 		saving:      newChore(),
 		reconciling: newChore(),
 		changed:     make(chan struct{}, 1),
+		arming:      make(chan struct{}, 1),
 		pings:       make(chan chan struct{}),
 		probes:      make(chan struct{}, maxProbes),
 	}
@@ -212,6 +221,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	if m.uses != nil {
 		m.tasks.do(m.meterAll)
 	}
+	if m.marks != nil {
+		m.tasks.do(func() { m.keepArmed(ctx) })
+	}
 
 	reconcile := time.NewTicker(reconcileInterval)
 	defer reconcile.Stop()
@@ -237,6 +249,7 @@ func (m *Manager) Run(ctx context.Context) error {
 			}
 		case <-reconcile.C:
 			m.reconciling.run(m, m.reconcile)
+			m.armSoon()
 		case <-save.C:
 			m.saveSoon()
 		case <-m.changed:
@@ -261,6 +274,7 @@ func (m *Manager) SetConfig(cfg *config.Config) {
 	}
 	m.gate.SetPlaces(wakeConcurrency(cfg.Settings))
 	m.hall.SetSize(cfg.Settings.MaxWaiting)
+	m.armSoon()
 	for _, inst := range m.all() {
 		inst.mu.Lock()
 		if inst.state == tenant.Awake || inst.state == tenant.Dozing {
@@ -422,6 +436,7 @@ func (m *Manager) forget(inst *instance) {
 	m.services[inst.id.Service] = slices.DeleteFunc(m.services[inst.id.Service], func(i *instance) bool { return i == inst })
 	maps.DeleteFunc(m.domains, func(_ string, d tenant.Domain) bool { return d.ID == inst.id })
 	m.sleepers.remove(inst)
+	delete(m.armed, inst)
 }
 
 // save writes activity to the registry.

@@ -53,6 +53,9 @@ func (m *Manager) recover(ctx context.Context) error {
 			return fmt.Errorf("read registry: %w", err)
 		}
 	}
+	if err := m.clearStaleMarks(list); err != nil {
+		return err
+	}
 	now := time.Now()
 	m.mu.Lock()
 	for _, row := range rows {
@@ -141,7 +144,7 @@ func (m *Manager) hint(status units.Status) {
 	switch {
 	case inst.op != nil:
 		inst.hinted = status.Active
-	case status.Active == "activating" && !again && !believedRunning(inst):
+	case status.Active == "activating" && !again && !unitUp(inst):
 		// A call that was never answered waits at the doorbell, and starts the unit again
 		// and again.
 		if inst.unasked++; inst.unasked >= maxFailures {
@@ -157,7 +160,7 @@ func (m *Manager) hint(status units.Status) {
 
 // followLocked looks at an instance whose last hint contradicts what is believed.
 func (m *Manager) followLocked(inst *instance, active string) {
-	if believedRunning(inst) != isRunning(active) {
+	if unitUp(inst) != isRunning(active) {
 		m.tasks.do(func() { m.look(m.ctx, inst) })
 	}
 }
@@ -171,6 +174,7 @@ func (m *Manager) endLocked(inst *instance, op *operation, err error) {
 	if inst.removed || m.ctx.Err() != nil {
 		return
 	}
+	m.armSoon()
 	if believedRunning(inst) {
 		m.watchIdleLocked(inst)
 	}
@@ -209,6 +213,7 @@ func (m *Manager) look(ctx context.Context, inst *instance) {
 
 // reconcile compares every instance with what the service manager says.
 func (m *Manager) reconcile(ctx context.Context) {
+	m.checkArmed()
 	m.mu.RLock()
 	for _, waking := range m.waking {
 		waking.tell("")
@@ -265,6 +270,8 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 	}
 	now := time.Now()
 	switch {
+	case inst.armed:
+		m.settleArmedLocked(inst, now, status)
 	case running(status) && !status.Doorbell:
 		// Nothing can reach it any more. It starts anew with its doorbell.
 		inst.loaded, inst.fingerprint = true, ""
@@ -318,7 +325,6 @@ func (m *Manager) adoptLocked(inst *instance) {
 	inst.loaded, inst.fingerprint = true, ""
 	inst.limits.applied = nil // it may still be boosted
 	now := time.Now()
-	inst.wokenLocked(tenant.CauseAdopted, now)
 	inst.setLocked(tenant.Waking, now, "")
 	m.tasks.do(func() { m.adopt(inst, op) })
 }
@@ -328,6 +334,13 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 	ctx, cancel := context.WithTimeout(m.ctx, statusTimeout)
 	defer cancel()
 	answer, err := m.doorbell(inst.id).Do(ctx, ingress.Status)
+	if err == nil && answer.Armed {
+		m.adoptArmed(ctx, inst, op)
+		return
+	}
+	inst.mu.Lock()
+	inst.wokenLocked(tenant.CauseAdopted, time.Now())
+	inst.mu.Unlock()
 	if err != nil || answer.ReadyAt == 0 {
 		// Still starting, or it only seems to run: that is a wake as any other, and one
 		// that is not answered ends with the units unloaded.

@@ -41,7 +41,11 @@ func (m *Manager) relieve(ctx context.Context) {
 		if why == "" {
 			continue
 		}
-		inst, op := m.giveBack(ctx)
+		m.shortAt.Store(time.Now().UnixNano())
+		inst, op := m.giveArmedBack()
+		if op == nil {
+			inst, op = m.giveBack(ctx)
+		}
 		switch {
 		case op != nil:
 			m.tell(event.MemoryShort, inst.id, slog.String("becomes", op.becomes.String()), slog.String("reason", why))

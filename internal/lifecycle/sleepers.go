@@ -44,7 +44,7 @@ func (s *sleepers) oldest(keep int) (*instance, bool) {
 // there is no doorbell left.
 func (m *Manager) fellAsleep(inst *instance) {
 	inst.mu.Lock()
-	counts := inst.loaded && inst.op == nil && (inst.state == tenant.Asleep || inst.state == tenant.Failed)
+	counts := inst.loaded && inst.op == nil && !inst.armed && (inst.state == tenant.Asleep || inst.state == tenant.Failed)
 	if counts {
 		m.mu.Lock()
 		m.sleepers.add(inst)
@@ -54,7 +54,7 @@ func (m *Manager) fellAsleep(inst *instance) {
 	inst.mu.Unlock()
 	for m.ctx.Err() == nil {
 		m.mu.Lock()
-		old, over := m.sleepers.oldest(m.config.Load().Settings.Doorbells)
+		old, over := m.sleepers.oldest(m.doorbellsLocked())
 		if over {
 			m.sleepers.remove(old)
 		}
@@ -64,6 +64,13 @@ func (m *Manager) fellAsleep(inst *instance) {
 		}
 		m.tasks.do(func() { m.unloadSleeper(old) })
 	}
+}
+
+// doorbellsLocked is how many sleepers that are not armed keep their doorbell: all that
+// are loaded count, and a few more that are about to be armed.
+func (m *Manager) doorbellsLocked() int {
+	n := m.config.Load().Settings.Doorbells
+	return max(n-len(m.armed), min(n, 8))
 }
 
 // awakeAgain notes that an instance sleeps no longer.
@@ -76,7 +83,7 @@ func (m *Manager) awakeAgain(inst *instance) {
 // unloadSleeper takes the doorbell of a sleeper away, unless it has woken meanwhile.
 func (m *Manager) unloadSleeper(inst *instance) {
 	inst.mu.Lock()
-	if inst.op != nil || !inst.loaded || (inst.state != tenant.Asleep && inst.state != tenant.Failed) {
+	if inst.op != nil || !inst.loaded || inst.armed || (inst.state != tenant.Asleep && inst.state != tenant.Failed) {
 		inst.mu.Unlock()
 		return
 	}

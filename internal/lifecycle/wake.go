@@ -242,6 +242,10 @@ func (m *Manager) start(ctx context.Context, inst *instance, w *tenant.Wake) (ne
 			return nil, err
 		}
 		w.Load += time.Since(begun)
+		w.Kind = tenant.WakeCold
+		if m.takeArmed(inst) {
+			w.Kind = tenant.WakeArmed
+		}
 		if conn, err = m.ring(ctx, inst, w); err == nil {
 			break
 		}
@@ -267,6 +271,7 @@ func (m *Manager) ring(ctx context.Context, inst *instance, w *tenant.Wake) (net
 	stop := m.watchFailure(ctx, inst, cancel)
 	defer stop()
 	var err error
+	begun := ingress.Monotonic()
 	for range maxRings {
 		rung, at := ingress.Monotonic(), time.Now()
 		var conn net.Conn
@@ -274,6 +279,9 @@ func (m *Manager) ring(ctx context.Context, inst *instance, w *tenant.Wake) (net
 		conn, answer, err = m.doorbell(inst.id).Connect(ctx)
 		if err == nil {
 			w.UnitStart, w.AppReady = phases(rung, answer, time.Since(at))
+			if w.Kind == tenant.WakeArmed && answer.InitAt > begun {
+				w.Kind = tenant.WakeCold // what was armed has gone meanwhile
+			}
 			inst.mu.Lock()
 			inst.startedAt = answer.InitAt
 			inst.mu.Unlock()

@@ -60,6 +60,7 @@ type world struct {
 	idle   func() float64
 	boosts []tenant.Limit
 	uses   lifecycle.UseStore
+	marks  lifecycle.Marks
 	log    io.Writer // nil for the test's own
 	// events has what all managers have told.
 	events *event.Bus
@@ -122,6 +123,7 @@ func (w *world) start(cfg *config.Config) {
 		Schedules:  w.store,
 		Calendar:   w.calendar.next,
 		Refused:    w.refused,
+		Marks:      w.marks,
 		Memory:     w.memory,
 		Idle:       w.idle,
 		Events:     w.events,

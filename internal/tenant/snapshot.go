@@ -9,6 +9,9 @@ type Snapshot struct {
 	// Reason says why the instance is asleep, failed or not healthy, where there is
 	// more to say than that it was idle.
 	Reason string `json:"reason,omitempty"`
+	// Armed says of an instance that sleeps that its sandbox is ready: a wake starts the
+	// app and nothing else.
+	Armed bool `json:"armed,omitempty"`
 	// Health is what is known of an awake instance's health.
 	Health Health `json:"health,omitempty"`
 	// Restarts counts the times that the instance was started again after a failure,
@@ -69,8 +72,9 @@ type WakeKind string
 
 // The kinds of wake.
 const (
-	WakeCold WakeKind = "cold" // from asleep
-	WakeDoze WakeKind = "doze" // from dozing
+	WakeCold  WakeKind = "cold"  // from asleep
+	WakeArmed WakeKind = "armed" // from asleep, with everything set up but the app
+	WakeDoze  WakeKind = "doze"  // from dozing
 )
 
 // Wake is the timing of one wake by phase. The phases follow each other; Total is

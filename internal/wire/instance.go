@@ -12,6 +12,9 @@ type Instance struct {
 	ID     tenant.ID    `json:"id"`
 	State  tenant.State `json:"state"`
 	Reason string       `json:"reason,omitempty"`
+	// Armed says of one that sleeps that its sandbox is ready, so that a wake starts the
+	// app and nothing else.
+	Armed bool `json:"armed,omitempty"`
 	// Health is of an awake instance.
 	Health tenant.Health `json:"health,omitempty"`
 	// Restarts counts the times that it was started again after a failure.

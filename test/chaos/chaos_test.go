@@ -26,6 +26,7 @@ const config = `
 [settings]
 port_range = "31000-31059"
 doorbells = 12
+armed = 8
 max_restarts = 1000000
 backoff_base_ms = 1
 backoff_max_ms = 1

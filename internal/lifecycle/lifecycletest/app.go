@@ -44,6 +44,8 @@ type App struct {
 	StopFails bool
 	// Unseen: the manager does not see how it ends when it crashes, and takes it for well.
 	Unseen bool
+	// Pretends: ten-init says that it is armed, whatever it does.
+	Pretends bool
 	// Unhealthy: every request is answered with 500.
 	Unhealthy bool
 	// Status gives the status of each answer, 0 for none at all; it may be nil.

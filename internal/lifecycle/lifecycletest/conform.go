@@ -53,6 +53,7 @@ func Conform(t *testing.T, open func(t *testing.T) Bench) {
 		{"unload", unload},
 		{"doze and thaw", dozeAndThaw},
 		{"a probe changes nothing", probeChangesNothing},
+		{"armed", armed},
 		{"stop and unload of a dozing one", stopDozing},
 		{"limits", limits},
 		{"data", data},
@@ -368,6 +369,48 @@ func dozeAndThaw(t *testing.T, b *bench) {
 	if s, _ := b.status(); s.Active != "active" {
 		t.Errorf("got ActiveState %q, want active", s.Active)
 	}
+}
+
+// An armed instance is active for the manager and has no app, until somebody wants it.
+func armed(t *testing.T, b *bench) {
+	b.load()
+	if got := b.do(ingress.Arm); !got.Armed || got.ReadyAt != 0 {
+		t.Errorf("arm: got %+v", got)
+	}
+	b.becomes("active")
+	b.hinted()
+	before := b.do(ingress.Status)
+	if !before.Armed {
+		t.Errorf("status: got %+v", before)
+	}
+	conn, answer, err := b.Doorbell(b.id).ProbeApp(b.ctx())
+	if conn != nil || err != nil || !answer.Armed {
+		t.Errorf("probe: got %v, %+v, %v, want no connection", conn, answer, err)
+	}
+	var refusal *ingress.Refusal
+	if _, err := b.Doorbell(b.id).Do(b.ctx(), ingress.Doze); !errors.As(err, &refusal) || refusal.Class != ingress.ClassGone {
+		t.Errorf("doze: got %v, want a refusal", err)
+	}
+	b.must(b.get())
+	for _, verb := range []ingress.Verb{ingress.Status, ingress.Arm} {
+		if got := b.do(verb); got.Armed || got.InitAt != before.InitAt || got.ReadyAt == 0 {
+			t.Errorf("%s when it runs: got %+v, want the same process as %+v with the app", verb, got, before)
+		}
+	}
+	b.must(b.Controller.Stop(b.ctx(), b.id))
+	b.becomes("inactive")
+	if got := b.do(ingress.Arm); !got.Armed || got.InitAt == before.InitAt {
+		t.Errorf("arm again: got %+v", got)
+	}
+	b.must(b.Controller.Stop(b.ctx(), b.id))
+	if s := b.becomes("inactive"); !s.Doorbell {
+		t.Error("an armed one that was stopped has no doorbell")
+	}
+	if got := b.do(ingress.Arm); !got.Armed {
+		t.Errorf("arm: got %+v", got)
+	}
+	b.must(b.Controller.Unload(b.ctx(), b.id))
+	b.noDoorbell()
 }
 
 func probeChangesNothing(t *testing.T, b *bench) {

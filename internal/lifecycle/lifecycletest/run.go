@@ -27,6 +27,8 @@ type run struct {
 
 	accepting       bool // ten-init takes calls
 	running         bool // the app is ready
+	armed           bool // the app is not started before wanted is closed
+	wanted          chan struct{}
 	refusal         *ingress.Refusal
 	initAt, readyAt int64
 	waiting         []*call       // taken and not answered
@@ -76,7 +78,7 @@ func (s *Systemd) startLocked(u *unit) {
 			app = special
 		}
 	}
-	r := &run{id: id, number: s.runs[id], app: app, term: make(chan struct{}), ended: make(chan struct{}), single: make(chan struct{}, 1)}
+	r := &run{id: id, number: s.runs[id], app: app, term: make(chan struct{}), ended: make(chan struct{}), wanted: make(chan struct{}), single: make(chan struct{}, 1)}
 	r.ctx, r.kill = context.WithCancel(context.Background())
 	u.run, u.exit = r, units.Exit{}
 	s.setLocked(u, "activating")
@@ -117,7 +119,22 @@ func (s *Systemd) live(u *unit, r *run) units.Exit {
 	s.mu.Lock()
 	r.initAt = ingress.Monotonic()
 	r.accepting = !r.termed
+	armed := r.accepting && len(u.backlog) > 0 && u.backlog[0].verb == ingress.Arm
+	if r.armed = armed; armed {
+		s.setLocked(u, "active")
+	}
 	s.takeLocked(u)
+	s.mu.Unlock()
+	if armed {
+		select {
+		case <-r.wanted:
+		case <-r.term:
+			return units.Exit{Result: "success"} // there is no app that could make trouble
+		case <-r.ctx.Done():
+			return s.die(r)
+		}
+	}
+	s.mu.Lock()
 	port := u.spec.Port
 	taken := s.taken[port]
 	s.mu.Unlock()
@@ -277,7 +294,7 @@ func (s *Systemd) handleLocked(u *unit, c *call) {
 		c.end(ingress.Answer{}, ingress.ErrHungUp)
 	case r.app.Mute:
 		r.waiting = append(r.waiting, c)
-	case c.verb == ingress.Status:
+	case c.verb == ingress.Status, c.verb == ingress.Arm:
 		c.end(r.answer(r.thawed != nil), nil)
 	case c.verb == ingress.Doze:
 		s.dozeLocked(u, c)
@@ -288,6 +305,10 @@ func (s *Systemd) handleLocked(u *unit, c *call) {
 		c.end(r.answer(r.thawed != nil), nil)
 	case !r.running:
 		r.waiting = append(r.waiting, c)
+		if r.armed {
+			r.armed = false
+			close(r.wanted)
+		}
 	default:
 		dozed := r.thawLocked()
 		if c.verb == ingress.Connect {
@@ -305,7 +326,7 @@ func (s *Systemd) connectLocked(r *run, c *call) {
 }
 
 func (r *run) answer(dozing bool) ingress.Answer {
-	return ingress.Answer{InitAt: r.initAt, ReadyAt: r.readyAt, Dozing: dozing}
+	return ingress.Answer{InitAt: r.initAt, ReadyAt: r.readyAt, Dozing: dozing, Armed: r.armed || r.app.Pretends}
 }
 
 func (r *run) thawLocked() bool {

@@ -148,6 +148,38 @@ func (d *daemon) awaitState(ctx context.Context, id, want string) error {
 	}
 }
 
+// awaitArmed waits until so many instances are armed.
+func (d *daemon) awaitArmed(ctx context.Context, want int) error {
+	ctx, cancel := context.WithTimeout(ctx, armTimeout)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		out, err := d.run(ctx, "ps", "--json")
+		if err != nil {
+			return err
+		}
+		var list []struct{ Armed bool }
+		if err := json.Unmarshal(out, &list); err != nil {
+			return fmt.Errorf("ten ps --json: %w", err)
+		}
+		armed := 0
+		for _, i := range list {
+			if i.Armed {
+				armed++
+			}
+		}
+		if armed == want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d armed in time, want %d", armed, want)
+		case <-tick.C:
+		}
+	}
+}
+
 // wake makes a request that is to wake an instance. It gives the milliseconds from
 // before the connection until the first byte of the answer, and those of the phases.
 func (d *daemon) wake(ctx context.Context, id, path, kind string) (float64, map[string]float64, error) {

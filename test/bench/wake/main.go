@@ -10,6 +10,7 @@
 //   - bare start: fork and exec of the app, no Tenement; a connection is tried every
 //     half millisecond.
 //   - cold wake: a request through `ten serve` to an instance that is asleep.
+//   - armed wake: the same to one that is asleep and armed.
 //   - doze wake: the same to an instance that is dozing.
 //
 // They take turns, so that a busy moment of a shared machine hits all alike, and
@@ -18,7 +19,7 @@
 // measures the machine that it is started on, as root, under systemd.
 //
 // With -storm N it times a storm instead: N sleeping Python tenants get one request each
-// at once, while another is awake and asked all the time.
+// at once, while another is awake and asked all the time: armed, and not.
 //
 // The exit status is 0 also where a goal is missed; it is 1 when something failed.
 package main
@@ -30,7 +31,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"tenement.dev/test/machine"
 )
@@ -38,12 +41,13 @@ import (
 func main() {
 	n := flag.Int("n", 30, "rounds: each times every bare start and cold wake once, and some doze wakes")
 	storm := flag.Int("storm", 0, "instead: have so many sleeping tenants get a request each at once")
+	only := flag.String("isolation", "", "with -storm: only this one")
 	asJSON := flag.Bool("json", false, "print every sample as JSON instead of tables")
 	inside := flag.Bool("inside", false, "measure this machine itself, without booting one (needs root and systemd)")
 	flag.Parse()
 	ctx, stop := machine.UntilSignal()
 	defer stop()
-	code, err := run(ctx, *n, *storm, *asJSON, *inside)
+	code, err := run(ctx, options{*n, *storm, *only, *asJSON, *inside})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		code = max(code, 1)
@@ -51,9 +55,22 @@ func main() {
 	os.Exit(code)
 }
 
-func run(ctx context.Context, n, storm int, asJSON, inside bool) (int, error) {
-	if n < 1 {
-		return 1, fmt.Errorf("-n %d: at least one round is needed", n)
+// options are the flags.
+type options struct {
+	n, storm       int
+	isolation      string
+	asJSON, inside bool
+}
+
+func run(ctx context.Context, o options) (int, error) {
+	if o.n < 1 {
+		return 1, fmt.Errorf("-n %d: at least one round is needed", o.n)
+	}
+	storms := isolations
+	if o.isolation != "" {
+		if storms = []string{o.isolation}; !slices.Contains(isolations, o.isolation) {
+			return 1, fmt.Errorf("-isolation %s: there are %s", o.isolation, strings.Join(isolations, ", "))
+		}
 	}
 	dir, err := os.Getwd()
 	if err != nil {
@@ -66,24 +83,24 @@ func run(ctx context.Context, n, storm int, asJSON, inside bool) (int, error) {
 	if err := checkBuilt(repo); err != nil {
 		return 1, err
 	}
-	if !inside {
-		return runInMachine(ctx, repo, n, storm, asJSON)
+	if !o.inside {
+		return runInMachine(ctx, repo, o)
 	}
-	if storm > 0 {
-		return 0, runStorm(ctx, repo, storm)
+	if o.storm > 0 {
+		return 0, runStorm(ctx, repo, o.storm, storms)
 	}
-	report, err := measure(ctx, repo, n)
+	report, err := measure(ctx, repo, o.n)
 	if err != nil {
 		return 1, err
 	}
-	if asJSON {
+	if o.asJSON {
 		return 0, report.writeJSON(os.Stdout)
 	}
 	return 0, report.writeText(os.Stdout)
 }
 
 // runInMachine runs this program with -inside in a throwaway machine.
-func runInMachine(ctx context.Context, repo string, n, storm int, asJSON bool) (code int, err error) {
+func runInMachine(ctx context.Context, repo string, o options) (code int, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 1, err
@@ -94,6 +111,6 @@ func runInMachine(ctx context.Context, repo string, n, storm int, asJSON bool) (
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	argv := []string{self, "-inside", "-n", strconv.Itoa(n), "-storm", strconv.Itoa(storm), "-json=" + strconv.FormatBool(asJSON)}
+	argv := []string{self, "-inside", "-n", strconv.Itoa(o.n), "-storm", strconv.Itoa(o.storm), "-isolation", o.isolation, "-json=" + strconv.FormatBool(o.asJSON)}
 	return m.Run(ctx, repo, "root", []string{"PATH=" + machine.Path}, argv...)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -60,7 +61,7 @@ func measure(ctx context.Context, repo string, n int) (_ *report, err error) {
 		return nil, err
 	}
 	defer b.floor.close()
-	if b.daemon, err = startDaemon(ctx, repo, dir, configFor(apps, dir), daemonPort); err != nil {
+	if b.daemon, err = startDaemon(ctx, repo, dir, configFor(apps, dir, 0), daemonPort); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -70,6 +71,9 @@ func measure(ctx context.Context, repo string, n int) (_ *report, err error) {
 		}
 	}()
 	if err := b.rounds(ctx, apps, n); err != nil {
+		return nil, err
+	}
+	if err := b.armedRounds(ctx, apps, n); err != nil {
 		return nil, err
 	}
 	if b.report.Machine.LoadAfter, err = loadAverage(); err != nil {
@@ -90,10 +94,10 @@ func makeDir() (string, error) {
 }
 
 // configFor has a service for each app at each isolation, and one with a health
-// endpoint. They doze soon and never sleep by themselves.
-func configFor(apps []app, dir string) string {
+// endpoint. They doze soon and never sleep by themselves; so many sleepers are armed.
+func configFor(apps []app, dir string, armed int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[settings]\ndata_dir = %q\n", filepath.Join(dir, "data"))
+	fmt.Fprintf(&b, "[settings]\ndata_dir = %q\narmed = %d\n", filepath.Join(dir, "data"), armed)
 	add := func(name, isolation string, a app, more string) {
 		fmt.Fprintf(&b, "[service.%s]\ncommand = %q\nargs = [", name, a.argv[0])
 		for i, arg := range a.argv[1:] {
@@ -141,6 +145,41 @@ func (b *bench) rounds(ctx context.Context, apps []app, n int) error {
 			}
 		}
 		fmt.Fprintf(os.Stderr, "\rround %d of %d ", b.round, n)
+	}
+	fmt.Fprint(os.Stderr, "\r                    \r")
+	return nil
+}
+
+// armedRounds makes n rounds of armed wakes, with bare starts between them. Arming has a
+// time of its own, before each round: what is in the other rounds shall not meet it.
+func (b *bench) armedRounds(ctx context.Context, apps []app, n int) error {
+	list := ids(apps)
+	path := filepath.Join(b.dir, "tenement.toml")
+	if err := os.WriteFile(path, []byte(configFor(apps, b.dir, len(list))), 0o644); err != nil {
+		return err
+	}
+	if err := b.daemon.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		return err
+	}
+	for b.round = range n + 1 {
+		b.record = b.round > 0
+		if err := b.daemon.awaitArmed(ctx, len(list)); err != nil {
+			return err
+		}
+		for _, a := range apps {
+			if err := b.bareStep(a)(ctx); err != nil {
+				return err
+			}
+			for _, isolation := range isolations {
+				if err := b.wake(ctx, a, a.name+"-"+isolation+":"+instance, key{a.name, isolation, kindArmed, false}); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := b.daemon.run(ctx, append([]string{"stop"}, list...)...); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "\rarmed round %d of %d ", b.round, n)
 	}
 	fmt.Fprint(os.Stderr, "\r                    \r")
 	return nil

@@ -26,6 +26,7 @@ const (
 
 	stormBares   = 15
 	stormTimeout = 3 * time.Minute
+	armTimeout   = 3 * time.Minute
 	// warmPause is the pause between two requests to the warm tenant, and warmQuiet for
 	// how long it is asked while nothing else happens.
 	warmPause = 5 * time.Millisecond
@@ -35,6 +36,7 @@ const (
 // storm is what was measured of one.
 type storm struct {
 	isolation string
+	armed     bool
 	tenants   int
 	answered  int
 	bare      float64 // ms, the median
@@ -48,19 +50,21 @@ type storm struct {
 	memory    [2]int64 // KiB of the daemon: before, and at most
 }
 
-// runStorm has n sleeping tenants get a request each at once, under each isolation, and
-// prints what that took.
-func runStorm(ctx context.Context, repo string, n int) (err error) {
+// runStorm has n sleeping tenants get a request each at once, under each of some
+// isolations, armed and not, and prints what that took.
+func runStorm(ctx context.Context, repo string, n int, isolations []string) (err error) {
 	hardware, err := describeMachine(ctx)
 	if err != nil {
 		return err
 	}
 	for _, isolation := range isolations {
-		s, err := oneStorm(ctx, repo, isolation, n)
-		if err != nil {
-			return err
+		for _, armed := range []bool{false, true} {
+			s, err := oneStorm(ctx, repo, isolation, n, armed)
+			if err != nil {
+				return err
+			}
+			s.print(hardware.Cores)
 		}
-		s.print(hardware.Cores)
 	}
 	if hardware.LoadAfter, err = loadAverage(); err != nil {
 		return err
@@ -69,7 +73,7 @@ func runStorm(ctx context.Context, repo string, n int) (err error) {
 	return nil
 }
 
-func oneStorm(ctx context.Context, repo, isolation string, n int) (_ *storm, err error) {
+func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_ *storm, err error) {
 	dir, err := makeDir()
 	if err != nil {
 		return nil, err
@@ -81,7 +85,11 @@ func oneStorm(ctx context.Context, repo, isolation string, n int) (_ *storm, err
 	}
 	python := apps[0]
 	var config strings.Builder
-	fmt.Fprintf(&config, "[settings]\ndata_dir = %q\n", filepath.Join(dir, "data"))
+	keep := 0
+	if armed {
+		keep = n
+	}
+	fmt.Fprintf(&config, "[settings]\ndata_dir = %q\narmed = %d\n", filepath.Join(dir, "data"), keep)
 	for _, service := range []string{"storm", "warm"} {
 		fmt.Fprintf(&config, "[service.%s]\ncommand = [%q, %q]\nisolation = %q\non_demand = true\nmax_instances = 10000\n",
 			service, python.argv[0], python.argv[1], isolation)
@@ -102,7 +110,7 @@ func oneStorm(ctx context.Context, repo, isolation string, n int) (_ *storm, err
 			err = fmt.Errorf("%w\nthe daemon's last words:\n%s", err, d.lastWords())
 		}
 	}()
-	s := &storm{isolation: isolation, tenants: n}
+	s := &storm{isolation: isolation, armed: armed, tenants: n}
 	// The first requests create them; that is not the storm.
 	if _, _, err := d.askAll(ctx, append([]string{"warm:w"}, names...)); err != nil {
 		return nil, err
@@ -127,6 +135,11 @@ func oneStorm(ctx context.Context, repo, isolation string, n int) (_ *storm, err
 		return nil, err
 	}
 	s.bareCPU = readCPUTime().perTenant(before, n)
+	if armed {
+		if err := d.awaitArmed(ctx, n); err != nil {
+			return nil, err
+		}
+	}
 	quiet, cancel := context.WithTimeout(ctx, warmQuiet)
 	s.quiet, err = d.askAgain(quiet, "warm:w")
 	cancel()
@@ -263,7 +276,11 @@ func (s *storm) print(cores int) {
 		}
 		return "missed"
 	}
-	fmt.Printf("\nisolation %s: %d of %d answered in %.0f ms; a bare start takes %.1f ms\n", s.isolation, s.answered, s.tenants, s.total, s.bare)
+	how := "not armed"
+	if s.armed {
+		how = "armed"
+	}
+	fmt.Printf("\nisolation %s, %s: %d of %d answered in %.0f ms; a bare start takes %.1f ms\n", s.isolation, how, s.answered, s.tenants, s.total, s.bare)
 	fmt.Printf("  %.2f × (%d × bare ÷ %d), goal %.1f: %s\n", s.ratio(cores), s.tenants, cores, stormGoal, verdict(s.ratio(cores), stormGoal))
 	fmt.Printf("  as many bare starts, one per processor at a time: %.0f ms; the storm is %.2f × that\n", s.alone, s.total/s.alone)
 	fmt.Printf("  processor ms per tenant: %s\n  processor ms per bare start: %s\n", s.cpu, s.bareCPU)

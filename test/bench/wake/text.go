@@ -74,6 +74,8 @@ func (k key) label() string {
 		return "systemd alone, /bin/true as a unit"
 	case kindBare:
 		return k.App + ", bare start"
+	case kindArmed:
+		return k.App + ", " + k.Isolation + ", armed wake"
 	case kindDoze:
 		return k.App + ", " + k.Isolation + ", doze wake"
 	}
