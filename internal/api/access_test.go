@@ -413,20 +413,26 @@ func follow(t *testing.T, d *apitest.Daemon, secret, path, last string) *followe
 // next gives the next line, not ok at the end.
 func (s *follower) next() (line string, ok bool) {
 	s.t.Helper()
+	return s.before(time.After(20 * time.Second))
+}
+
+func (s *follower) before(late <-chan time.Time) (line string, ok bool) {
+	s.t.Helper()
 	select {
 	case line, ok := <-s.lines:
 		return line, ok
-	case <-time.After(20 * time.Second):
+	case <-late:
 		s.t.Fatal("nothing more comes")
 		return "", false
 	}
 }
 
-// event gives the next event: its id, its name, its data.
+// event gives the next event: its id, its name, its data. Heartbeats are none.
 func (s *follower) event() (id, name, data string) {
 	s.t.Helper()
+	late := time.After(20 * time.Second)
 	for {
-		line, ok := s.next()
+		line, ok := s.before(late)
 		if !ok {
 			s.t.Fatal("the stream has ended")
 		}

@@ -79,9 +79,10 @@ func (a *API) streamEvents(ctx context.Context, w http.ResponseWriter, f wanted,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lines := make(chan string)
+	followed := a.events.Follow(ctx, after) // from here on, before the client hears that it follows
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		for e, err := range a.events.Follow(ctx, after) {
+		for e, err := range followed {
 			text, ok := f.line(e, err)
 			if !ok {
 				continue

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 )
@@ -44,6 +46,37 @@ func quoteLines(s string) (out string) {
 		out += string(r)
 	}
 	return out
+}
+
+// What happens as soon as a follower hears that it follows is told to it.
+func TestEventsFromTheFirstByteOn(t *testing.T) {
+	for range 50 { // who reads events is another goroutine
+		synctest.Test(t, func(t *testing.T) {
+			a := &API{events: event.NewBus(4)}
+			w := &prompt{ResponseRecorder: httptest.NewRecorder()}
+			w.first = func() { a.events.Publish(event.Event{Kind: event.Started}) }
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			a.streamEvents(ctx, w, wanted{by: &principal{admin: true}}, event.ID{})
+			if got := w.Body.String(); !strings.Contains(got, "event: daemon_started\n") {
+				t.Fatalf("got %q, want the event in it", got)
+			}
+		})
+	}
+}
+
+// prompt calls first with the first byte that is written.
+type prompt struct {
+	*httptest.ResponseRecorder
+	first func()
+}
+
+func (p *prompt) Write(b []byte) (int, error) {
+	if p.first != nil {
+		p.first()
+		p.first = nil
+	}
+	return p.ResponseRecorder.Write(b)
 }
 
 // Who cannot be sent a heartbeat has gone.
