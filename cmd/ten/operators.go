@@ -36,6 +36,27 @@ func (w world) adminGroup() int {
 	return gid
 }
 
+// operatorPorts are the TCP ports for operators, and not for instances.
+func operatorPorts(s config.Settings) (ports []int) {
+	for _, text := range []string{s.APIListen, s.MetricsListen} {
+		if addr, err := netip.ParseAddrPort(text); err == nil {
+			ports = append(ports, int(addr.Port()))
+		}
+	}
+	return ports
+}
+
+// listenOperators listens there: for the API and for metrics, nil for what is not wanted.
+func listenOperators(s config.Settings) (remote, metrics net.Listener, err error) {
+	if remote, err = listenAPI(s.APIListen); err != nil {
+		return nil, nil, err
+	}
+	if metrics, err = listenMetrics(s.MetricsListen); err != nil && remote != nil {
+		remote.Close()
+	}
+	return remote, metrics, err
+}
+
 // listenAPI makes the API's TCP listener, nil where none is wanted.
 func listenAPI(address string) (net.Listener, error) {
 	if address == "" {

@@ -149,19 +149,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	apiListeners := []net.Listener{apiListener}
 	defer func() { closeAll(apiListeners) }()
-	if remote, err := listenAPI(cfg.Settings.APIListen); err != nil {
-		return err
-	} else if remote != nil {
-		apiListeners = append(apiListeners, remote)
-	}
 	warnOfAPI(cfg.Settings, o.domains, log)
-	metricsListener, err := listenMetrics(cfg.Settings.MetricsListen)
-	if err != nil {
-		return err
-	}
-	if metricsListener != nil {
-		defer metricsListener.Close()
-	}
 
 	group, ctx := errgroup.WithContext(ctx)
 	// The order in which parts stop is the reverse of this: clients first.
@@ -189,10 +177,22 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	local, err := keeper.NewLocal(keeper.Options{
 		Units: systemd, Hints: systemd.Events(), Host: host, Sandbox: sandbox, StateDir: p.stateDir(), Log: log,
+		Closed: operatorPorts(cfg.Settings),
 	})
 	if err != nil {
 		stopBelow()
 		return errors.Join(err, group.Wait())
+	}
+	remote, metricsListener, err := listenOperators(cfg.Settings) // with the fence around them
+	if err != nil {
+		stopBelow()
+		return errors.Join(err, group.Wait())
+	}
+	if remote != nil {
+		apiListeners = append(apiListeners, remote)
+	}
+	if metricsListener != nil {
+		defer metricsListener.Close()
 	}
 	tree, err := treeOf(ctx, systemd, log)
 	if err != nil {

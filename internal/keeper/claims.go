@@ -17,7 +17,7 @@ import (
 )
 
 // playground is what a probe in the machine's network shall not get at: another
-// instance's port, the daemon's sockets, others' data.
+// instance's port, the daemon's ports and sockets, others' data.
 type playground struct {
 	own      int // the port that it may have
 	attempts []string
@@ -40,12 +40,15 @@ func newPlayground(h units.Host) (*playground, error) {
 }
 
 func (p *playground) open(h units.Host) error {
-	other, err := net.Listen("tcp", ":0")
-	if err != nil {
-		return err
+	var ports []int // another instance's, and one of the daemon's
+	for range 2 {
+		l, err := net.Listen("tcp", ":0")
+		if err != nil {
+			return err
+		}
+		p.later(func() { l.Close() })
+		ports = append(ports, portOf(l))
 	}
-	p.later(func() { other.Close() })
-	otherPort := portOf(other)
 	free, err := freePorts(3)
 	if err != nil {
 		return err
@@ -55,7 +58,9 @@ func (p *playground) open(h units.Host) error {
 	p.try("bind:127.0.0.1:%d", free[1])
 	p.try("mptcp:127.0.0.1:%d", free[2])
 	for _, ip := range ownAddresses() {
-		p.try("connect:%s", net.JoinHostPort(ip.String(), strconv.Itoa(otherPort)))
+		for _, port := range ports {
+			p.try("connect:%s", net.JoinHostPort(ip.String(), strconv.Itoa(port)))
+		}
 	}
 
 	// Beside one that is there in any case, those of a daemon that is starting.
@@ -100,9 +105,9 @@ func (p *playground) open(h units.Host) error {
 	const table = "tenement-probe"
 	dir := filepath.Join(h.RuntimeDir, "probe-fence")
 	p.later(func() { _ = dropFence(table, dir) })
-	f, err := openFence(table, dir)
+	f, err := openFence(table, dir, ports[1])
 	if err == nil {
-		err = errors.Join(f.allow(probeUID, p.own), f.allow(outsiderUID, otherPort))
+		err = errors.Join(f.allow(probeUID, p.own), f.allow(outsiderUID, ports[0]))
 	}
 	p.fenceErr = err
 	return nil
@@ -262,7 +267,7 @@ func judge(h units.Host, tried attempts, fenceErr, cannot error) (units.Host, []
 		},
 		{
 			Name: "others' ports", OK: h.ConnectFence,
-			Detail: choose(h.ConnectFence, `network = "host": only root and the instance itself reach its port`, said("others can connect to an instance's port", reached, fenceText)),
+			Detail: choose(h.ConnectFence, `network = "host": only root and the instance itself reach its port, and no instance the daemon's`, said("instances can connect to others' ports and to the daemon's", reached, fenceText)),
 			Hint:   elsewhere + choose(h.User, "or run ten serve as root", "the means is nftables: does the kernel have nf_tables, and this container CAP_NET_ADMIN?"),
 		},
 		{

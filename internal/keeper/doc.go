@@ -8,5 +8,6 @@
 // directory, and the nftables table "inet tenement". It touches nothing else.
 //
 // The ports of instances with an account of their own are in that table for as long as
-// their units are loaded, whether or not a keeper runs: see fence.
+// their units are loaded, whether or not a keeper runs, and so are the daemon's that are
+// closed to them: see fence.
 package keeper

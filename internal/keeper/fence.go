@@ -18,14 +18,16 @@ import (
 )
 
 // fence keeps everybody but root from the ports of instances that have an account of
-// their own and share the machine's network. It is the nftables table of its name.
+// their own and share the machine's network, and those instances from the ports of the
+// daemon that are not for them. It is the nftables table of its name.
 //
 // The table stays when the daemon ends, for the instances that go on running, and goes
 // with the last of them. `nft delete table inet tenement` removes it at any time; a
 // running daemon puts it back, as it does after a `nft flush ruleset`.
 type fence struct {
-	table string
-	dir   string // a link for each instance: its uid, to its port
+	table  string
+	dir    string // a link for each instance: its uid, to its port
+	closed []int  // ports that instances shall not connect to
 
 	// mu guards ports over the kernel's table, which follows it; the kernel answers at
 	// once.
@@ -38,9 +40,9 @@ type fence struct {
 const fenceCheckInterval = 30 * time.Second
 
 // openFence raises the fence with the given name around the instances that dir, which
-// lies below /run, says are there.
-func openFence(table, dir string) (*fence, error) {
-	f := &fence{table: table, dir: dir, ports: map[int]int{}}
+// lies below /run, says are there, and around closed ports.
+func openFence(table, dir string, closed ...int) (*fence, error) {
+	f := &fence{table: table, dir: dir, closed: closed, ports: map[int]int{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open fence: %w", err)
 	}
@@ -65,7 +67,7 @@ func openFence(table, dir string) (*fence, error) {
 
 // install makes the kernel's table anew, in one step. It needs mu held, but in openFence.
 func (f *fence) install() error {
-	if err := installTable(f.table, f.ports); err != nil {
+	if err := installTable(f.table, f.ports, f.closed); err != nil {
 		return fmt.Errorf("install nftables table %q: %w", f.table, err)
 	}
 	return nil

@@ -30,15 +30,20 @@ func nft(t *testing.T, args ...string) string {
 // fenced are the uids and ports in the kernel's table, "uid . port" each.
 func fenced(t *testing.T) []string {
 	t.Helper()
-	_, list, _ := strings.Cut(nft(t, "list", "set", "inet", "tenement", "owners"), "elements = {")
+	return elements(t, "owners")
+}
+
+// elements are what a set of the kernel's table has.
+func elements(t *testing.T, set string) (have []string) {
+	t.Helper()
+	_, list, _ := strings.Cut(nft(t, "list", "set", "inet", "tenement", set), "elements = {")
 	list, _, _ = strings.Cut(list, "}")
-	var pairs []string
-	for pair := range strings.SplitSeq(list, ",") {
-		if pair = strings.TrimSpace(pair); pair != "" {
-			pairs = append(pairs, pair)
+	for e := range strings.SplitSeq(list, ",") {
+		if e = strings.TrimSpace(e); e != "" {
+			have = append(have, e)
 		}
 	}
-	return pairs
+	return have
 }
 
 func pair(uid, port int) string { return fmt.Sprintf("%d . %d", uid, port) }
@@ -79,12 +84,16 @@ func TestFenceFollowsInstances(t *testing.T) {
 	// The keeper ends, and somebody removes its rules.
 	r.end()
 	nft(t, "delete", "table", "inet", "tenement")
-	next, err := keeper.NewLocal(keeper.Options{Units: r.systemd, Host: r.host, StateDir: r.state})
+	next, err := keeper.NewLocal(keeper.Options{Units: r.systemd, Host: r.host, StateDir: r.state, Closed: []int{9090, 9464}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := fenced(t); !slices.Equal(got, both) {
 		t.Errorf("after a restart: got %v, want %v", got, both)
+	}
+	closed := func() []string { return elements(t, "closed") }
+	if got, want := closed(), []string{"9090", "9464"}; !slices.Equal(got, want) {
+		t.Errorf("closed to instances: got %v, want %v", got, want)
 	}
 	// Somebody empties the table behind its back.
 	nft(t, "flush", "set", "inet", "tenement", "owners")
@@ -93,6 +102,9 @@ func TestFenceFollowsInstances(t *testing.T) {
 	}
 	if got := fenced(t); !slices.Equal(got, both[1:]) {
 		t.Errorf("after an unload: got %v, want %v", got, both[1:])
+	}
+	if got := closed(); len(got) != 2 {
+		t.Errorf("closed to instances, after a repair: got %v, want both ports still", got)
 	}
 	// A port goes over to the one that it is given to now.
 	a.Port = b.Port

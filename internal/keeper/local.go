@@ -53,7 +53,10 @@ type Options struct {
 	Sandbox *Sandbox
 	// StateDir holds what must survive a reboot; used as root only.
 	StateDir string
-	Log      *slog.Logger
+	// Closed are TCP ports of this machine, the daemon's own, that instances shall not
+	// connect to; the fence sees to it where there is one.
+	Closed []int
+	Log    *slog.Logger
 }
 
 // NewLocal makes a Local.
@@ -68,7 +71,7 @@ func NewLocal(o Options) (*Local, error) {
 			return nil, err
 		}
 		l.accounts = a
-		if l.fence, err = raiseFence(o.Host); err != nil {
+		if l.fence, err = raiseFence(o.Host, o.Closed); err != nil {
 			return nil, err
 		}
 	}
@@ -77,11 +80,11 @@ func NewLocal(o Options) (*Local, error) {
 
 // raiseFence raises the fence where the machine can have one. Where it cannot, the one
 // of an earlier daemon would keep new instances from their own ports.
-func raiseFence(h units.Host) (*fence, error) {
+func raiseFence(h units.Host, closed []int) (*fence, error) {
 	const table = "tenement"
 	dir := filepath.Join(h.RuntimeDir, "fence")
 	if h.ConnectFence {
-		return openFence(table, dir)
+		return openFence(table, dir, closed...)
 	}
 	_ = dropFence(table, dir) // there is none, as a rule
 	return nil, nil

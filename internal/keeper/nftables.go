@@ -16,6 +16,7 @@ import (
 //	table inet tenement {
 //		set ports { type inet_service; }
 //		set owners { type uid . inet_service; }
+//		set closed { type inet_service; }
 //		chain connect {
 //			meta skuid 0 return
 //			meta skuid . tcp dport @owners return
@@ -23,6 +24,7 @@ import (
 //		}
 //		chain output {
 //			type filter hook output priority filter; policy accept;
+//			meta l4proto tcp tcp flags & (syn | ack) == syn oifname "lo" meta skuid FIRST-LAST tcp dport @closed reject with tcp reset
 //			meta l4proto tcp tcp flags & (syn | ack) == syn oifname "lo" tcp dport @ports goto connect
 //			meta l4proto tcp tcp flags & (syn | ack) == syn | ack oifname != "lo" meta skuid FIRST-LAST drop
 //		}
@@ -35,11 +37,13 @@ import (
 // What goes to an address of this machine goes through "lo", whichever address it is. To
 // look at the first packet of a connection is enough, and costs the others nothing; and
 // replies to a port that the kernel has given to a client pass. Who has no user, such as
-// a socket of the kernel's own, is refused. The second rule of "output" closes what
-// instances listen on beside their ports to the outside: they cannot answer.
+// a socket of the kernel's own, is refused. The first rule of "output" closes ports to
+// instances alone; the last closes what instances listen on beside their ports to the
+// outside: they cannot answer.
 const (
 	setPorts  = "ports"
 	setOwners = "owners"
+	setClosed = "closed"
 )
 
 // elementsPerMessage keeps a message's list of elements below the 64 KB that a netlink
@@ -60,7 +64,7 @@ const (
 	reg2 = unix.NFT_REG32_01
 )
 
-// objects are the table and its sets.
+// objects are the table and its sets that change.
 func objects(name string) (table *nftables.Table, ports, owners *nftables.Set) {
 	table = &nftables.Table{Name: name, Family: nftables.TableFamilyINet}
 	ports = &nftables.Set{Table: table, Name: setPorts, KeyType: nftables.TypeInetService}
@@ -89,7 +93,7 @@ func elements(byUID map[int]int) (ports, owners []nftables.SetElement) {
 const bytesPerPort = 256
 
 // installTable makes the table, in place of one that is there, at once or not at all.
-func installTable(name string, byUID map[int]int) error {
+func installTable(name string, byUID map[int]int, closed []int) error {
 	// The batch is one message to the socket.
 	room := nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetWriteBuffer(1<<18 + bytesPerPort*len(byUID)) })
 	conn, err := nftables.New(room)
@@ -101,7 +105,12 @@ func installTable(name string, byUID map[int]int) error {
 	conn.DelTable(table)
 	conn.AddTable(table)
 	portElements, ownerElements := elements(byUID)
-	for set, list := range map[*nftables.Set][]nftables.SetElement{ports: portElements, owners: ownerElements} {
+	shut := &nftables.Set{Table: table, Name: setClosed, KeyType: nftables.TypeInetService}
+	var shutElements []nftables.SetElement
+	for _, port := range closed {
+		shutElements = append(shutElements, nftables.SetElement{Key: binaryutil.BigEndian.PutUint16(uint16(port))})
+	}
+	for set, list := range map[*nftables.Set][]nftables.SetElement{ports: portElements, owners: ownerElements, shut: shutElements} {
 		if err := conn.AddSet(set, nil); err != nil {
 			return err
 		}
@@ -126,6 +135,7 @@ func installTable(name string, byUID map[int]int) error {
 	rule(connect, socketUser(), destination(reg2), in(owners), verdict(expr.VerdictReturn, ""))
 	rule(connect, reset())
 	output := chain("output", nftables.ChainHookOutput)
+	rule(output, opening(flagSYN), throughLoopback(expr.MetaKeyOIFNAME, expr.CmpOpEq), instanceUser(), destination(reg), in(shut), reset())
 	rule(output, opening(flagSYN), throughLoopback(expr.MetaKeyOIFNAME, expr.CmpOpEq), destination(reg), in(ports), verdict(expr.VerdictGoto, "connect"))
 	rule(output, opening(flagSYN|flagACK), throughLoopback(expr.MetaKeyOIFNAME, expr.CmpOpNeq), instanceUser(), verdict(expr.VerdictDrop, ""))
 	input := chain("input", nftables.ChainHookInput)

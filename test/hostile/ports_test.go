@@ -6,7 +6,9 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"tenement.dev/test/harness"
 )
@@ -82,6 +84,69 @@ func TestPortsOfTheMachine(t *testing.T) {
 	if got := try(t, s, "connect", "tcp", fmt.Sprintf("127.0.0.1:%d", s.Get(bob).Port)); got.Err == "" {
 		t.Error("it can connect to bob")
 	}
+	if got := s.Text(bob, "/count"); got != "1" {
+		t.Errorf("the neighbour: got count %s, want 1", got)
+	}
+}
+
+// The daemon's ports for operators do not answer it, whichever way it comes and whatever
+// has become of the daemon and of the rules since.
+func TestPortsOfOperators(t *testing.T) {
+	const address = "192.0.2.1"
+	if out, err := exec.Command("ip", "addr", "add", address+"/32", "dev", "lo").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("ip", "addr", "del", address+"/32", "dev", "lo").Run() })
+	s := harness.Start(t, harness.Options{Config: config + `
+[service.unix]
+command = "{bin}/testapp"
+listen = "unix" # it has no port of its own to fence
+[settings]
+api_listen = "0.0.0.0:9090"
+metrics_listen = "127.0.0.1:9464"
+`})
+	s.Spawn(mallory, "unix:eve", bob)
+	ports := []string{
+		"127.0.0.1:9090", "127.0.0.2:9090", address + ":9090", "[::ffff:127.0.0.1]:9090",
+		"127.0.0.1:9464", "[::ffff:127.0.0.1]:9464",
+	}
+	check := func(when string) {
+		t.Helper()
+		for _, to := range ports {
+			// Others get in, so that what refuses is the fence.
+			out, err := exec.Command("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+				"curl", "--silent", "--show-error", "--max-time", "20", "--output", "/dev/null", "http://"+to+"/").CombinedOutput()
+			if err != nil {
+				t.Fatalf("%s: as nobody to %s: %v %s", when, to, err, out)
+			}
+			if got := try(t, s, "connect", "tcp", to); got.Errno != "ECONNREFUSED" {
+				t.Errorf("%s: to %s: got %q (%s), want ECONNREFUSED", when, to, got.Errno, got.Err)
+			}
+			for _, how := range []string{"", "&mptcp=1"} {
+				if got := s.Text("unix:eve", "/connect?to=tcp!"+to+how); got != "" {
+					t.Errorf("%s: eve%s reached %s", when, how, got)
+				}
+			}
+		}
+	}
+	check("at first")
+	if r := s.Ten("reload"); r.Code != 0 {
+		t.Fatal(r)
+	}
+	check("after a reload")
+	s.Signal(syscall.SIGKILL)
+	s.Run()
+	check("with a new daemon")
+	back := s.Log.Watch("it is back")
+	if out, err := exec.Command("nft", "flush", "ruleset").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	select {
+	case <-back:
+	case <-time.After(harness.Timeout):
+		t.Fatal("the fence has not come back")
+	}
+	check("after a flush")
 	if got := s.Text(bob, "/count"); got != "1" {
 		t.Errorf("the neighbour: got count %s, want 1", got)
 	}
