@@ -47,7 +47,7 @@ func (c *Client) States(ctx context.Context, names ...string) ([]units.UnitState
 func states(list []listed) []units.UnitState {
 	out := make([]units.UnitState, 0, len(list))
 	for _, u := range list {
-		out = append(out, units.UnitState{Name: u.Name, Load: u.Load, Active: u.Active, Sub: u.Sub})
+		out = append(out, units.UnitState{Name: u.Name, Description: u.Description, Load: u.Load, Active: u.Active, Sub: u.Sub})
 	}
 	return out
 }

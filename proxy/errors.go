@@ -18,6 +18,7 @@ import (
 var statuses = map[tenant.Code]int{
 	tenant.CodeInvalid:      http.StatusBadRequest,
 	tenant.CodeNotFound:     http.StatusNotFound,
+	tenant.CodeConflict:     http.StatusServiceUnavailable,
 	tenant.CodeLimit:        http.StatusTooManyRequests,
 	tenant.CodeUnsupported:  http.StatusServiceUnavailable,
 	tenant.CodeStartFailed:  http.StatusServiceUnavailable,

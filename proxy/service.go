@@ -64,6 +64,7 @@ func (p *Proxy) serveService(w http.ResponseWriter, r *http.Request, service str
 func another(err error) bool {
 	switch tenant.CodeOf(err) {
 	case tenant.CodeStartFailed, tenant.CodeStartTimeout, tenant.CodeFailed, tenant.CodeUnavailable, tenant.CodeUnsupported,
+		tenant.CodeConflict,
 		tenant.CodeNotFound: // destroyed a moment ago
 		return true
 	}

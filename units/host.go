@@ -15,6 +15,9 @@ type Host struct {
 	RuntimeDir string
 	// DataRoot holds the instances' data.
 	DataRoot string
+	// RealDataRoot is DataRoot without symbolic links. It is what tells units from those of
+	// another data directory.
+	RealDataRoot string
 	// InitPath is ten-init.
 	InitPath string
 	// NotifySocket is where the manager takes notifications (sd_notify(3)). A

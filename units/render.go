@@ -26,7 +26,7 @@ func (h Host) Render(spec tenant.Spec, account string) (socket, service Unit, er
 
 func (h Host) socket(spec tenant.Spec) Unit {
 	return Unit{Name: SocketName(spec.ID), Properties: []Property{
-		{"Description", "Tenement doorbell of " + spec.ID.String()},
+		{"Description", h.description("doorbell of", spec.ID)},
 		{"Slice", Slice},
 		{"CollectMode", "inactive-or-failed"},
 		{"Listen", []Listen{{"Stream", h.Doorbell(spec.ID)}}},
@@ -43,7 +43,7 @@ func (h Host) socket(spec tenant.Spec) Unit {
 
 func (h Host) service(spec tenant.Spec, account string) Unit {
 	props := []Property{
-		{"Description", "Tenement instance " + spec.ID.String()},
+		{"Description", h.description("instance", spec.ID)},
 		{"Slice", Slice},
 		{"CollectMode", "inactive-or-failed"},
 		{"Type", "notify"},

@@ -68,10 +68,11 @@ type Filter struct {
 
 // UnitState is what the manager says of one unit, in its own words.
 type UnitState struct {
-	Name   string
-	Load   string // "loaded", "not-found", …
-	Active string // "active", "activating", "deactivating", "inactive", "failed"
-	Sub    string // "running", "dead", "listening", …
+	Name        string
+	Description string // only in listings
+	Load        string // "loaded", "not-found", …
+	Active      string // "active", "activating", "deactivating", "inactive", "failed"
+	Sub         string // "running", "dead", "listening", …
 	// Exit is, in events of a service, how it ended last, also where it runs again; if
 	// that was not seen, only At is set.
 	Exit Exit

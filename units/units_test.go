@@ -20,13 +20,13 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // server is a machine that can do everything, laptop the same for a user's manager.
 var (
 	server = Host{
-		RuntimeDir: "/run/tenement", DataRoot: "/var/lib/tenement/data", InitPath: "/usr/lib/tenement/ten-init",
+		RuntimeDir: "/run/tenement", DataRoot: "/var/lib/tenement/data", RealDataRoot: "/var/lib/tenement/data", InitPath: "/usr/lib/tenement/ten-init",
 		PrivatePIDs: true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true, Runsc: "/usr/bin/runsc", Sandbox: true,
 		BindFence: true, ConnectFence: true,
 		Controllers: []string{"cpu", "io", "memory", "pids"}, IOWeight: true,
 	}
 	laptop = Host{
-		User: true, RuntimeDir: "/run/user/1000/tenement", DataRoot: "/home/dev/notes/data", InitPath: "/home/dev/bin/ten-init",
+		User: true, RuntimeDir: "/run/user/1000/tenement", DataRoot: "/home/dev/notes/data", RealDataRoot: "/home/dev/notes/data", InitPath: "/home/dev/bin/ten-init",
 		NotifySocket: "/run/user/1000/systemd/notify",
 		PrivatePIDs:  true, DelegateSubgroup: true, PrivateNetwork: true, Namespaces: true, Runsc: "/home/dev/bin/runsc", Sandbox: true,
 		BindFence:   true,

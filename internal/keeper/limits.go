@@ -24,6 +24,9 @@ func (l *Local) SetLimits(ctx context.Context, id tenant.ID, limits tenant.Limit
 	if len(props) == 0 {
 		return nil
 	}
+	if others, err := l.isStranger(ctx, id); err != nil || others {
+		return err
+	}
 	err := l.systemd.SetProperties(ctx, units.ServiceName(id), true, props)
 	if err != nil && !errors.Is(err, units.ErrNotLoaded) {
 		return fmt.Errorf("limit %s: %w", id, err)
@@ -33,6 +36,9 @@ func (l *Local) SetLimits(ctx context.Context, id tenant.ID, limits tenant.Limit
 
 // Usage tells what an instance uses now, storage apart.
 func (l *Local) Usage(ctx context.Context, id tenant.ID) (tenant.Usage, error) {
+	if others, err := l.isStranger(ctx, id); err != nil || others {
+		return tenant.UnknownUsage, err
+	}
 	usage, err := l.systemd.Usage(ctx, units.ServiceName(id))
 	if errors.Is(err, units.ErrNotLoaded) {
 		return tenant.UnknownUsage, nil

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,8 +40,10 @@ type Local struct {
 	cgroups  cgroups
 	log      *slog.Logger
 	events   chan units.Status
-	walking  chan struct{} // held by the one who walks through data
-	walkTime time.Duration // how long that may take
+	// strangers are the IDs that a listing has found to be another data directory's.
+	strangers sync.Map
+	walking   chan struct{} // held by the one who walks through data
+	walkTime  time.Duration // how long that may take
 }
 
 // Options is what a Local needs.
@@ -61,6 +65,14 @@ type Options struct {
 
 // NewLocal makes a Local.
 func NewLocal(o Options) (*Local, error) {
+	real, err := filepath.EvalSymlinks(o.Host.DataRoot)
+	if errors.Is(err, fs.ErrNotExist) {
+		real, err = o.Host.DataRoot, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at the data directory: %w", err)
+	}
+	o.Host.RealDataRoot = real
 	l := &Local{
 		systemd: persistent{o.Units}, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log,
 		events: make(chan units.Status), walking: make(chan struct{}, 1), walkTime: walkTime, cgroups: findCgroups(o.Host.User),
@@ -136,6 +148,12 @@ func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
 		if host, _, err = l.sandbox.Look(ctx); err != nil {
 			return fmt.Errorf("load %s: %w", spec.ID, err)
 		}
+		host.RealDataRoot = l.host.RealDataRoot
+	}
+	if _, err := os.Lstat(host.Doorbell(spec.ID)); err == nil { // its units exist
+		if err := l.notElsewhere(ctx, spec.ID); err != nil {
+			return err
+		}
 	}
 	account, owner, err := l.account(spec)
 	if err != nil {
@@ -167,6 +185,9 @@ func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
 	err = l.systemd.StartTransient(ctx, socket, service)
 	if errors.Is(err, units.ErrExists) {
 		// The name is still in use: it failed, or is from an earlier daemon.
+		if err := l.notElsewhere(ctx, spec.ID); err != nil {
+			return errors.Join(err, l.removeRuntime(spec.ID))
+		}
 		if err := l.clear(ctx, spec.ID); err != nil {
 			return err
 		}
@@ -205,6 +226,9 @@ func (l *Local) removeCgroups(id tenant.ID) {
 
 // Unload stops the instance and makes the manager forget it. Its data stays.
 func (l *Local) Unload(ctx context.Context, id tenant.ID) error {
+	if others, err := l.belongsElsewhere(ctx, id); err != nil || others {
+		return err
+	}
 	if err := l.clear(ctx, id); err != nil {
 		return err
 	}
@@ -231,6 +255,9 @@ func (l *Local) removeRuntime(id tenant.ID) error {
 // Stop stops the instance and returns when it has stopped. How it took the stop is no
 // news: a unit that failed over it is inactive again.
 func (l *Local) Stop(ctx context.Context, id tenant.ID) error {
+	if others, err := l.belongsElsewhere(ctx, id); err != nil || others {
+		return err
+	}
 	service := units.ServiceName(id)
 	if err := l.stop(ctx, service); err != nil {
 		return err
@@ -247,21 +274,14 @@ func (l *Local) Wipe(_ context.Context, id tenant.ID) error {
 	return os.RemoveAll(l.dataDir(id))
 }
 
-// List tells of the named instances, or of all that are loaded.
+// List tells of the named instances, or of all that are loaded. Units of another data
+// directory are left out.
 func (l *Local) List(ctx context.Context, ids ...tenant.ID) ([]units.Status, error) {
-	patterns := []string{units.Pattern}
-	if len(ids) > 0 {
-		// The names have no characters that a pattern would take for its own.
-		patterns = patterns[:0]
-		for _, id := range ids {
-			patterns = append(patterns, units.SocketName(id), units.ServiceName(id))
-		}
-	}
-	states, err := l.systemd.List(ctx, patterns...)
+	states, err := l.states(ctx, ids...)
 	if err != nil {
 		return nil, err
 	}
-	list := gather(states)
+	list := gather(slices.DeleteFunc(states, l.others))
 	if len(ids) == 1 && len(list) == 1 && list[0].Active != "active" && list[0].Active != "activating" {
 		list[0].Exit, err = l.systemd.Exit(ctx, units.ServiceName(ids[0]))
 		if err != nil && !errors.Is(err, units.ErrNotLoaded) {

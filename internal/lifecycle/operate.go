@@ -51,7 +51,7 @@ func (m *Manager) spawn(ctx context.Context, id tenant.ID, p tenant.Priority) (s
 // ever run it as things are. It reports whether that was so.
 func (m *Manager) undo(ctx context.Context, inst *instance, err error) bool {
 	switch tenant.CodeOf(err) {
-	case tenant.CodeUnsupported, tenant.CodeInvalid, tenant.CodeLimit, tenant.CodeNotFound:
+	case tenant.CodeUnsupported, tenant.CodeConflict, tenant.CodeInvalid, tenant.CodeLimit, tenant.CodeNotFound:
 	default:
 		return false
 	}

@@ -49,6 +49,12 @@ func TestSpawnOfWhatCannotRunLeavesNothing(t *testing.T) {
 		if _, ok := w.store.row(alice); ok || created || len(w.manager.List()) != 0 {
 			t.Errorf("got created %t, in the registry %t, listed %v, want none of it", created, ok, w.manager.List())
 		}
+		w.systemd.Fail("load", &tenant.Error{Code: tenant.CodeConflict, Op: "load", ID: alice, Msg: "runs for another data directory"})
+		_, _, err = w.manager.Spawn(t.Context(), alice)
+		code(t, err, tenant.CodeConflict)
+		if _, ok := w.store.row(alice); ok {
+			t.Error("one whose name is taken is registered")
+		}
 		w.spawn(bob) // the place is free again
 		_, _, err = w.manager.Spawn(t.Context(), alice)
 		code(t, err, tenant.CodeLimit)

@@ -175,7 +175,8 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		f.revive = false
 	case errors.Is(err, errToldToStop):
 		f = fate{state: tenant.Asleep, rested: "told to stop while it started"}
-	case tenant.CodeOf(err) == tenant.CodeUnsupported: // trying again will not help, but costs nothing
+	case tenant.CodeOf(err) == tenant.CodeUnsupported, tenant.CodeOf(err) == tenant.CodeConflict:
+		// Trying again will not help, but costs nothing.
 		f.revive = false
 	default:
 		m.saveSoon()
