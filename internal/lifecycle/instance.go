@@ -161,6 +161,9 @@ func newInstance(row registry.Instance, kept registry.Brake, now time.Time, even
 		operatorLease: row.OperatorLease,
 	}
 	inst.active.Store(row.LastActive.UnixMicro())
+	if !row.RestsSince.IsZero() {
+		inst.since, inst.rested, inst.reason = row.RestsSince, row.Rested, row.Reason
+	}
 	if kept.Failed {
 		inst.state, inst.reason = tenant.Failed, kept.Reason
 		inst.seen.Store(uint32(tenant.Failed))
@@ -188,6 +191,7 @@ func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 	from := i.state
 	i.passLocked(now)
 	i.state, i.since, i.reason = state, now, reason
+	i.dirty = true
 	i.tellStateLocked(from, now)
 	i.seen.Store(uint32(state))
 	i.generation++
@@ -265,8 +269,12 @@ func (i *instance) row() (registry.Instance, bool) {
 		return registry.Instance{}, false
 	}
 	i.dirty = false
-	return registry.Instance{
+	row := registry.Instance{
 		ID: i.id, Port: i.port, Created: i.created, LastActive: i.lastActive, Wakes: i.wakes, Thaws: i.thaws,
 		AppLease: i.appLease, OperatorLease: i.operatorLease,
-	}, true
+	}
+	if i.state == tenant.Asleep || i.state == tenant.Failed {
+		row.RestsSince, row.Rested, row.Reason = i.since, i.rested, i.reason
+	}
+	return row, true
 }

@@ -94,7 +94,7 @@ func TestWhyAsleep(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.restart(parse(t, text))
-		rested("")
+		rested("asked to")
 		if _, err := w.manager.Restart(t.Context(), alice); err != nil {
 			t.Fatal(err)
 		}
@@ -137,6 +137,48 @@ func TestWhyFailed(t *testing.T) {
 		why = w.why(alice, tenant.Failed)
 		if why.Failures != 3 || !why.Spent {
 			t.Errorf("got %+v, want it failed for good", why)
+		}
+	})
+}
+
+// Since when and why an instance rests outlives the daemon; of one that ran when the
+// daemon ended, and does not any more, nobody knows.
+func TestRestIsRemembered(t *testing.T) {
+	text := notes("idle_timeout = 60\nrestart = \"never\"")
+	bubble(t, text, func(t *testing.T, w *world) {
+		carol := tenant.ID{Service: "notes", Name: "carol"}
+		w.spawn(alice)
+		time.Sleep(time.Minute)
+		idle := w.why(alice, tenant.Asleep)
+		w.spawn(bob, carol)
+		time.Sleep(time.Second)
+		w.systemd.Crash(bob)
+		failed := w.why(bob, tenant.Failed)
+		if idle.Rested != "idle" || failed.Reason == "" {
+			t.Fatalf("got %+v and %+v, want reasons", idle, failed)
+		}
+		time.Sleep(time.Second)
+		w.stop()
+		w.systemd.StopUnit(carol)
+		time.Sleep(time.Hour)
+		begun := time.Now()
+		w.start(parse(t, text))
+		<-w.manager.Ready()
+
+		got := w.why(alice, tenant.Asleep)
+		at(t, "asleep", got.Since, idle.Since)
+		if got.Rested != idle.Rested || got.Reason != idle.Reason {
+			t.Errorf("asleep: got %q, %q, want %q, %q", got.Rested, got.Reason, idle.Rested, idle.Reason)
+		}
+		got = w.why(bob, tenant.Failed)
+		at(t, "failed", got.Since, failed.Since)
+		if got.Reason != failed.Reason {
+			t.Errorf("failed: got %q, want %q", got.Reason, failed.Reason)
+		}
+		got = w.why(carol, tenant.Asleep)
+		at(t, "gone", got.Since, begun)
+		if got.Rested != "" || got.Reason != "" {
+			t.Errorf("gone: got %q, %q, want no reason", got.Rested, got.Reason)
 		}
 	})
 }

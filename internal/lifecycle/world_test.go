@@ -484,6 +484,7 @@ func (s *store) SaveActivity(ctx context.Context, list []registry.Instance) erro
 		if row, ok := s.rows[in.ID]; ok {
 			row.LastActive, row.Wakes, row.Thaws = in.LastActive, in.Wakes, in.Thaws
 			row.AppLease, row.OperatorLease = in.AppLease, in.OperatorLease
+			row.RestsSince, row.Rested, row.Reason = in.RestsSince, in.Rested, in.Reason
 			s.rows[in.ID] = row
 		}
 	}

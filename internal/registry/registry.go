@@ -28,6 +28,10 @@ type Instance struct {
 	Wakes, Thaws int64
 	// AppLease and OperatorLease are until when each wants it awake, zero for not.
 	AppLease, OperatorLease time.Time
+	// RestsSince is since when it has been asleep or failed, zero while it is not. Rested
+	// says why it went to sleep, and Reason how it failed before that.
+	RestsSince     time.Time
+	Rested, Reason string
 }
 
 // Registry is an open registry file. Its methods may be called from several goroutines.
@@ -77,9 +81,10 @@ func (r *Registry) instances(ctx context.Context) ([]Instance, error) {
 	var list []Instance
 	for rows.Next() {
 		var in Instance
-		var created, lastActive, appLease, operatorLease int64
+		var created, lastActive, appLease, operatorLease, restsSince int64
 		if err := rows.Scan(&in.ID.Service, &in.ID.Name, &in.Port,
-			&created, &lastActive, &in.Wakes, &in.Thaws, &appLease, &operatorLease); err != nil {
+			&created, &lastActive, &in.Wakes, &in.Thaws, &appLease, &operatorLease,
+			&restsSince, &in.Rested, &in.Reason); err != nil {
 			return nil, err
 		}
 		if !tenant.IsLabel(in.ID.Service) || !tenant.IsLabel(in.ID.Name) {
@@ -87,6 +92,7 @@ func (r *Registry) instances(ctx context.Context) ([]Instance, error) {
 		}
 		in.Created, in.LastActive = fromMicros(created), fromMicros(lastActive)
 		in.AppLease, in.OperatorLease = fromMicros(appLease), fromMicros(operatorLease)
+		in.RestsSince = fromMicros(restsSince)
 		list = append(list, in)
 	}
 	return list, rows.Err()
@@ -181,17 +187,17 @@ func (r *Registry) explainUpdate(op string, id tenant.ID, err error) error {
 	return r.file.explain(op, id, err)
 }
 
-// SaveActivity writes LastActive, Wakes, Thaws and the leases of all instances in list,
+// SaveActivity writes LastActive, Wakes, Thaws, the leases and the rest of all instances in list,
 // or of none on an error. Of the first three a value lower than the stored one leaves
 // that as it is; an instance that is not registered is passed over.
 func (r *Registry) SaveActivity(ctx context.Context, list []Instance) error {
 	if len(list) == 0 {
 		return nil
 	}
-	rows := make([][7]any, len(list))
+	rows := make([][10]any, len(list))
 	for i, in := range list {
-		rows[i] = [7]any{in.ID.Service, in.ID.Name, micros(in.LastActive), in.Wakes, in.Thaws,
-			micros(in.AppLease), micros(in.OperatorLease)}
+		rows[i] = [10]any{in.ID.Service, in.ID.Name, micros(in.LastActive), in.Wakes, in.Thaws,
+			micros(in.AppLease), micros(in.OperatorLease), micros(in.RestsSince), in.Rested, in.Reason}
 	}
 	text, err := json.Marshal(rows)
 	if err == nil {

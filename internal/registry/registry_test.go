@@ -164,7 +164,7 @@ func TestSaveActivity(t *testing.T) {
 	mustAdd(t, r, Instance{ID: bob, Created: created})
 	err := r.SaveActivity(t.Context(), []Instance{
 		{ID: alice, Port: 1, Created: later, LastActive: created, Wakes: 4, Thaws: 6}, // older, but for Thaws
-		{ID: bob, LastActive: later, Wakes: 1},
+		{ID: bob, LastActive: later, Wakes: 1, RestsSince: later, Rested: "it ended", Reason: `the "app" ended`},
 		{ID: id("notes", "removed"), LastActive: later, Wakes: 1},
 	})
 	if err != nil {
@@ -172,10 +172,17 @@ func TestSaveActivity(t *testing.T) {
 	}
 	want := []Instance{
 		{ID: alice, Port: 20000, Created: created, LastActive: later, Wakes: 5, Thaws: 6},
-		{ID: bob, Created: created, LastActive: later, Wakes: 1},
+		{ID: bob, Created: created, LastActive: later, Wakes: 1, RestsSince: later, Rested: "it ended", Reason: `the "app" ended`},
 	}
 	if got := mustList(t, r); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+	if err := r.SaveActivity(t.Context(), []Instance{{ID: bob, LastActive: later, Wakes: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	want[1] = Instance{ID: bob, Created: created, LastActive: later, Wakes: 2}
+	if got := mustList(t, r); !slices.Equal(got, want) {
+		t.Errorf("awake again: got %v, want %v", got, want)
 	}
 	if err := r.SaveActivity(t.Context(), nil); err != nil {
 		t.Errorf("nothing to save: got %v, want nil", err)

@@ -141,6 +141,12 @@ var migrations = []string{
 		PRIMARY KEY (service, name),
 		FOREIGN KEY (service, name) REFERENCES instances ON DELETE CASCADE
 	) STRICT, WITHOUT ROWID`,
+
+	// Since when an instance has been at rest, 0 for one that is not; why it went to sleep,
+	// and how it failed before that.
+	`ALTER TABLE instances ADD COLUMN rests_since INTEGER NOT NULL DEFAULT 0;
+	ALTER TABLE instances ADD COLUMN rested TEXT NOT NULL DEFAULT '';
+	ALTER TABLE instances ADD COLUMN reason TEXT NOT NULL DEFAULT ''`,
 }
 
 // Opening and migrating.
@@ -156,7 +162,8 @@ const (
 
 // Instances. A port of 0 is stored as NULL, of which a unique column holds many.
 const (
-	sqlList = `SELECT service, name, ifnull(port, 0), created, last_active, wakes, thaws, app_lease, operator_lease
+	sqlList = `SELECT service, name, ifnull(port, 0), created, last_active, wakes, thaws, app_lease, operator_lease,
+			rests_since, rested, reason
 		FROM instances ORDER BY service, name`
 
 	sqlAdd = `INSERT INTO instances (service, name, port, created, last_active, wakes, thaws)
@@ -196,14 +203,16 @@ const (
 			failed = excluded.failed, reason = excluded.reason`
 
 	// ?1 is a JSON array of [service, name, last_active, wakes, thaws, app_lease,
-	// operator_lease]. Counters only rise; leases are also given back.
+	// operator_lease, rests_since, rested, reason]. Counters only rise; the rest is as it is.
 	sqlSaveActivity = `UPDATE instances SET
 			last_active = max(instances.last_active, new.last_active),
 			wakes       = max(instances.wakes, new.wakes),
 			thaws       = max(instances.thaws, new.thaws),
-			app_lease   = new.app_lease, operator_lease = new.operator_lease
+			app_lease   = new.app_lease, operator_lease = new.operator_lease,
+			rests_since = new.rests_since, rested = new.rested, reason = new.reason
 		FROM (SELECT value ->> 0 AS service, value ->> 1 AS name, value ->> 2 AS last_active,
-				value ->> 3 AS wakes, value ->> 4 AS thaws, value ->> 5 AS app_lease, value ->> 6 AS operator_lease
+				value ->> 3 AS wakes, value ->> 4 AS thaws, value ->> 5 AS app_lease, value ->> 6 AS operator_lease,
+				value ->> 7 AS rests_since, value ->> 8 AS rested, value ->> 9 AS reason
 			FROM json_each(?1)) AS new
 		WHERE instances.service = new.service AND instances.name = new.name`
 )

@@ -17,7 +17,7 @@ type Why struct {
 	// WokenBy and WokenAt are of the latest wake or adoption by this daemon.
 	WokenBy Cause
 	WokenAt time.Time
-	// Rested says why it went to sleep, empty where that was before this daemon's time.
+	// Rested says why it went to sleep, empty where that is not known.
 	// Where it failed, Reason says how.
 	Rested string
 	// Failures counts those within the restart window; before NextTry it is not started,
