@@ -322,6 +322,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Metrics: counted.Handler(),
 		Log:     log,
 	})
+	counted.SetStreams(manage.Streams)
 	group.Go(func() error { return journal.NewEvents(log, p.logsToJournal()).Run(below, events) })
 	group.Go(func() error { return memory.Run(below) })
 	group.Go(func() error { return local.Run(below) })

@@ -114,24 +114,3 @@ func byID(serve func(w http.ResponseWriter, r *http.Request, id tenant.ID) error
 		return serve(w, r, id)
 	}
 }
-
-// streamContext ends with its request, with the server, and when who makes the request
-// may not any more.
-func (a *API) streamContext(r *http.Request) (context.Context, context.CancelFunc) {
-	p := who(r)
-	until := p.expires
-	if until.IsZero() {
-		until = time.Now().Add(maxTokenLife)
-	}
-	ctx, cancel := context.WithDeadline(r.Context(), until)
-	stops := []func() bool{context.AfterFunc(a.streaming, cancel)}
-	if p.live != nil {
-		stops = append(stops, context.AfterFunc(p.live, cancel))
-	}
-	return ctx, func() {
-		for _, stop := range stops {
-			stop()
-		}
-		cancel()
-	}
-}

@@ -539,3 +539,42 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 		}
 	}
 }
+
+// One token can have so many streams, of whatever kind; the next one is told so, and
+// others have theirs.
+func TestStreamsOfOneToken(t *testing.T) {
+	d := start(t)
+	d.Instances.Put(tenant.Snapshot{ID: alice})
+	const events, logs = "/api/v1/events", instances + "/notes:alice/logs?follow=true"
+	id, hers := give(t, d, tenant.Token{Tenant: "alice"})
+	_, other := give(t, d, tenant.Token{Tenant: "alice"})
+	const most = 16
+	var last *follower
+	for i := range most {
+		last = follow(t, d, hers, []string{events, logs}[i%2], "")
+	}
+	for _, path := range []string{events, logs} {
+		status, header, text := over(t, d, hers, "GET", path, "")
+		if status != 429 || header.Get("Retry-After") == "" || !strings.Contains(text, "token "+id+" has 16 streams open") {
+			t.Errorf("one more, %s: got %d %v %s, want 429", path, status, header, text)
+		}
+	}
+	if status, _, _ := over(t, d, hers, "GET", instances+"/notes:alice", ""); status != 200 {
+		t.Errorf("what is no stream: got %d, want 200", status)
+	}
+	follow(t, d, other, events, "")
+	if got := d.Streams(); got != most+1 {
+		t.Errorf("got %d streams, want %d", got, most+1)
+	}
+	// The client goes, without a word.
+	last.resp.Body.Close()
+	for range last.lines {
+	}
+	gone := func() bool { return d.Streams() == most }
+	for end := time.Now().Add(20 * time.Second); !gone(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got %d streams after one was left, want %d", d.Streams(), most)
+		}
+	}
+	follow(t, d, hers, events, "")
+}

@@ -173,6 +173,7 @@ type API struct {
 
 	// streams has a place for each log that is being sent.
 	streams    chan struct{}
+	open       streams
 	clientAddr func(*http.Request) netip.Addr
 
 	// streaming ends when there are to be no streams any more.
@@ -202,7 +203,7 @@ func New(o Options) *API {
 		tokens:    o.Tokens,
 		events:    o.Events,
 		uid:       os.Getuid(),
-		streams:   make(chan struct{}, maxStreams),
+		streams:   make(chan struct{}, maxLogs),
 		group:     o.Group,
 
 		clientAddr: o.ClientAddr,

@@ -68,8 +68,11 @@ func (a *API) followEvents(w http.ResponseWriter, r *http.Request) error {
 	if q.Has("kind") {
 		f.kinds = strings.Split(q.Get("kind"), ",")
 	}
-	ctx, cancel := a.streamContext(r)
-	defer cancel()
+	ctx, done, err := a.openStream(r)
+	if err != nil {
+		return err
+	}
+	defer done()
 	a.streamEvents(ctx, w, f, after)
 	return nil
 }

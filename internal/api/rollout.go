@@ -55,8 +55,11 @@ func (a *API) orderRollout(order string) func(http.ResponseWriter, *http.Request
 
 // followRollout answers with a line of JSON per event, until the rollout is over.
 func (a *API) followRollout(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := a.streamContext(r)
-	defer cancel()
+	ctx, done, err := a.openStream(r)
+	if err != nil {
+		return err
+	}
+	defer done()
 	flush := http.NewResponseController(w).Flush
 	encoder := json.NewEncoder(w)
 	for from, sent := 0, false; ; sent = true {

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// maxStreams is how many logs may be sent at a time: each has a journalctl.
-	maxStreams = 64
+	// maxLogs is how many logs may be sent at a time: each has a journalctl.
+	maxLogs = 64
 	// streamWait is how long a request waits for its turn.
 	streamWait = 5 * time.Second
 	// heartbeat is how often a stream in which nothing happens sends something, by which
@@ -47,8 +47,11 @@ func (a *API) enter(ctx context.Context) (leave func(), err error) {
 // streamLog answers with an entry per line of JSON, or per server-sent event. Until the
 // first byte is sent an error is an answer of its own; afterwards it is the last line.
 func (a *API) streamLog(w http.ResponseWriter, r *http.Request, q LogQuery) error {
-	ctx, cancel := a.streamContext(r)
-	defer cancel()
+	ctx, done, err := a.openStream(r)
+	if err != nil {
+		return err
+	}
+	defer done()
 	leave, err := a.enter(ctx)
 	if err != nil {
 		return err
@@ -64,6 +67,9 @@ func (a *API) streamLog(w http.ResponseWriter, r *http.Request, q LogQuery) erro
 		if err := out.send(nil); err != nil { // the client shall not wait for the first entry
 			return nil
 		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
 		defer out.keepAlive(ctx, cancel)()
 	}
 	sent := q.Follow

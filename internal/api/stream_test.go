@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -112,4 +113,32 @@ func TestTooManyStreams(t *testing.T) {
 		}
 		leave()
 	})
+}
+
+// However many have streams, all together have a bound, and who leaves makes room.
+func TestStreamsOfAll(t *testing.T) {
+	var s streams
+	user := func(i int) *principal { return &principal{actor: tenant.Actor(fmt.Sprintf("uid %d", i))} }
+	for i := range maxStreams {
+		if err := s.open(user(i / maxStreamsOfUser)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.open(user(0)); tenant.CodeOf(err) != tenant.CodeLimit {
+		t.Errorf("one who has as many as he may: got %v, want %s", err, tenant.CodeLimit)
+	}
+	if err := s.open(user(-1)); tenant.CodeOf(err) != tenant.CodeUnavailable {
+		t.Errorf("one who has none: got %v, want %s", err, tenant.CodeUnavailable)
+	}
+	s.close(user(0))
+	if err := s.open(user(-1)); err != nil {
+		t.Errorf("after one has left: %v", err)
+	}
+	for i := range maxStreams - 1 {
+		s.close(user((i + 1) / maxStreamsOfUser))
+	}
+	s.close(user(-1))
+	if s.all != 0 || len(s.by) != 0 {
+		t.Errorf("after all have left: got %d, %v", s.all, s.by)
+	}
 }

@@ -103,6 +103,14 @@ func New(o Options) *Metrics {
 // handler is used.
 func (m *Metrics) SetSource(s Source) { m.instances.source = s }
 
+// SetStreams says who tells how many streams the API has open. It must be called once at
+// most.
+func (m *Metrics) SetStreams(open func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Name: "tenement_api_streams", Help: "Streams of the API that are open: logs, events and rollouts."},
+		func() float64 { return float64(open()) }))
+}
+
 // SetServices says which services are configured; those that were before stay.
 func (m *Metrics) SetServices(names []string) {
 	m.mu.Lock()

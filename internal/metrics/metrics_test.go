@@ -80,8 +80,10 @@ func TestCounts(t *testing.T) {
 			m.Happened(alice, tenant.Happening(what))
 		}
 	}
+	m.SetStreams(func() int { return 5 })
 	text := scrape(t, m)
 	wantLines(t, text,
+		`tenement_api_streams 5`,
 		`tenement_requests_total{code="2xx",service="notes"} 1`,
 		`tenement_requests_total{code="1xx",service="notes"} 1`,
 		`tenement_requests_total{code="5xx",service="notes"} 1`,

@@ -25,8 +25,10 @@ type Daemon struct {
 	Tokens    *auth.Tokens
 	Events    *event.Bus
 	// TCP is the address that it serves clients with tokens at.
-	TCP  string
-	stop func() error
+	TCP string
+	// Streams is how many it has open.
+	Streams func() int
+	stop    func() error
 }
 
 // Version is which build a Daemon says it is.
@@ -85,6 +87,7 @@ func Run(path string) (*Daemon, error) {
 		Keeper: d.Instances, Limiter: d.Instances, Uses: d.Instances, Rollouts: newRollouts(), Pauser: d.Instances, Logs: logs, Tokens: tokens, Events: events,
 		Doctor: Checks, Reload: d.reload, URL: URL, Version: Version, Log: slog.New(slog.DiscardHandler),
 	})
+	d.Streams = a.Streams
 	server := api.NewServer(a)
 	done := make(chan error, 2)
 	for _, l := range []net.Listener{ln, tcp} {
