@@ -57,8 +57,6 @@ func (m *Manager) onDemand(ctx context.Context, id tenant.ID, v tenant.Visit) (i
 		return nil, false, err
 	}
 	inst, created, err = m.register(ctx, id, service.MaxInstances, tenant.Weight{})
-	if created {
-	}
 	return inst, created, err
 }
 
