@@ -26,6 +26,11 @@ const (
 // the app's own, or if it said nothing systemd's. Where nothing was printed in that run
 // and earlier is set it gives those of the run before.
 func (a *API) lastLines(ctx context.Context, unit string, since time.Time, earlier bool) []string {
+	leave, ok := a.enterSoon(ctx)
+	if !ok {
+		return nil
+	}
+	defer leave()
 	q := LogQuery{Unit: unit, Lines: 5 * tailLines, Since: since}
 	begun := time.Now()
 	lines, newest, err := a.collect(ctx, q)
@@ -51,10 +56,24 @@ func (a *API) lastLines(ctx context.Context, unit string, since time.Time, earli
 	return lines
 }
 
+// enterSoon is enter for lines that are an addition to an answer: it waits for tailFirst
+// at most.
+func (a *API) enterSoon(ctx context.Context) (leave func(), ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, tailFirst)
+	defer cancel()
+	leave, err := a.enter(ctx)
+	return leave, err == nil
+}
+
 // lastWords gives the last lines of a unit that runs, or that ended some time ago. What
 // it says over and over, such as the log line of each health check, is in it a few times
 // only: of lines that differ in nothing but numbers the last maxAlike.
 func (a *API) lastWords(ctx context.Context, unit string) []string {
+	leave, ok := a.enterSoon(ctx)
+	if !ok {
+		return nil
+	}
+	defer leave()
 	var own, manager tail
 	for entry, err := range a.logs.Read(ctx, LogQuery{Unit: unit, Lines: 25 * tailLines}) {
 		switch {

@@ -60,6 +60,7 @@ func (a *API) followRollout(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
+	defer endWrites(ctx, w)()
 	flush := http.NewResponseController(w).Flush
 	encoder := json.NewEncoder(w)
 	for from, sent := 0, false; ; sent = true {

@@ -52,6 +52,7 @@ func (a *API) streamLog(w http.ResponseWriter, r *http.Request, q LogQuery) erro
 		return err
 	}
 	defer done()
+	defer endWrites(ctx, w)()
 	leave, err := a.enter(ctx)
 	if err != nil {
 		return err

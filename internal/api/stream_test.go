@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,4 +144,91 @@ func TestStreamsOfAll(t *testing.T) {
 	if s.all != 0 || len(s.by) != 0 {
 		t.Errorf("after all have left: got %d, %v", s.all, s.by)
 	}
+}
+
+// A stream that has to end does, also where its client takes nothing.
+func TestStreamOfAClientThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &API{logs: chatter{}, streams: make(chan struct{}, 1)}
+		a.streaming, a.endStreams = context.WithCancel(t.Context())
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		w := &stuck{ResponseRecorder: httptest.NewRecorder(), late: make(chan struct{})}
+		const end = 5 * time.Second // before a heartbeat waits, too
+		time.AfterFunc(end, a.EndStreams)
+		begun := time.Now()
+		if err := a.streamLog(w, r, LogQuery{Unit: "x", Follow: true}); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took != end+lastWrites {
+			t.Errorf("it ended after %v, want %v", took, end+lastWrites)
+		}
+		if !w.deadline.IsZero() {
+			t.Error("the deadline is left to the connection's next request")
+		}
+	})
+}
+
+// chatter is a log without an end.
+type chatter struct{}
+
+func (chatter) Read(ctx context.Context, _ LogQuery) iter.Seq2[wire.LogEntry, error] {
+	return func(yield func(wire.LogEntry, error) bool) {
+		for ctx.Err() == nil && yield(wire.LogEntry{Message: "hi"}, nil) {
+			time.Sleep(time.Second)
+		}
+	}
+}
+
+// stuck is a connection whose client takes nothing: only a deadline ends a write.
+type stuck struct {
+	*httptest.ResponseRecorder
+	mu       sync.Mutex
+	deadline time.Time
+	late     chan struct{}
+}
+
+func (s *stuck) Write([]byte) (int, error) {
+	<-s.late
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (s *stuck) SetWriteDeadline(at time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.deadline = at; !at.IsZero() {
+		time.AfterFunc(time.Until(at), func() { close(s.late) })
+	}
+	return nil
+}
+
+// Lines that are an addition to an answer are left out where too many logs are read.
+func TestLastLinesWithoutAPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &API{logs: said{}, streams: make(chan struct{}, 1)}
+		if got := a.lastWords(t.Context(), "x"); len(got) != 1 {
+			t.Errorf("got %q, want a line", got)
+		}
+		leave, err := a.enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leave()
+		begun := time.Now()
+		if got := a.lastWords(t.Context(), "x"); len(got) > 0 {
+			t.Errorf("got %q, want nothing", got)
+		}
+		if got := a.lastLines(t.Context(), "x", time.Time{}, true); len(got) > 0 {
+			t.Errorf("got %q, want nothing", got)
+		}
+		if took := time.Since(begun); took > 2*tailFirst {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// said is a log of one line.
+type said struct{}
+
+func (said) Read(context.Context, LogQuery) iter.Seq2[wire.LogEntry, error] {
+	return func(yield func(wire.LogEntry, error) bool) { yield(wire.LogEntry{Message: "hi"}, nil) }
 }

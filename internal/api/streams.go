@@ -74,6 +74,26 @@ func (a *API) Streams() int {
 	return a.open.all
 }
 
+// lastWrites bounds, once a stream has to end, the write to a client that takes nothing.
+const lastWrites = 5 * time.Second
+
+// endWrites has the writes to a client that takes nothing fail soon after ctx has ended:
+// whoever waits in one learns nothing of ctx. The function that it returns ends that.
+func endWrites(ctx context.Context, w http.ResponseWriter) (stop func()) {
+	control := http.NewResponseController(w)
+	done := make(chan struct{})
+	withdraw := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = control.SetWriteDeadline(time.Now().Add(lastWrites))
+	})
+	return func() {
+		if !withdraw() {
+			<-done
+		}
+		_ = control.SetWriteDeadline(time.Time{})
+	}
+}
+
 // openStream gives the context of a stream, if there is a place for it. The context ends
 // with its request, with the server, and when who makes the request may not any more;
 // done gives the place back.
