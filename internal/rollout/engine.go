@@ -58,7 +58,8 @@ type Engine struct {
 	ctx   context.Context // Run's, set before ready is closed
 	ready chan struct{}
 
-	// beginning is held while a rollout begins, over the registry's write.
+	// beginning is held while a rollout begins, over the registry's write: two that begin
+	// at once would both take the service's release for the one before.
 	beginning sync.Mutex
 
 	// mu guards what follows.
@@ -171,13 +172,6 @@ func (e *Engine) Begin(ctx context.Context, service, release string, plan tenant
 	if err := e.checkPlan(service, &plan); err != nil {
 		return tenant.Rollout{}, err
 	}
-	previous := e.fleet.ServiceRelease(service)
-	if previous == release && !slices.ContainsFunc(e.fleet.Releases(service), func(r tenant.Released) bool { return lacks(r, release) }) {
-		return tenant.Rollout{}, conflict(service, "all instances of %s have release "+release+" already", "`ten ps %s` shows them")
-	}
-	row := registry.Rollout{
-		Service: service, Release: release, Previous: previous, Plan: plan, State: tenant.RolloutRunning, Begun: time.Now(),
-	}
 	e.beginning.Lock()
 	defer e.beginning.Unlock()
 	e.mu.Lock()
@@ -185,6 +179,13 @@ func (e *Engine) Begin(ctx context.Context, service, release string, plan tenant
 	e.mu.Unlock()
 	if old != nil && old.status().State.Active() {
 		return tenant.Rollout{}, conflict(service, "a rollout of %s goes on already", "`ten rollout status %s` tells of it; abort it first, or wait")
+	}
+	previous := e.fleet.ServiceRelease(service)
+	if previous == release && !slices.ContainsFunc(e.fleet.Releases(service), func(r tenant.Released) bool { return lacks(r, release) }) {
+		return tenant.Rollout{}, conflict(service, "all instances of %s have release "+release+" already", "`ten ps %s` shows them")
+	}
+	row := registry.Rollout{
+		Service: service, Release: release, Previous: previous, Plan: plan, State: tenant.RolloutRunning, Begun: time.Now(),
 	}
 	if err := e.store.SaveRollout(context.WithoutCancel(ctx), row); err != nil {
 		return tenant.Rollout{}, fmt.Errorf("begin rollout of %s: %w", service, err)

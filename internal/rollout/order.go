@@ -74,7 +74,14 @@ func (e *Engine) Abort(ctx context.Context, service string) (tenant.Rollout, err
 			Msg: "it ends as soon as the instances that are being changed are done", Hint: fmt.Sprintf("`ten rollout status %s` tells when", service),
 		}
 	}
-	return j.tellAll(), nil
+	r := j.tellAll()
+	if r.State.Active() { // it was cut short by the daemon's end
+		return tenant.Rollout{}, &tenant.Error{
+			Code: tenant.CodeUnavailable, Op: "abort rollout of " + service,
+			Msg: "the daemon is ending, and the next one goes on with the rollout", Hint: "abort it again then",
+		}
+	}
+	return r, nil
 }
 
 // Rollback gives the instances of a service the release before: one that goes on goes

@@ -236,6 +236,26 @@ func TestPauseResumeAbort(t *testing.T) {
 	})
 }
 
+// Who has one aborted while the daemon ends is not told that it is.
+func TestAbortWhileTheDaemonEnds(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.systemd.SetApp(tenant.ID{}, lifecycletest.App{Ready: time.Second, Stop: time.Second})
+		w.spawn(2, 0)
+		w.begin("v2", tenant.RolloutPlan{Batch: 1, Pause: 10 * time.Second})
+		synctest.Wait() // the first one is being restarted
+		aborted := make(chan error, 1)
+		go func() { aborted <- second(w.engine.Abort(t.Context(), "notes")) }()
+		synctest.Wait()
+		w.restart()
+		code(t, <-aborted, tenant.CodeUnavailable)
+		if r := w.status(); !r.State.Active() {
+			t.Fatalf("got %+v, want it to go on", r)
+		}
+		w.end(tenant.RolloutDone)
+		w.all("v2")
+	})
+}
+
 func TestRollbackOfOneThatGoesOn(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.spawn(4, 4)
