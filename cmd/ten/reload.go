@@ -112,6 +112,9 @@ func reload(ctx context.Context, old *config.Config) (*config.Config, error) {
 	if cfg.Settings.MetricsListen != old.Settings.MetricsListen {
 		return nil, errors.New("metrics_listen cannot change while the daemon runs")
 	}
+	if cfg.Settings.ProxyProtocol != old.Settings.ProxyProtocol {
+		return nil, errors.New("proxy_protocol cannot change while the daemon runs")
+	}
 	if !reflect.DeepEqual(cfg.Settings.TLS, old.Settings.TLS) {
 		return nil, errors.New("[settings.tls] cannot change while the daemon runs; certificate files are read again by themselves")
 	}
