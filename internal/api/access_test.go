@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -231,7 +232,7 @@ func TestTenantSeesItsOwn(t *testing.T) {
 	_, secret := give(t, d, tenant.Token{Tenant: "alice"})
 	for query, want := range map[string]string{
 		"": "notes:alice web:alice", "?service=notes": "notes:alice", "?prefix=b": "", "?cursor=notes:alice": "web:alice",
-		"?limit=1": "notes:alice +notes:alice",
+		"?limit=1": "notes:alice +notes:alice", "?service=nosuch": "", // not which services there are
 	} {
 		_, _, text := over(t, d, secret, "GET", instances+query, "")
 		var list wire.Instances
@@ -464,13 +465,14 @@ func TestEvents(t *testing.T) {
 	}
 	d.Events.Publish(event.Event{Kind: event.State, Instance: bob})
 	d.Events.Publish(event.Event{Kind: event.Weight, Instance: alice, Actor: "user carol"})
+	d.Events.Publish(event.Event{Kind: event.Routed, Instance: alice, Fields: []slog.Attr{slog.String("from", bob.String()), slog.String("weight", "7")}})
 	over(t, d, admin, "POST", instances+"/notes:bob/stop", "")
 	over(t, d, hers, "POST", instances+"/notes:alice/restart", "")
 	over(t, d, hers, "POST", instances+"/notes:bob/restart", "") // refused: nothing is told
 	over(t, d, admin, "POST", instances, `{"id":"nosuch:bob"}`)  // fails: it is told
 
 	var ids []string
-	for _, want := range []string{"state notes:bob", "weight notes:alice by user carol", "audit notes:bob by token " + adminID + " stop",
+	for _, want := range []string{"state notes:bob", "weight notes:alice by user carol", "routed notes:alice notes:bob 7", "audit notes:bob by token " + adminID + " stop",
 		"audit notes:alice restart", "audit nosuch:bob by token " + adminID + " spawn not_found"} {
 		id, name, data := all.event()
 		ids = append(ids, id)
@@ -487,8 +489,11 @@ func TestEvents(t *testing.T) {
 			}
 		}
 	}
-	// Alice sees her own, and not who else works on it.
+	// Alice sees her own, and not who else works on it, nor whose requests it got.
 	if _, name, data := own.event(); name != "weight" || strings.Contains(data, "carol") {
+		t.Errorf("alice: got %s %s", name, data)
+	}
+	if _, name, data := own.event(); name != "routed" || strings.Contains(data, "bob") || !strings.Contains(data, `"7"`) {
 		t.Errorf("alice: got %s %s", name, data)
 	}
 	if _, name, data := own.event(); name != "audit" || !strings.Contains(data, `"restart"`) || !strings.Contains(data, "token ") {

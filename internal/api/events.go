@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -37,10 +38,16 @@ func (f wanted) wants(e event.Event) bool {
 }
 
 // show is an event as the follower may see it: who else works on its instances is
-// nobody's business but an admin's.
+// nobody's business but an admin's, and neither is whose requests they have got.
 func (f wanted) show(e event.Event) event.Event {
-	if !f.by.admin && e.Actor != f.by.actor {
+	if f.by.admin {
+		return e
+	}
+	if e.Actor != f.by.actor {
 		e.Actor = ""
+	}
+	if e.Kind == event.Routed {
+		e.Fields = slices.DeleteFunc(slices.Clone(e.Fields), func(a slog.Attr) bool { return a.Key == "from" })
 	}
 	return e
 }
