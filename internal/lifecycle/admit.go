@@ -1,13 +1,16 @@
 package lifecycle
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"time"
 
 	"tenement.dev/internal/admission"
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -113,14 +116,35 @@ func (i *instance) yieldLocked(op *operation) {
 	}
 }
 
-// giveUpLocked is yieldLocked that also ends a cold start which has begun: somebody shall
-// not have to wait for an app that hangs in order to stop it.
+// giveUpLocked is yieldLocked that also ends a wake which has begun: somebody shall not
+// have to wait for an app that hangs in order to stop it.
 func (i *instance) giveUpLocked(op *operation) {
 	i.yieldLocked(op)
 	op.givenUp = true
 	if op.cancel != nil {
 		op.cancel(errToldToStop)
 	}
+}
+
+// endByLocked has cancel called when somebody does not want to wait for the wake's end.
+func (op *operation) endByLocked(cancel context.CancelCauseFunc) {
+	op.cancel = cancel
+	if op.givenUp {
+		cancel(errToldToStop)
+	}
+}
+
+// notThawed ends a thaw that somebody has ended, who stops the instance next. What runs
+// is what dozed.
+func (m *Manager) notThawed(inst *instance, op *operation) {
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	err := startEnded(inst.id)
+	m.observer.WakeFailed(inst.id, tenant.CodeOf(err))
+	m.log.Info("not thawed", "instance", inst.id, "reason", err.Error())
+	m.tell(event.WakeWithdrawn, inst.id, slog.String("reason", reasonOf(err)))
+	inst.setLocked(tenant.Dozing, time.Now(), "")
+	m.endLocked(inst, op, err)
 }
 
 // errToldToStop is in the chain of the error of a start that somebody has ended.

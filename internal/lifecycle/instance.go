@@ -133,7 +133,7 @@ type operation struct {
 	waiters  int
 	priority tenant.Priority
 	ticket   *admission.Ticket
-	// cancel ends a cold start that has begun; givenUp: somebody has called it, or would
+	// cancel ends a wake that has begun; givenUp: somebody has called it, or would
 	// have.
 	cancel  context.CancelCauseFunc
 	givenUp bool

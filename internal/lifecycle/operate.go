@@ -176,7 +176,7 @@ func (m *Manager) exclusiveDown(ctx context.Context, inst *instance, begin func(
 	return m.exclusiveAfter(ctx, inst, inst.yieldLocked, begin)
 }
 
-// exclusiveNow is exclusiveDown that ends also a cold start which has begun.
+// exclusiveNow is exclusiveDown that ends also a wake which has begun.
 func (m *Manager) exclusiveNow(ctx context.Context, inst *instance, begin func() *operation) error {
 	return m.exclusiveAfter(ctx, inst, inst.giveUpLocked, begin)
 }

@@ -52,7 +52,11 @@ func (m *Manager) wake(inst *instance, op *operation, from tenant.State, reason 
 	var err error
 	if from == tenant.Dozing {
 		w.Kind = tenant.WakeDoze
-		spare, err = m.thaw(inst, w)
+		spare, err = m.thaw(inst, op, w)
+		if errors.Is(err, errToldToStop) {
+			m.notThawed(inst, op)
+			return
+		}
 		if err != nil && m.ctx.Err() == nil {
 			// It died in its sleep, which the request need not notice.
 			m.log.Warn("thaw failed, starting anew", "instance", inst.id, "err", err)
@@ -84,10 +88,7 @@ func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.
 	if op.forced {
 		inst.forgetBrakeLocked()
 	}
-	op.cancel = cancel
-	if op.givenUp {
-		cancel(errToldToStop)
-	}
+	op.endByLocked(cancel)
 	inst.used.begunLocked()
 	inst.mu.Unlock()
 	m.awakeAgain(inst)
@@ -204,13 +205,21 @@ func reasonOf(err error) string {
 	return "internal error"
 }
 
-// thaw wakes a dozing instance.
-// The connection is for the request that wakes it.
-func (m *Manager) thaw(inst *instance, w *tenant.Wake) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(m.ctx, slack)
+// thaw wakes a dozing instance. The connection is for the request that wakes it.
+// errToldToStop is in the chain of the error where somebody has ended the attempt.
+func (m *Manager) thaw(inst *instance, op *operation, w *tenant.Wake) (net.Conn, error) {
+	told, tell := context.WithCancelCause(m.ctx)
+	defer tell(nil)
+	inst.mu.Lock()
+	op.endByLocked(tell)
+	inst.mu.Unlock()
+	ctx, cancel := context.WithTimeout(told, slack)
 	defer cancel()
 	begun := time.Now()
 	conn, answer, err := m.doorbell(inst.id).Connect(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errToldToStop) {
+		return nil, errToldToStop
+	}
 	if err != nil {
 		return nil, err
 	}

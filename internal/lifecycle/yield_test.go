@@ -248,3 +248,46 @@ func TestStopOfWhatHangsAtItsStart(t *testing.T) {
 		}
 	}
 }
+
+// Who wants an instance down need not wait for a thaw that hangs either.
+func TestStopEndsAThaw(t *testing.T) {
+	for name, stop := range map[string]func(w *world) error{
+		"stop":    func(w *world) error { _, err := w.manager.Stop(w.t.Context(), alice); return err },
+		"restart": func(w *world) error { _, err := w.manager.Restart(w.t.Context(), alice); return err },
+		"destroy": func(w *world) error { return w.manager.Destroy(w.t.Context(), alice) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, notes("doze_timeout = 10"), func(t *testing.T, w *world) {
+				w.systemd.SetApp(alice, lifecycletest.App{Stuck: true})
+				w.spawn(alice)
+				time.Sleep(11 * time.Second)
+				w.state(alice, tenant.Dozing)
+				w.systemd.SetApp(alice, lifecycletest.App{})
+				held := make(chan error, 1)
+				go func() {
+					_, err := w.request(alice)
+					held <- err
+				}()
+				w.state(alice, tenant.Waking)
+				begun := time.Now()
+				if err := stop(w); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(begun); took > 2*time.Second {
+					t.Errorf("it took %v, want no wait for the thaw", took)
+				}
+				code(t, <-held, tenant.CodeUnavailable)
+				switch name {
+				case "stop":
+					w.state(alice, tenant.Asleep)
+					w.active(alice, "inactive")
+				case "restart":
+					w.state(alice, tenant.Awake)
+					w.starts(alice, 2)
+				case "destroy":
+					w.active(alice, "")
+				}
+			})
+		})
+	}
+}

@@ -36,6 +36,8 @@ type App struct {
 	NeverReady bool
 	// Mute: ten-init takes calls and never answers.
 	Mute bool
+	// Stuck: ten-init takes calls while it dozes, and never answers.
+	Stuck bool
 	// CannotFreeze: ten-init refuses to doze.
 	CannotFreeze bool
 	// Unfrozen: ten-init does not get it frozen in time, for as long as SetApp says so.

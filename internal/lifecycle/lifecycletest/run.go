@@ -292,7 +292,7 @@ func (s *Systemd) handleLocked(u *unit, c *call) {
 	switch {
 	case c.left:
 		c.end(ingress.Answer{}, ingress.ErrHungUp)
-	case r.app.Mute:
+	case r.app.Mute, r.app.Stuck && r.thawed != nil:
 		r.waiting = append(r.waiting, c)
 	case c.verb == ingress.Status, c.verb == ingress.Arm:
 		c.end(r.answer(r.thawed != nil), nil)
