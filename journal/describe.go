@@ -97,6 +97,17 @@ func what(e event.Event) (string, int) {
 			return "is not kept awake any more", priorityInfo
 		}
 		return "is kept awake for " + get("for"), priorityInfo
+	case event.Paused:
+		text := pausedSubject(e) + "is paused"
+		if d := e.Field("for"); d.Kind() == slog.KindDuration {
+			text += " for " + d.String()
+		}
+		if message := e.Field("message"); message.Kind() == slog.KindString && message.String() != "" {
+			text += ": " + message.String()
+		}
+		return text, priorityNotice
+	case event.Unpaused:
+		return pausedSubject(e) + "is not paused any more", priorityNotice
 	case event.Scheduled:
 		return because("ran by its schedule " + get("entry")), priorityInfo
 	case event.StorageFull:
@@ -129,6 +140,14 @@ func what(e event.Event) (string, int) {
 	default:
 		return strings.ReplaceAll(string(e.Kind), "_", " ") + " " + listed(e.Fields), priorityInfo
 	}
+}
+
+// pausedSubject is what is paused, where that is no single instance.
+func pausedSubject(e event.Event) string {
+	if !e.Instance.IsZero() {
+		return ""
+	}
+	return "service " + e.Field("service").String() + " "
 }
 
 // listed names the fields and their values.

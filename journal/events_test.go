@@ -256,3 +256,23 @@ func TestCatalog(t *testing.T) {
 		t.Error("not all of them are found")
 	}
 }
+
+// A pause is told of an instance, or of a service as a whole.
+func TestPausesInWords(t *testing.T) {
+	id := someone()
+	service := slog.String("service", "notes")
+	for _, c := range []struct {
+		event event.Event
+		want  string
+	}{
+		{event.Event{Kind: event.Paused, Instance: id, Actor: "root", Fields: []slog.Attr{slog.String("message", "Back soon"), slog.Duration("for", time.Hour)}},
+			id.String() + " is paused for 1h0m0s: Back soon, by root"},
+		{event.Event{Kind: event.Paused, Fields: []slog.Attr{slog.String("message", ""), service}}, "service notes is paused"},
+		{event.Event{Kind: event.Unpaused, Instance: id}, id.String() + " is not paused any more"},
+		{event.Event{Kind: event.Unpaused, Fields: []slog.Attr{service}}, "service notes is not paused any more"},
+	} {
+		if got, _ := describe(c.event); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}

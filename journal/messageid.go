@@ -26,6 +26,8 @@ var messageIDs = map[event.Kind]string{
 	event.DomainAdded:   "cb5151b902aa42b6a729a4459a9cc9dc",
 	event.DomainRemoved: "6456de0b13bd4453b4565dc01ab8ef77",
 	event.KeptAwake:     "1f0d9a0a4d394180af4af1a8acd3d7f5",
+	event.Paused:        "47dcd8a5dc78412284d90369967abccb",
+	event.Unpaused:      "0ba33adc7fc84837848f446371d105be",
 	event.Scheduled:     "2263c20369ff461a91063b5870bccf15",
 	event.StorageFull:   "e2ea3f2eb4e147998d84deed55f77c78",
 	event.MemoryShort:   "5837e6bbacee4352922dac43fddb081f",

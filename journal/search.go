@@ -107,7 +107,8 @@ func quoteBytes(s string) string {
 			continue
 		}
 		other = false
-		if !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == ' ' || r == '\n') {
+		plain := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == ' ' || r == '\n'
+		if !plain {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)

@@ -32,11 +32,11 @@ The times are a duration (10m, 36h, 7d), or a moment in RFC 3339.`,
 			if err != nil {
 				return err
 			}
-			print := printEntry
+			show := printEntry
 			if o.json {
-				print = printEntryJSON
+				show = printEntryJSON
 			}
-			return p.logs(cmd.Context(), o.follow, print, func(c *client.Client) iter.Seq2[wire.LogEntry, error] {
+			return p.logs(cmd.Context(), o.follow, show, func(c *client.Client) iter.Seq2[wire.LogEntry, error] {
 				return c.History(cmd.Context(), whom, query)
 			})
 		},

@@ -50,11 +50,11 @@ Control characters and colours are left out; --json has them.`,
 			if err != nil {
 				return err
 			}
-			print := printEntry
+			show := printEntry
 			if o.json {
-				print = printEntryJSON
+				show = printEntryJSON
 			}
-			return p.logs(cmd.Context(), o.follow, print, func(c *client.Client) iter.Seq2[wire.LogEntry, error] {
+			return p.logs(cmd.Context(), o.follow, show, func(c *client.Client) iter.Seq2[wire.LogEntry, error] {
 				if whom.Name == "" {
 					return c.AllLogs(cmd.Context(), whom.Service, query)
 				}

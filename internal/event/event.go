@@ -49,9 +49,14 @@ const (
 	DomainAdded   Kind = "domain_added"  // host
 	DomainRemoved Kind = "domain_removed"
 	KeptAwake     Kind = "kept_awake" // for; 0 where all leases were ended
-	Scheduled     Kind = "scheduled"  // entry, and reason where the run has failed
-	StorageFull   Kind = "storage_nearly_full"
-	MemoryShort   Kind = "memory_short" // becomes, reason: memory is taken back
+	// Paused is the beginning of a pause, or a change of it: message, and for where it ends
+	// by itself, of which there is no event. Both have service, and no instance, where all
+	// of a service is meant.
+	Paused      Kind = "paused"
+	Unpaused    Kind = "unpaused"
+	Scheduled   Kind = "scheduled" // entry, and reason where the run has failed
+	StorageFull Kind = "storage_nearly_full"
+	MemoryShort Kind = "memory_short" // becomes, reason: memory is taken back
 
 	Rollout Kind = "rollout" // service, release, text: a step of a rollout, in words
 

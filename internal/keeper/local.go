@@ -65,14 +65,14 @@ type Options struct {
 
 // NewLocal makes a Local.
 func NewLocal(o Options) (*Local, error) {
-	real, err := filepath.EvalSymlinks(o.Host.DataRoot)
+	resolved, err := filepath.EvalSymlinks(o.Host.DataRoot)
 	if errors.Is(err, fs.ErrNotExist) {
-		real, err = o.Host.DataRoot, nil
+		resolved, err = o.Host.DataRoot, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look at the data directory: %w", err)
 	}
-	o.Host.RealDataRoot = real
+	o.Host.RealDataRoot = resolved
 	l := &Local{
 		systemd: persistent{o.Units}, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log,
 		events: make(chan units.Status), walking: make(chan struct{}, 1), walkTime: walkTime, cgroups: findCgroups(o.Host.User),

@@ -153,7 +153,7 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority,
 				inst.forgetBrakeLocked() // it begins at once
 			}
 			op = m.beginWakeLocked(inst, p, asked)
-			op.forced = force
+			op.forced, op.actor = force, tenant.ActorOf(ctx)
 		}
 		op.joinLocked(p)
 		inst.mu.Unlock()

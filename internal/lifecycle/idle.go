@@ -174,7 +174,7 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 		inst.setLocked(f.state, now, f.reason)
 		inst.rested = cmp.Or(f.rested, reason)
 		m.observer.Happened(inst.id, tenant.Slept)
-		m.tell(event.Stopped, inst.id, slog.String("reason", reason), slog.Duration("dur", now.Sub(begun)))
+		m.tellBy(op.actor, event.Stopped, inst.id, slog.String("reason", reason), slog.Duration("dur", now.Sub(begun)))
 	} else {
 		inst.patience = now.Add(idleRetry)
 		inst.setLocked(tenant.Awake, now, "")

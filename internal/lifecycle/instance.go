@@ -140,6 +140,8 @@ type operation struct {
 	// forced: what has braked the instance is forgotten when the wake begins. yields: the
 	// wake does not begin any more, if it has not.
 	forced, yields bool
+	// actor is who has asked for the operation, empty for Tenement itself and for visitors.
+	actor tenant.Actor
 }
 
 func newInstance(row registry.Instance, kept registry.Brake, now time.Time, events *event.Bus) *instance {

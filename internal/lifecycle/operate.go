@@ -242,7 +242,9 @@ func (m *Manager) putToSleep(ctx context.Context, inst *instance, reason string,
 			inst.restForGoodLocked()
 			return nil
 		}
-		return m.beginStopLocked(inst, reason)
+		op := m.beginStopLocked(inst, reason)
+		op.actor = tenant.ActorOf(ctx)
+		return op
 	})
 	if dropped {
 		_ = m.saveNow(ctx) // logged, and tried again; the stop is what matters

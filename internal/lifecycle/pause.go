@@ -3,9 +3,11 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"time"
 
+	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 )
 
@@ -108,7 +110,11 @@ func (m *Manager) Pause(ctx context.Context, id tenant.ID, message string, d tim
 			inst.mu.Unlock()
 		}
 	}
-	m.log.Info("paused", "instance", pauseName(id), "until", p.Until)
+	fields := []slog.Attr{slog.String("message", message)}
+	if d > 0 {
+		fields = append(fields, slog.Duration("for", d))
+	}
+	m.tellOfPause(ctx, event.Paused, id, fields...)
 	return p, nil
 }
 
@@ -141,17 +147,18 @@ func (m *Manager) Unpause(ctx context.Context, id tenant.ID) (was bool, err erro
 		}
 	}
 	if was {
-		m.log.Info("unpaused", "instance", pauseName(id))
+		m.tellOfPause(ctx, event.Unpaused, id)
 	}
 	return was, nil
 }
 
-// pauseName is an instance's name, or a service's.
-func pauseName(id tenant.ID) string {
+// tellOfPause tells of an instance, or of a whole service.
+func (m *Manager) tellOfPause(ctx context.Context, kind event.Kind, id tenant.ID, fields ...slog.Attr) {
 	if id.Name == "" {
-		return id.Service
+		fields = append(fields, slog.String("service", id.Service))
+		id = tenant.ID{}
 	}
-	return id.String()
+	m.tellOf(ctx, kind, id, fields...)
 }
 
 // pausable reports whether there is such an instance, or service.

@@ -11,12 +11,17 @@ import (
 
 // tell has everybody who follows the events know of one; it waits for nobody.
 func (m *Manager) tell(kind event.Kind, id tenant.ID, fields ...slog.Attr) {
-	m.events.Publish(event.Event{Kind: kind, Instance: id, Fields: fields})
+	m.tellBy("", kind, id, fields...)
 }
 
 // tellOf is tell of what somebody has asked for.
 func (m *Manager) tellOf(ctx context.Context, kind event.Kind, id tenant.ID, fields ...slog.Attr) {
-	m.events.Publish(event.Event{Kind: kind, Instance: id, Actor: tenant.ActorOf(ctx), Fields: fields})
+	m.tellBy(tenant.ActorOf(ctx), kind, id, fields...)
+}
+
+// tellBy is tellOf where the operation knows who has asked for it.
+func (m *Manager) tellBy(actor tenant.Actor, kind event.Kind, id tenant.ID, fields ...slog.Attr) {
+	m.events.Publish(event.Event{Kind: kind, Instance: id, Actor: actor, Fields: fields})
 }
 
 // tellStateLocked tells of a change of state.

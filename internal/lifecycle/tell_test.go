@@ -42,7 +42,7 @@ func line(e event.Event) string {
 	if e.Actor != "" {
 		s += " by " + string(e.Actor)
 	}
-	for _, name := range []string{"from", "to", "reason", "cause", "restart", "health", "failures", "host", "weight", "memory", "for", "how"} {
+	for _, name := range []string{"from", "to", "reason", "cause", "restart", "health", "failures", "host", "weight", "memory", "for", "how", "message", "service"} {
 		if v := e.Field(name); v.Any() != nil {
 			s += fmt.Sprintf(" %s=%v", name, v)
 		}
@@ -65,7 +65,7 @@ func TestEvents(t *testing.T) {
 				"created notes:alice by user carol cause=operator",
 				"state notes:alice from=asleep to=waking",
 				"state notes:alice from=waking to=awake",
-				"woke notes:alice cause=operator health=0s",
+				"woke notes:alice by user carol cause=operator health=0s",
 			}},
 			{"weight", func() error { _, err := w.manager.SetWeight(ctx, alice, weight(7)); return err }, []string{
 				"weight notes:alice by user carol weight=7",
@@ -93,10 +93,31 @@ func TestEvents(t *testing.T) {
 			{"lease", func() error { _, err := w.manager.KeepAwake(ctx, alice, time.Minute); return err }, []string{
 				"kept_awake notes:alice by user carol for=1m0s",
 			}},
+			{"restart", func() error { _, err := w.manager.Restart(ctx, alice); return err }, []string{
+				"state notes:alice from=awake to=stopping reason=restart",
+				"state notes:alice from=stopping to=asleep",
+				"stopped notes:alice by user carol reason=restart",
+				"state notes:alice from=asleep to=waking",
+				"state notes:alice from=waking to=awake",
+				"woke notes:alice by user carol cause=restart health=0s",
+			}},
+			{"pause", func() error { _, err := w.manager.Pause(ctx, alice, "back soon", time.Hour); return err }, []string{
+				"paused notes:alice by user carol for=1h0m0s message=back soon",
+			}},
+			{"unpause", func() error { _, err := w.manager.Unpause(ctx, alice); return err }, []string{
+				"unpaused notes:alice by user carol",
+			}},
+			{"unpause again", func() error { _, err := w.manager.Unpause(ctx, alice); return err }, nil},
+			{"pause all", func() error { _, err := w.manager.Pause(ctx, tenant.ID{Service: "notes"}, "", 0); return err }, []string{
+				"paused by user carol message= service=notes",
+			}},
+			{"unpause all", func() error { _, err := w.manager.Unpause(ctx, tenant.ID{Service: "notes"}); return err }, []string{
+				"unpaused by user carol service=notes",
+			}},
 			{"stop", func() error { _, err := w.manager.Stop(ctx, alice); return err }, []string{
 				"state notes:alice from=awake to=stopping reason=asked to",
 				"state notes:alice from=stopping to=asleep",
-				"stopped notes:alice reason=asked to",
+				"stopped notes:alice by user carol reason=asked to",
 			}},
 			{"destroy", func() error { return w.manager.Destroy(ctx, alice) }, []string{
 				"state notes:alice from=asleep to=stopping",

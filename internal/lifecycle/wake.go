@@ -125,7 +125,7 @@ func (m *Manager) notBegun(inst *instance, op *operation, w *tenant.Wake, from t
 	now := time.Now()
 	inst.setLocked(from, now, reason)
 	m.observer.WakeFailed(inst.id, tenant.CodeOf(err))
-	m.tell(event.WakeWithdrawn, inst.id, slog.Duration("queue", w.Total), slog.String("reason", reasonOf(err)))
+	m.tellBy(op.actor, event.WakeWithdrawn, inst.id, slog.Duration("queue", w.Total), slog.String("reason", reasonOf(err)))
 	m.endLocked(inst, op, err)
 	if m.ctx.Err() != nil || inst.removed {
 		return
@@ -166,7 +166,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		m.paceLocked(inst, op.waiters)
 		m.tuneLocked(inst)
 		m.observer.Woke(inst.id, w)
-		m.tell(event.Woke, inst.id, phasesOf(w)...)
+		m.tellBy(op.actor, event.Woke, inst.id, phasesOf(w)...)
 		m.endLocked(inst, op, nil)
 		return
 	}
@@ -189,7 +189,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 	inst.rested = cmp.Or(f.rested, "its start failed")
 	m.observer.WakeFailed(inst.id, tenant.CodeOf(err))
 	m.log.Log(m.ctx, inst.failureLevelLocked(err), "wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", f.state.String(), "err", err)
-	m.tell(event.WakeFailed, inst.id, slog.String("kind", string(w.Kind)), slog.Duration("dur", w.Total),
+	m.tellBy(op.actor, event.WakeFailed, inst.id, slog.String("kind", string(w.Kind)), slog.Duration("dur", w.Total),
 		slog.String("code", string(tenant.CodeOf(err))), slog.String("reason", f.reason))
 	inst.setLocked(f.state, now, f.reason)
 	m.endLocked(inst, op, err)
