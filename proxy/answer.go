@@ -1,7 +1,11 @@
 package proxy
 
 import (
+	"bufio"
+	"errors"
+	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"tenement.dev/internal/tenant"
@@ -13,8 +17,8 @@ type Observer interface {
 	Request(service string, s tenant.Served)
 }
 
-// answer is the way back of one request, and what is known of the request meanwhile. It
-// is all that the proxy allocates for that.
+// answer is the way back of one request, and what is known of the request meanwhile. But
+// for the log it is all that the proxy allocates for that.
 type answer struct {
 	http.ResponseWriter
 	begun   time.Time
@@ -23,6 +27,10 @@ type answer struct {
 	// returned: the handler did, and did not panic.
 	returned bool
 	visit    visit
+	// bytes are those of the body; a copy of an upgraded connection may go on for a moment.
+	bytes atomic.Int64
+	// access is what is logged of the request, nil where nothing is.
+	access *tenant.Access
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -40,21 +48,38 @@ func (a *answer) Write(p []byte) (int, error) {
 	}
 	n, err := a.ResponseWriter.Write(p)
 	a.visit.meter.Sent(n)
+	a.bytes.Add(int64(n))
 	return n, err
 }
 
-// answerOf gives the answer that a request's writer leads to.
-func answerOf(w http.ResponseWriter) *answer {
-	for {
-		switch inner := w.(type) {
-		case *answer:
-			return inner
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = inner.Unwrap()
-		default:
-			return &answer{ResponseWriter: w} // nobody looks at it
-		}
+// Hijack implements http.Hijacker: what is written to the connection is counted.
+func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(a.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
 	}
+	a.status = http.StatusSwitchingProtocols
+	return &countedConn{conn, &a.bytes}, rw, nil
+}
+
+// countedConn counts what is written to a connection.
+type countedConn struct {
+	net.Conn
+	bytes *atomic.Int64
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.bytes.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite is what httputil.ReverseProxy asks for when the app has said all.
+func (c *countedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // Unwrap is for http.ResponseController.
@@ -66,9 +91,6 @@ func (a *answer) served() tenant.Served {
 	s := tenant.Served{Status: a.status}
 	if s.Status == 0 && a.returned {
 		s.Status = http.StatusOK // as net/http has it
-	}
-	if v.status == http.StatusSwitchingProtocols {
-		s.Status = v.status // which goes over the connection itself
 	}
 	if v.answered.IsZero() {
 		return s

@@ -9,7 +9,7 @@ import (
 
 // serveDomain serves a request for a host name that an instance was given. Where only
 // the name with or without "www." was given, the other one is sent there.
-func (p *Proxy) serveDomain(w http.ResponseWriter, r *http.Request) {
+func (p *Proxy) serveDomain(w *answer, r *http.Request) {
 	name, _ := hostName(r.Host)
 	name = strings.ToLower(name)
 	if r.URL.Path == AskPath && fromLoopback(r) {
@@ -17,7 +17,7 @@ func (p *Proxy) serveDomain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if id, ok := p.router.Domain(name); ok {
-		answerOf(w).service = id.Service
+		w.service = id.Service
 		p.serveInstance(w, r, id)
 		return
 	}

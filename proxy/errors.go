@@ -55,8 +55,8 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, status int, e *ten
 	if status >= 500 && e.Code != tenant.CodePaused && p.failures.may(e.ID, time.Now()) {
 		p.log.Warn("request failed", "host", r.Host, "status", status, "code", string(e.Code), "request_id", requestID(r), "err", e)
 	}
-	if rec, ok := w.(*recorder); ok {
-		rec.access.Code = e.Code
+	if a, ok := w.(*answer); ok && a.access != nil {
+		a.access.Code = e.Code
 	}
 	body, kind := p.describe(w, r, status, e)
 	h := w.Header()

@@ -169,11 +169,17 @@ const hopHeader = "Tenement-Hop"
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w, begun: time.Now()}
-	if p.observer != nil {
-		defer func() { p.observer.Request(a.service, a.served()) }()
-	}
+	defer p.over(a)
 	p.serve(a, r)
 	a.returned = true
+}
+
+// over tells of a request that is over.
+func (p *Proxy) over(a *answer) {
+	p.logAnswer(a)
+	if p.observer != nil {
+		p.observer.Request(a.service, a.served())
+	}
 }
 
 // serve finds the instance for a request.
@@ -225,9 +231,8 @@ type visit struct {
 	id       tenant.ID
 	endpoint tenant.Endpoint
 	acquired time.Time
-	// answered is when the head of the app's answer was there, with that status.
+	// answered is when the head of the app's answer was there.
 	answered time.Time
-	status   int
 	// stream: the answer has no foreseeable end.
 	stream bool
 	meter  *tenant.Meter
@@ -252,11 +257,8 @@ func visitOf(ctx context.Context) *visit {
 	return v
 }
 
-func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) {
-	if rec := p.record(w, r, id); rec != nil {
-		defer rec.end()
-		w = rec
-	}
+func (p *Proxy) serveInstance(w *answer, r *http.Request, id tenant.ID) {
+	p.record(w, r, id)
 	if wantsProgress(r) {
 		p.serveProgress(w, r, id)
 		return
@@ -272,15 +274,13 @@ func (p *Proxy) serveInstance(w http.ResponseWriter, r *http.Request, id tenant.
 }
 
 // forward passes a request on to the instance that it was acquired from.
-func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id tenant.ID, endpoint tenant.Endpoint, release func()) {
+func (p *Proxy) forward(w *answer, r *http.Request, id tenant.ID, endpoint tenant.Endpoint, release func()) {
 	defer release()
-	if rec, ok := w.(*recorder); ok {
-		rec.chose(id, endpoint)
-	}
+	w.chose(id, endpoint)
 	delete(w.Header(), requestIDHeader) // modifyResponse has it
 	meter := endpoint.Meter()
 	meter.Request()
-	v := &answerOf(w).visit
+	v := &w.visit
 	*v = visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), meter: meter, local: fromLoopback(r), to: w, headers: w.Header().Clone()}
 	defer p.pools.used(id)
 	if body := bodyOf(r); body != nil {
@@ -337,7 +337,7 @@ func (p *Proxy) modifyResponse(resp *http.Response) error {
 	}
 	p.answered(v.id, resp.StatusCode)
 	resp.Header[requestIDHeader] = v.in.Header[requestIDHeader]
-	v.answered, v.status = time.Now(), resp.StatusCode
+	v.answered = time.Now()
 	if woke := v.endpoint.Woke(); woke != nil && v.local {
 		resp.Header.Add("Server-Timing", serverTiming(woke, time.Since(v.acquired)))
 	}

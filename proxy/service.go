@@ -15,11 +15,8 @@ const stickyCookie = "tenement_instance"
 // serveService serves a request to a service's own host name from one of its
 // instances, and from another one if that cannot start: nothing of the request has
 // been sent then.
-func (p *Proxy) serveService(w http.ResponseWriter, r *http.Request, service string) {
-	if rec := p.record(w, r, tenant.ID{Service: service}); rec != nil {
-		defer rec.end()
-		w = rec
-	}
+func (p *Proxy) serveService(w *answer, r *http.Request, service string) {
+	p.record(w, r, tenant.ID{Service: service})
 	prefer := ""
 	if c, err := r.Cookie(stickyCookie); err == nil {
 		prefer = c.Value
