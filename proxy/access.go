@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -35,26 +34,11 @@ func (p *Proxy) record(a *answer, r *http.Request, id tenant.ID) {
 	}
 	a.access = &tenant.Access{
 		ID: id, Begun: a.begun, Method: r.Method, Host: r.Host, Path: path, UserAgent: r.UserAgent(),
-		RequestID: requestID(r), Remote: p.remote(r),
+		RequestID: requestID(r),
 	}
-}
-
-// remote is the client's address: what trusted proxies say of it, from the last one back
-// to the first that is none.
-func (p *Proxy) remote(r *http.Request) string {
-	addr, ok := clientAddr(r.Context())
-	if !ok {
-		return ""
+	if addr := ClientAddr(r, p.trusted); addr.IsValid() {
+		a.access.Remote = addr.String()
 	}
-	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
-	for i := len(hops) - 1; i >= 0 && p.trusted(addr); i-- {
-		said, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		addr = said.Unmap()
-	}
-	return addr.String()
 }
 
 // chose notes the instance that a request is passed on to.

@@ -1,8 +1,31 @@
 package proxy
 
 import (
+	"net/http"
 	"net/http/httputil"
+	"net/netip"
+	"strings"
 )
+
+// ClientAddr is the address that a request comes from, also one behind proxies that are
+// trusted: the last one that they name which is none of them. It is not valid where the
+// connection has none.
+func ClientAddr(r *http.Request, trusted func(netip.Addr) bool) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := peer.Addr().Unmap()
+	named := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	for i := len(named) - 1; i >= 0 && trusted(addr); i-- {
+		before, err := netip.ParseAddr(strings.TrimSpace(named[i]))
+		if err != nil {
+			break
+		}
+		addr = before.Unmap()
+	}
+	return addr
+}
 
 // setForwarded sets X-Forwarded-For, -Host and -Proto. What the client sent is taken
 // for the truth, and its own address added, only where it is a trusted proxy.

@@ -93,24 +93,3 @@ func onDomain(settings func() config.Settings, manage http.Handler) func(*http.R
 		return nil
 	}
 }
-
-// clientOf gives the address of a client, also of one behind proxies that are trusted:
-// the last one that they name which is none of them.
-func clientOf(trusted func(netip.Addr) bool) func(*http.Request) netip.Addr {
-	return func(r *http.Request) netip.Addr {
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil {
-			return netip.Addr{}
-		}
-		addr := peer.Addr().Unmap()
-		named := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-		for i := len(named) - 1; i >= 0 && trusted(addr); i-- {
-			before, err := netip.ParseAddr(strings.TrimSpace(named[i]))
-			if err != nil {
-				break
-			}
-			addr = before.Unmap()
-		}
-		return addr
-	}
-}

@@ -315,7 +315,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			return wireChecks(list), err
 		},
 		Reload:     reloads.Reload,
-		ClientAddr: clientOf(trusted),
+		ClientAddr: func(r *http.Request) netip.Addr { return proxy.ClientAddr(r, trusted) },
 
 		URL:     func(id tenant.ID) string { return origin.url(id) },
 		Version: version(),
