@@ -108,12 +108,15 @@ type orders struct {
 	log    *slog.Logger
 }
 
+// legacyAccount is where an old autocert kept the account's key, and a new one looks too.
+const legacyAccount = "acme_account.key"
+
 // Get implements autocert.Cache. Keys of certificates are host names, with "+rsa" where
-// the client takes no other; the other keys end in other words.
+// the client takes no other; the other keys end in other words, but for legacyAccount.
 func (o orders) Get(ctx context.Context, key string) ([]byte, error) {
 	data, err := o.Cache.Get(ctx, key)
 	host := strings.TrimSuffix(key, "+rsa")
-	if !errors.Is(err, autocert.ErrCacheMiss) || strings.Contains(host, "+") {
+	if !errors.Is(err, autocert.ErrCacheMiss) || strings.Contains(host, "+") || key == legacyAccount {
 		return data, err
 	}
 	if err := o.budget.spend(host, time.Now()); err != nil {
