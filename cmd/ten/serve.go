@@ -210,6 +210,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	var front *proxy.Proxy // set before anything runs
 	var manage *api.API    // too
 	var rollouts *rollout.Engine
+	var manager *lifecycle.Manager
 	answers := &rollout.Meter{}
 	life := lifecycle.Options{
 		Config:     cfg,
@@ -220,6 +221,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Resting:    func(id tenant.ID) { front.Rest(id) },
 		Refused:    func(id tenant.ID, release string, err error) { rollouts.Refused(id, release, err) },
 		Reserved:   func(host string) bool { _, kind := proxy.ParseHost(host, o.domains...); return kind != proxy.Foreign },
+		TXT:        lookupTXT(func() string { return manager.Config().Settings.DNSResolver }),
 		Uses:       store,
 		Schedules:  store,
 		Calendar:   calendar.Next,
@@ -238,7 +240,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			return u.CPU, u.Memory, err
 		}
 	}
-	manager := lifecycle.New(life)
+	manager = lifecycle.New(life)
 	counted.SetSource(crowd{manager})
 	rollouts = rollout.New(rollout.Options{Fleet: manager, Store: store, Meter: answers, Events: events, Log: log})
 	known := knownHost(manager, o.domains)

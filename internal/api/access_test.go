@@ -98,6 +98,7 @@ func TestAccess(t *testing.T) {
 		"POST /services/{service}/route":            {may: admins, path: "/services/notes/route", body: `{"from":"alice","to":"bob"}`},
 		"GET /domains":                              {may: admins},
 		"POST /domains":                             {may: admins, body: `{"host":"a.example","id":"notes:alice"}`},
+		"POST /domains/{host}/verify":               {may: admins, path: "/domains/a.example/verify"},
 		"DELETE /domains/{host}":                    {may: admins, path: "/domains/a.example"},
 		"POST /instances/{id}/keep-awake":           {may: admins, body: `{"for_ms":1000}`},
 		"GET /instances/{id}/why":                   {may: owner},

@@ -49,9 +49,11 @@ type Router interface {
 // Domains gives instances host names; *lifecycle.Manager has it. Errors for people are
 // *tenant.Error.
 type Domains interface {
-	// Domains lists the host names, sorted.
+	// Domains lists the host names, also those that are pending, sorted.
 	Domains() []tenant.Domain
-	AddDomain(ctx context.Context, host string, id tenant.ID) (d tenant.Domain, added bool, err error)
+	AddDomain(ctx context.Context, host string, id tenant.ID, verify bool) (d tenant.Domain, added bool, err error)
+	// VerifyDomain looks for the record of one that is pending, and lists that host name's.
+	VerifyDomain(ctx context.Context, host string) ([]tenant.Domain, error)
 	RemoveDomain(ctx context.Context, host string) error
 }
 

@@ -8,12 +8,33 @@ import (
 )
 
 func (a *API) listDomains(w http.ResponseWriter, r *http.Request) error {
-	list := wire.Domains{Domains: []wire.Domain{}}
-	for _, d := range a.domains.Domains() {
-		list.Domains = append(list.Domains, wire.Domain(d))
-	}
-	a.reply(w, r, http.StatusOK, list)
+	a.reply(w, r, http.StatusOK, wireDomains(a.domains.Domains()))
 	return nil
+}
+
+func (a *API) verifyDomain(w http.ResponseWriter, r *http.Request) error {
+	list, err := a.domains.VerifyDomain(r.Context(), r.PathValue("host"))
+	if err != nil {
+		return err
+	}
+	a.reply(w, r, http.StatusOK, wireDomains(list))
+	return nil
+}
+
+func wireDomains(list []tenant.Domain) wire.Domains {
+	out := wire.Domains{Domains: []wire.Domain{}}
+	for _, d := range list {
+		out.Domains = append(out.Domains, wireDomain(d))
+	}
+	return out
+}
+
+func wireDomain(d tenant.Domain) wire.Domain {
+	out := wire.Domain{Host: d.Host, ID: d.ID, Created: d.Created, Verified: d.Verified}
+	if d.Pending() {
+		out.Pending = &wire.Pending{Record: d.Record(), Token: d.Token, Checked: d.Checked, Problem: d.Problem}
+	}
+	return out
 }
 
 func (a *API) addDomain(w http.ResponseWriter, r *http.Request) error {
@@ -26,7 +47,7 @@ func (a *API) addDomain(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	who(r).about = id
-	d, added, err := a.domains.AddDomain(r.Context(), body.Host, id)
+	d, added, err := a.domains.AddDomain(r.Context(), body.Host, id, body.Verify)
 	if err != nil {
 		return err
 	}
@@ -34,7 +55,7 @@ func (a *API) addDomain(w http.ResponseWriter, r *http.Request) error {
 	if added {
 		status = http.StatusCreated
 	}
-	a.reply(w, r, status, wire.Domain(d))
+	a.reply(w, r, status, wireDomain(d))
 	return nil
 }
 

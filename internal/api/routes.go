@@ -54,6 +54,7 @@ func (a *API) routes() []route {
 		{"followRollout", "GET", "/services/{service}/rollout/events", accessAdmin, nil, a.followRollout},
 		{"listDomains", "GET", "/domains", accessAdmin, nil, a.listDomains},
 		{"addDomain", "POST", "/domains", accessAdmin, nil, a.addDomain},
+		{"verifyDomain", "POST", "/domains/{host}/verify", accessAdmin, nil, a.verifyDomain},
 		{"removeDomain", "DELETE", "/domains/{host}", accessAdmin, nil, a.removeDomain},
 		{"keepAwake", "POST", "/instances/{id}/keep-awake", accessAdmin, nil, byID(a.keepAwake)},
 		{"getWhy", "GET", "/instances/{id}/why", accessOwner, nil, byID(a.getWhy)},

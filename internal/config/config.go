@@ -67,6 +67,12 @@ type Settings struct {
 	// who has a token; empty for none. APIDomain: it is also served at the base domain.
 	APIListen string
 	APIDomain bool
+	// VerifyDomains is whether each host name that is given to an instance is pending until
+	// its DNS record is there.
+	VerifyDomains bool
+	// DNSResolver is the IP address and port of the DNS server that is asked for these;
+	// empty for the system's.
+	DNSResolver string
 	// MetricsListen is where metrics are served beside the API's socket, an address of
 	// the loopback with a port; empty for nowhere.
 	MetricsListen string

@@ -89,6 +89,8 @@ backoff_max_ms = 500
 port_range = "4000-4001"
 api_listen = "[::1]:9090"
 api_domain = true
+verify_domains = true
+dns_resolver = "192.0.2.53:53"
 metrics_listen = "[::1]:9464"
 metrics_per_instance = false
 metrics_max_instances = 7
@@ -163,6 +165,8 @@ env.S = "{socket}"
 		MaxWaiting:      100,
 		APIListen:       "[::1]:9090",
 		APIDomain:       true,
+		VerifyDomains:   true,
+		DNSResolver:     "192.0.2.53:53",
 
 		MetricsListen:       "[::1]:9464",
 		MetricsMaxInstances: 7,

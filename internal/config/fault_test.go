@@ -28,7 +28,7 @@ func TestFaults(t *testing.T) {
 		{"swapped letters", S + "ilde_timeout = 3\n", `3: service.notes.ilde_timeout: unknown key; did you mean "idle_timeout"?`},
 		{"hyphen", S + "idle-timeout = 3\n", `3: service.notes.idle-timeout: unknown key; did you mean "idle_timeout"?`},
 		{"capital", S + "Health = \"/\"\n", `3: service.notes.Health: unknown key; did you mean "health"?`},
-		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, domain, armed, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, wake_concurrency, max_waiting, metrics_listen, metrics_per_instance, metrics_max_instances, trusted_proxies, proxy_protocol, api_listen, api_domain, tls"},
+		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, domain, armed, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, wake_concurrency, max_waiting, metrics_listen, metrics_per_instance, metrics_max_instances, trusted_proxies, proxy_protocol, api_listen, api_domain, verify_domains, dns_resolver, tls"},
 		{"wrong table", S + "data_dir = \"x\"\n[settings]\nidle_timeout = 3\n", `3: service.notes.data_dir: unknown key; it belongs in [settings]
 5: settings.idle_timeout: unknown key; it belongs in [service.NAME]`},
 		{"no table", "data_dir = \"x\"\nhealth = \"/\"\n", `1: data_dir: unknown key; it belongs in [settings]
@@ -92,6 +92,7 @@ func TestFaults(t *testing.T) {
 		{"metrics nowhere", "[settings]\nmetrics_listen = \"9464\"\n", `2: settings.metrics_listen: "9464" is not an IP address with a port; write it as "127.0.0.1:9464"`},
 		{"proxies", "[settings]\ntrusted_proxies = [\"10.0.0.1\", \"caddy\"]\n", `2: settings.trusted_proxies: "caddy" is not an IP address or a network; write it as "192.0.2.7" or "192.0.2.0/24"`},
 		{"proxy protocol", "[settings]\nproxy_protocol = true\n", `2: settings.proxy_protocol: nobody may use it; name the proxies in front: trusted_proxies = ["10.0.0.1"]`},
+		{"resolver", "[settings]\ndns_resolver = \"dns.example\"\n", `2: settings.dns_resolver: "dns.example" is not an IP address and a port; write it as "127.0.0.1:53" or "[::1]:53"`},
 		{"proxies alone", "[settings]\ntrusted_proxies = \"10.0.0.1\"\n", `2: settings.trusted_proxies: expected an array of strings, found a string`},
 
 		// Durations

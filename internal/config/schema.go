@@ -33,8 +33,10 @@ var settingsKeys = []key[Settings]{
 	{"metrics_max_instances", int64(1000), func(s *Settings) reader { return number(&s.MetricsMaxInstances, 1, 100_000) }},
 	{"trusted_proxies", nil, func(s *Settings) reader { return prefixes(&s.TrustedProxies) }},
 	{"proxy_protocol", false, func(s *Settings) reader { return flag(&s.ProxyProtocol) }},
-	{"api_listen", nil, func(s *Settings) reader { return listenAddress(&s.APIListen) }},
+	{"api_listen", nil, func(s *Settings) reader { return address(&s.APIListen, 9090) }},
 	{"api_domain", false, func(s *Settings) reader { return flag(&s.APIDomain) }},
+	{"verify_domains", false, func(s *Settings) reader { return flag(&s.VerifyDomains) }},
+	{"dns_resolver", nil, func(s *Settings) reader { return address(&s.DNSResolver, 53) }},
 	{"tls", nil, func(s *Settings) reader { return table(&s.TLS.table) }},
 }
 

@@ -333,18 +333,19 @@ func ports(low, high *int) reader {
 	}
 }
 
-// listenAddress takes the IP address and port of a TCP listener.
-func listenAddress(into *string) reader {
+// address takes an IP address and a port; port is one for examples.
+func address(into *string, port int) reader {
+	example := fmt.Sprintf("127.0.0.1:%d", port)
 	return func(v any) *problem {
 		s, ok := v.(string)
 		if !ok {
-			return mismatch(`a string such as "127.0.0.1:9090"`, v)
+			return mismatch(fmt.Sprintf("a string such as %q", example), v)
 		}
 		addr, err := netip.ParseAddrPort(s)
 		if err != nil || addr.Port() == 0 {
 			return &problem{
 				msg:  fmt.Sprintf("%q is not an IP address and a port", s),
-				hint: `write it as "127.0.0.1:9090" or "[::1]:9090"`,
+				hint: fmt.Sprintf("write it as %q or \"[::1]:%d\"", example, port),
 			}
 		}
 		*into = addr.String()

@@ -69,9 +69,7 @@ type Store interface {
 	SetPort(ctx context.Context, id tenant.ID, port int) error
 	Weights(ctx context.Context) (map[tenant.ID]tenant.Weight, error)
 	SetWeights(ctx context.Context, weights map[tenant.ID]tenant.Weight) error
-	Domains(ctx context.Context) ([]tenant.Domain, error)
-	AddDomain(ctx context.Context, d tenant.Domain) error
-	RemoveDomain(ctx context.Context, host string) error
+	DomainStore
 	SaveActivity(ctx context.Context, list []registry.Instance) error
 	Brakes(ctx context.Context) (map[tenant.ID]registry.Brake, error)
 	SetBrake(ctx context.Context, id tenant.ID, b registry.Brake) error

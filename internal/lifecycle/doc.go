@@ -25,6 +25,7 @@
 //     lets them go to the app that has woken as fast as it answers.
 //   - When memory is short the gate lets nobody in, and relief takes memory back step by
 //     step from those whom nothing holds.
+//   - A host name that is pending is nobody's: it is kept apart from those that are served.
 //   - A paused instance is started for no request, no schedule and no failure; only an
 //     operator's command starts it. Requests that were counted in before go on.
 //   - A scheduled run is a request that the Manager makes itself.
@@ -55,7 +56,8 @@
 // Lock order: lease.mu, instance.mu, Manager.mu; none is held over I/O. Two others are, by
 // design, and come before all of these: Manager.weighing over the registry's write of
 // weights, and an instance's limits.changing over the change of its unit; Manager.pausing is held
-// over the registry's write of a pause, with nothing else, and Manager.savingUse over that of what
+// over the registry's write of a pause, with nothing else, Manager.naming over that of a host
+// name, before Manager.mu, and Manager.savingUse over that of what
 // was used, before instance.mu and Manager.mu. Lines are logged
 // under the mutexes, so a logger must not wait for its reader.
 //
@@ -100,6 +102,7 @@
 //	route.go       weights, and the choice by them
 //	deploy.go      a version beside the old one
 //	domain.go      host names of instances
+//	claim.go       those whose owner is to show first that they are his
 //	observe.go     what is counted
 //	use.go         what instances have used, for who bills them
 //	loop.go        work for the loop, and whether that is alive

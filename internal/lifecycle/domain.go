@@ -13,8 +13,18 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
-// Domain gives the instance that was given a host name; host is in lower case and has
-// no trailing dot.
+// DomainStore remembers host names; *registry.Registry says what each method does.
+type DomainStore interface {
+	Domains(ctx context.Context) ([]tenant.Domain, error)
+	AddDomain(ctx context.Context, d tenant.Domain) error
+	RemoveDomain(ctx context.Context, host string) error
+	Claims(ctx context.Context) ([]tenant.Domain, error)
+	AddClaim(ctx context.Context, d tenant.Domain) error
+	VerifyDomain(ctx context.Context, d tenant.Domain) error
+}
+
+// Domain gives the instance that was given a host name, and has it: one that is pending is
+// nobody's. host is in lower case and has no trailing dot.
 func (m *Manager) Domain(host string) (tenant.ID, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -22,18 +32,25 @@ func (m *Manager) Domain(host string) (tenant.ID, bool) {
 	return d.ID, ok
 }
 
-// Domains lists the host names that instances were given, sorted.
+// Domains lists the host names that instances were given, and those that are pending,
+// sorted.
 func (m *Manager) Domains() []tenant.Domain {
 	m.mu.RLock()
-	list := slices.Collect(maps.Values(m.domains))
+	list := slices.AppendSeq(slices.Collect(maps.Values(m.domains)), maps.Values(m.claims))
 	m.mu.RUnlock()
-	slices.SortFunc(list, func(a, b tenant.Domain) int { return cmp.Compare(a.Host, b.Host) })
+	slices.SortFunc(list, compareDomains)
 	return list
 }
 
+func compareDomains(a, b tenant.Domain) int {
+	return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.ID.Service, b.ID.Service), cmp.Compare(a.ID.Name, b.ID.Name))
+}
+
 // AddDomain gives an instance a host name of its own; added is false where it has it
-// already. The base domain's names are taken by themselves, see Options.Reserved.
-func (m *Manager) AddDomain(ctx context.Context, host string, id tenant.ID) (d tenant.Domain, added bool, err error) {
+// already. With verify, or where the configuration wants it of all, the host name is
+// pending until its record is found, see VerifyDomain. The base domain's names are taken
+// by themselves, see Options.Reserved.
+func (m *Manager) AddDomain(ctx context.Context, host string, id tenant.ID, verify bool) (d tenant.Domain, added bool, err error) {
 	inst, err := m.find(ctx, "add domain to", id)
 	if err != nil {
 		return tenant.Domain{}, false, err
@@ -56,7 +73,7 @@ func (m *Manager) AddDomain(ctx context.Context, host string, id tenant.ID) (d t
 		op := inst.beginLocked(false)
 		m.tasks.do(func() {
 			var oerr error
-			d, added, oerr = m.addDomain(ctx, host, id)
+			d, added, oerr = m.addDomain(ctx, host, id, verify || m.Config().Settings.VerifyDomains)
 			inst.mu.Lock()
 			m.endLocked(inst, op, oerr)
 			inst.mu.Unlock()
@@ -69,12 +86,17 @@ func (m *Manager) AddDomain(ctx context.Context, host string, id tenant.ID) (d t
 	return d, added, err
 }
 
-func (m *Manager) addDomain(asked context.Context, host string, id tenant.ID) (tenant.Domain, bool, error) {
+func (m *Manager) addDomain(asked context.Context, host string, id tenant.ID, verify bool) (tenant.Domain, bool, error) {
+	m.naming.Lock()
+	defer m.naming.Unlock()
 	m.mu.RLock()
 	old, ok := m.domains[host]
 	m.mu.RUnlock()
 	if ok && old.ID == id {
 		return old, false, nil
+	}
+	if verify {
+		return m.addClaim(host, id)
 	}
 	d := tenant.Domain{Host: host, ID: id, Created: time.Now()}
 	if err := m.store.AddDomain(m.ctx, d); err != nil {
@@ -82,12 +104,13 @@ func (m *Manager) addDomain(asked context.Context, host string, id tenant.ID) (t
 	}
 	m.mu.Lock()
 	m.domains[host] = d
+	m.dropClaimsLocked(host)
 	m.mu.Unlock()
 	m.tellOf(asked, event.DomainAdded, id, slog.String("host", host))
 	return d, true, nil
 }
 
-// RemoveDomain takes a host name away.
+// RemoveDomain takes a host name away, also from those who wait for it.
 func (m *Manager) RemoveDomain(ctx context.Context, host string) error {
 	if err := m.awaitReady(ctx, "remove domain", tenant.ID{}); err != nil {
 		return err
@@ -96,20 +119,29 @@ func (m *Manager) RemoveDomain(ctx context.Context, host string) error {
 	if err != nil {
 		return err
 	}
-	id, ok := m.Domain(host)
-	if !ok {
-		return &tenant.Error{
-			Code: tenant.CodeNotFound, Op: "remove domain",
-			Msg:  fmt.Sprintf("no instance has the host name %s", host),
-			Hint: "`ten domain ls` lists them",
-		}
+	m.naming.Lock()
+	defer m.naming.Unlock()
+	id, had := m.Domain(host)
+	if !had && len(m.claimsOf(host)) == 0 {
+		return noDomain("remove domain", host)
 	}
 	if err := m.store.RemoveDomain(context.WithoutCancel(ctx), host); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	delete(m.domains, host)
+	m.dropClaimsLocked(host)
 	m.mu.Unlock()
-	m.tellOf(ctx, event.DomainRemoved, id, slog.String("host", host))
+	if had {
+		m.tellOf(ctx, event.DomainRemoved, id, slog.String("host", host))
+	}
 	return nil
+}
+
+func noDomain(op, host string) error {
+	return &tenant.Error{
+		Code: tenant.CodeNotFound, Op: op,
+		Msg:  fmt.Sprintf("no instance has the host name %s", host),
+		Hint: "`ten domain ls` lists them",
+	}
 }

@@ -13,7 +13,7 @@ func TestDomains(t *testing.T) {
 	bubble(t, notes(""), func(t *testing.T, w *world) {
 		w.register(alice, bob)
 		add := func(host string, id tenant.ID) (bool, error) {
-			_, added, err := w.manager.AddDomain(t.Context(), host, id)
+			_, added, err := w.manager.AddDomain(t.Context(), host, id, false)
 			return added, err
 		}
 		if added, err := add("Notes.Alice.Example.", alice); err != nil || !added {
@@ -67,7 +67,7 @@ func TestTimersDuringAddDomain(t *testing.T) {
 		slowly := func(host string, d time.Duration) {
 			t.Helper()
 			w.store.slow(d)
-			if _, _, err := w.manager.AddDomain(t.Context(), host, alice); err != nil {
+			if _, _, err := w.manager.AddDomain(t.Context(), host, alice, false); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -35,6 +35,9 @@ type Options struct {
 	Refused func(id tenant.ID, release string, err error)
 	// Reserved reports whether a host name may not be given to an instance; it may be nil.
 	Reserved func(host string) bool
+	// TXT gives the texts of the TXT records of a name, none where it has none; without it
+	// no host name can be verified.
+	TXT func(ctx context.Context, name string) ([]string, error)
 	// CPU gives all the CPU time that an instance has used since its start. Without it
 	// an instance at work without a request is taken for idle.
 	CPU func(tenant.ID) (time.Duration, error)
@@ -72,6 +75,7 @@ type Manager struct {
 	resting    func(tenant.ID)
 	refused    func(id tenant.ID, release string, err error)
 	reserved   func(host string) bool
+	txt        func(ctx context.Context, name string) ([]string, error)
 	cpu        func(tenant.ID) (time.Duration, error)
 	marks      Marks                                         // or nil
 	use        func(tenant.ID) (time.Duration, int64, error) // or nil
@@ -106,6 +110,9 @@ type Manager struct {
 	pings       chan chan struct{} // answered by Run's loop
 	probes      chan struct{}      // places for health checks
 
+	// naming is held while host names are given and taken away, over the registry's write.
+	naming sync.Mutex
+
 	// weighing is held while weights are changed, over the registry's write.
 	weighing sync.Mutex
 
@@ -121,6 +128,7 @@ type Manager struct {
 	gone      []tenant.DailyUse // of instances that are, not saved yet
 	instances map[tenant.ID]*instance
 	domains   map[string]tenant.Domain // by host
+	claims    map[claim]tenant.Domain  // that are pending
 	releases  map[string]string        // of services' new instances, where a rollout has set one
 	services  map[string][]*instance   // the instances of each
 	ports     map[int]tenant.ID
@@ -141,6 +149,7 @@ func New(o Options) *Manager {
 		resting:    o.Resting,
 		refused:    o.Refused,
 		reserved:   o.Reserved,
+		txt:        o.TXT,
 		cpu:        o.CPU,
 		use:        o.Use,
 		uses:       o.Uses,
@@ -155,6 +164,7 @@ func New(o Options) *Manager {
 		ready:      make(chan struct{}),
 		instances:  map[tenant.ID]*instance{},
 		domains:    map[string]tenant.Domain{},
+		claims:     map[claim]tenant.Domain{},
 		releases:   map[string]string{},
 		services:   map[string][]*instance{},
 		ports:      map[int]tenant.ID{},
@@ -174,6 +184,9 @@ func New(o Options) *Manager {
 	}
 	if m.refused == nil {
 		m.refused = func(tenant.ID, string, error) {}
+	}
+	if m.txt == nil {
+		m.txt = noResolver
 	}
 	if m.observer == nil {
 		m.observer = nobody{}
@@ -218,6 +231,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.tasks.do(func() { m.scheduler.run(ctx) })
 	}
 	m.tasks.do(m.watchStorage)
+	m.tasks.do(m.watchClaims)
 	if m.uses != nil {
 		m.tasks.do(m.meterAll)
 	}
@@ -435,6 +449,7 @@ func (m *Manager) forget(inst *instance) {
 	delete(m.instances, inst.id)
 	m.services[inst.id.Service] = slices.DeleteFunc(m.services[inst.id.Service], func(i *instance) bool { return i == inst })
 	maps.DeleteFunc(m.domains, func(_ string, d tenant.Domain) bool { return d.ID == inst.id })
+	maps.DeleteFunc(m.claims, func(c claim, _ tenant.Domain) bool { return c.id == inst.id })
 	m.sleepers.remove(inst)
 	delete(m.armed, inst)
 }

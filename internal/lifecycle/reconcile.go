@@ -35,6 +35,10 @@ func (m *Manager) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read domains: %w", err)
 	}
+	claims, err := m.store.Claims(ctx)
+	if err != nil {
+		return fmt.Errorf("read pending domains: %w", err)
+	}
 	pauses, err := m.store.Pauses(ctx)
 	if err != nil {
 		return fmt.Errorf("read pauses: %w", err)
@@ -68,6 +72,9 @@ func (m *Manager) recover(ctx context.Context) error {
 	}
 	for _, d := range domains {
 		m.domains[d.Host] = d
+	}
+	for _, d := range claims {
+		m.claims[claim{d.Host, d.ID}] = d
 	}
 	m.mu.Unlock()
 	if err := m.recoverLimits(ctx); err != nil {

@@ -74,10 +74,10 @@ func TestEvents(t *testing.T) {
 				_, err := w.manager.SetLimits(ctx, alice, tenant.LimitChange{Set: tenant.Limits{tenant.LimitMemory: 1 << 29}})
 				return err
 			}, []string{"limits notes:alice by user carol memory=536870912"}},
-			{"add domain", func() error { _, _, err := w.manager.AddDomain(ctx, "a.example", alice); return err }, []string{
+			{"add domain", func() error { _, _, err := w.manager.AddDomain(ctx, "a.example", alice, false); return err }, []string{
 				"domain_added notes:alice by user carol host=a.example",
 			}},
-			{"add it again", func() error { _, _, err := w.manager.AddDomain(ctx, "a.example", alice); return err }, nil},
+			{"add it again", func() error { _, _, err := w.manager.AddDomain(ctx, "a.example", alice, false); return err }, nil},
 			{"remove domain", func() error { return w.manager.RemoveDomain(ctx, "a.example") }, []string{
 				"domain_removed notes:alice by user carol host=a.example",
 			}},

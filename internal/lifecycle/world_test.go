@@ -51,6 +51,7 @@ type world struct {
 	systemd *lifecycletest.Systemd
 	store   *store
 	cpu     *cpus
+	zone    *zone
 	// calendar stands for systemd-analyze, which has no place in a bubble.
 	calendar *calendar
 	manager  *lifecycle.Manager
@@ -91,7 +92,7 @@ func parse(t testing.TB, text string) *config.Config {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, systemd: lifecycletest.New(), store: newStore(), cpu: &cpus{}, calendar: &calendar{}, stop: func() {}, events: event.NewBus(event.Kept)}
+	w := &world{t: t, systemd: lifecycletest.New(), store: newStore(), cpu: &cpus{}, zone: &zone{}, calendar: &calendar{}, stop: func() {}, events: event.NewBus(event.Kept)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { w.systemd.Run(ctx) })
@@ -117,6 +118,7 @@ func (w *world) start(cfg *config.Config) {
 		Doorbell:   w.systemd.Doorbell,
 		Boosts:     w.boosts,
 		SocketDir:  func(id tenant.ID) string { return "/run/tenement/app/" + id.Service + "@" + id.Name },
+		TXT:        w.zone.texts,
 		CPU:        w.cpu.used,
 		Use:        func(id tenant.ID) (time.Duration, int64, error) { cpu, err := w.cpu.used(id); return cpu, 1 << 30, err },
 		Uses:       w.uses,
@@ -277,6 +279,7 @@ type store struct {
 	rows    map[tenant.ID]registry.Instance
 	weights map[tenant.ID]tenant.Weight
 	domains map[string]tenant.Domain
+	claims  []tenant.Domain
 	brakes  map[tenant.ID]registry.Brake
 	pauses  map[tenant.ID]tenant.Pause
 	fault   map[string]error // by operation, for its next call
@@ -348,6 +351,7 @@ func (s *store) Remove(ctx context.Context, id tenant.ID) error {
 	delete(s.brakes, id)
 	delete(s.weights, id)
 	maps.DeleteFunc(s.domains, func(_ string, d tenant.Domain) bool { return d.ID == id })
+	s.dropClaimsLocked(func(c tenant.Domain) bool { return c.ID == id })
 	delete(s.lims, id)
 	delete(s.pauses, id)
 	delete(s.releases, id)
@@ -397,6 +401,44 @@ func (s *store) AddDomain(ctx context.Context, d tenant.Domain) error {
 		return &tenant.Error{Code: tenant.CodeConflict, Op: "add domain to", ID: d.ID, Msg: "belongs to an instance already"}
 	}
 	s.domains[d.Host] = d
+	s.dropClaimsLocked(func(c tenant.Domain) bool { return c.Host == d.Host })
+	return nil
+}
+
+func (s *store) dropClaimsLocked(which func(tenant.Domain) bool) {
+	s.claims = slices.DeleteFunc(s.claims, which)
+}
+
+func (s *store) Claims(ctx context.Context) ([]tenant.Domain, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.claims), s.faultLocked(ctx, "claims")
+}
+
+func (s *store) AddClaim(ctx context.Context, d tenant.Domain) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "addclaim"); err != nil {
+		return err
+	}
+	if _, ok := s.domains[d.Host]; ok {
+		return &tenant.Error{Code: tenant.CodeConflict, Op: "add domain to", ID: d.ID, Msg: "belongs to an instance already"}
+	}
+	s.claims = append(s.claims, d)
+	return nil
+}
+
+func (s *store) VerifyDomain(ctx context.Context, d tenant.Domain) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "verifydomain"); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(s.claims, func(c tenant.Domain) bool { return c.Host == d.Host && c.ID == d.ID }) {
+		return &tenant.Error{Code: tenant.CodeNotFound, Op: "verify domain of", ID: d.ID, Msg: "does not wait for it"}
+	}
+	s.domains[d.Host] = d
+	s.dropClaimsLocked(func(c tenant.Domain) bool { return c.Host == d.Host })
 	return nil
 }
 
@@ -404,6 +446,7 @@ func (s *store) RemoveDomain(ctx context.Context, host string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.domains, host)
+	s.dropClaimsLocked(func(c tenant.Domain) bool { return c.Host == host })
 	return s.faultLocked(ctx, "removedomain")
 }
 

@@ -147,6 +147,18 @@ var migrations = []string{
 	`ALTER TABLE instances ADD COLUMN rests_since INTEGER NOT NULL DEFAULT 0;
 	ALTER TABLE instances ADD COLUMN rested TEXT NOT NULL DEFAULT '';
 	ALTER TABLE instances ADD COLUMN reason TEXT NOT NULL DEFAULT ''`,
+
+	// A claim is a host name that is pending: several instances may have it.
+	`ALTER TABLE domains ADD COLUMN verified INTEGER NOT NULL DEFAULT 0;
+	CREATE TABLE claims (
+		host    TEXT    NOT NULL,
+		service TEXT    NOT NULL,
+		name    TEXT    NOT NULL,
+		token   TEXT    NOT NULL,
+		created INTEGER NOT NULL,
+		PRIMARY KEY (host, service, name),
+		FOREIGN KEY (service, name) REFERENCES instances ON DELETE CASCADE
+	) STRICT, WITHOUT ROWID`,
 }
 
 // Opening and migrating.
@@ -184,10 +196,19 @@ const (
 
 	sqlSetStorage = `UPDATE instances SET storage = ?3 WHERE service = ?1 AND name = ?2`
 
-	sqlDomains       = `SELECT host, service, name, created FROM domains ORDER BY host`
+	sqlDomains       = `SELECT host, service, name, created, verified, '' FROM domains ORDER BY host`
 	sqlAddDomain     = `INSERT INTO domains (host, service, name, created) VALUES (?1, ?2, ?3, ?4)`
 	sqlRemoveDomain  = `DELETE FROM domains WHERE host = ?1`
+	sqlClaims        = `SELECT host, service, name, created, 0, token FROM claims ORDER BY host, service, name`
+	sqlRemoveClaims  = `DELETE FROM claims WHERE host = ?1`
 	sqlRemoveDomains = `DELETE FROM domains WHERE service = ?1 AND name = ?2`
+
+	// Neither one who has the host name, nor one who is not registered, has a claim.
+	sqlAddClaim = `INSERT INTO claims (host, service, name, token, created)
+		SELECT ?1, service, name, ?4, ?5 FROM instances WHERE service = ?2 AND name = ?3
+			AND NOT EXISTS (SELECT * FROM domains WHERE host = ?1)`
+	sqlVerifyDomain = `INSERT INTO domains (host, service, name, created, verified)
+		SELECT host, service, name, created, ?4 FROM claims WHERE host = ?1 AND service = ?2 AND name = ?3`
 
 	sqlPauses      = `SELECT service, name, message, since, until FROM pauses`
 	sqlSetPause    = `INSERT OR REPLACE INTO pauses (service, name, message, since, until) VALUES (?1, ?2, ?3, ?4, ?5)`

@@ -13,7 +13,22 @@ type Domain struct {
 	Host    string
 	ID      ID
 	Created time.Time
+	// Verified is when its record was found, zero where nobody asked for one.
+	Verified time.Time
+	// Token is what the TXT record at Record must have before the host name is the
+	// instance's; empty where it is. Checked is when that was last looked for, and Problem
+	// why it was not there.
+	Token   string
+	Checked time.Time
+	Problem string
 }
+
+// Pending reports whether the host name is not the instance's yet.
+func (d Domain) Pending() bool { return d.Token != "" }
+
+// Record is the name whose TXT record shows that the host name's owner wants it served
+// here (RFC 8552: underscored names are no hosts).
+func (d Domain) Record() string { return "_tenement." + d.Host }
 
 // maxHost is the longest host name in bytes (RFC 1035, section 2.3.4, less the dots of
 // the wire format).

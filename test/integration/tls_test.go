@@ -219,9 +219,23 @@ func webSocketOver(t *testing.T, port int, roots *x509.CertPool) {
 	}
 }
 
+// nameserver runs a DNS server for which every name is this machine's, and gives its
+// address and the one of its control.
+func nameserver(t *testing.T) (address, control string) {
+	t.Helper()
+	repo, err := harness.Repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, control = fmt.Sprintf("127.0.0.1:%d", unusedPort(t)), fmt.Sprintf("127.0.0.1:%d", unusedPort(t))
+	run(t, "Starting management", filepath.Join(repo, "bin/pebble-challtestsrv"), "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "",
+		"-doh", "", "-dnsserver", address, "-management", control)
+	return address, control
+}
+
 // pebble runs an ACME server that asks the daemon's ports for its challenges, and gives
 // the text of the daemon's [settings.tls] and the URL where the server's roots are.
-func pebble(t *testing.T, httpPort, tlsPort int, validity time.Duration) (settings string, files map[string]string, roots string) {
+func pebble(t *testing.T, dns string, httpPort, tlsPort int, validity time.Duration) (settings string, files map[string]string, roots string) {
 	t.Helper()
 	repo, err := harness.Repository()
 	if err != nil {
@@ -230,7 +244,7 @@ func pebble(t *testing.T, httpPort, tlsPort int, validity time.Duration) (settin
 	ca := newAuthority(t)
 	cert, key := ca.sign(t, 7, "localhost")
 	dir := t.TempDir()
-	listen, manage, dns, control := unusedPort(t), unusedPort(t), unusedPort(t), unusedPort(t)
+	listen, manage := unusedPort(t), unusedPort(t)
 	config := fmt.Sprintf(`{"pebble": {"listenAddress": "127.0.0.1:%d", "managementListenAddress": "127.0.0.1:%d",
 		"certificate": %q, "privateKey": %q, "httpPort": %d, "tlsPort": %d, "keyAlgorithm": "ecdsa",
 		"retryAfter": {"authz": 1, "order": 1}, "profiles": {"default": {"description": "d", "validityPeriod": %d}}}}`,
@@ -240,9 +254,7 @@ func pebble(t *testing.T, httpPort, tlsPort int, validity time.Duration) (settin
 			t.Fatal(err)
 		}
 	}
-	run(t, "Starting management", filepath.Join(repo, "bin/pebble-challtestsrv"), "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "",
-		"-doh", "", "-dnsserver", fmt.Sprintf("127.0.0.1:%d", dns), "-management", fmt.Sprintf("127.0.0.1:%d", control))
-	run(t, "ACME directory available", filepath.Join(repo, "bin/pebble"), "-config", filepath.Join(dir, "config"), "-dnsserver", fmt.Sprintf("127.0.0.1:%d", dns))
+	run(t, "ACME directory available", filepath.Join(repo, "bin/pebble"), "-config", filepath.Join(dir, "config"), "-dnsserver", dns)
 	return fmt.Sprintf("[settings.tls]\nacme = true\nemail = \"ops@tenants.test\"\ndirectory = \"https://127.0.0.1:%d/dir\"\ndirectory_ca = \"acme.pem\"\n", listen),
 		map[string]string{"acme.pem": ca.pem}, fmt.Sprintf("https://127.0.0.1:%d/roots/0", manage)
 }
@@ -272,10 +284,22 @@ func run(t *testing.T, word string, argv ...string) {
 	}
 }
 
+// rootsAt gets what pebble signs with.
+func rootsAt(t *testing.T, url string) *x509.CertPool {
+	t.Helper()
+	_, text := body(t, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}, url)
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(text)) {
+		t.Fatalf("no root in %q", text)
+	}
+	return pool
+}
+
 func TestCertificatesFromAnACMEServer(t *testing.T) {
 	tlsPort := unusedPort(t)
 	s := harness.New(t, harness.Options{Config: app})
-	settings, files, rootsURL := pebble(t, s.Port, tlsPort, 15*time.Second)
+	dns, _ := nameserver(t)
+	settings, files, rootsURL := pebble(t, dns, s.Port, tlsPort, 15*time.Second)
 	for name, text := range files {
 		s.WriteFile(name, text)
 	}
@@ -284,12 +308,7 @@ func TestCertificatesFromAnACMEServer(t *testing.T) {
 	s.Spawn("app:alice", "app:bob")
 	ok(t, s, "stop", "app:bob")
 
-	pool := x509.NewCertPool()
-	_, text := body(t, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}, rootsURL)
-	if !pool.AppendCertsFromPEM([]byte(text)) {
-		t.Fatalf("no root in %q", text)
-	}
-	client := browser(s, tlsPort, pool)
+	client := browser(s, tlsPort, rootsAt(t, rootsURL))
 	// The first handshake gets it.
 	resp, text := body(t, client, "https://alice.app.tenants.test/")
 	if resp.StatusCode != 200 || !strings.Contains(text, "alice.app.tenants.test") {
@@ -303,7 +322,7 @@ func TestCertificatesFromAnACMEServer(t *testing.T) {
 			t.Errorf("%s has a certificate", host)
 		}
 	}
-	if strings.Contains(s.Log.String(), "host=zed") || len(s.List()) != 2 || s.Get("app:bob").State != tenant.Asleep {
+	if strings.Contains(s.Log.String(), `"ordering a certificate" host=zed`) || len(s.List()) != 2 || s.Get("app:bob").State != tenant.Asleep {
 		t.Errorf("names that nobody has left traces: %v\n%s", s.List(), s.Log)
 	}
 
