@@ -55,8 +55,10 @@ func (p *principal) owns(id tenant.ID) bool {
 type principalKey struct{}
 
 // who gives who makes a request.
-func who(r *http.Request) *principal {
-	if p, ok := r.Context().Value(principalKey{}).(*principal); ok {
+func who(r *http.Request) *principal { return principalOf(r.Context()) }
+
+func principalOf(ctx context.Context) *principal {
+	if p, ok := ctx.Value(principalKey{}).(*principal); ok {
 		return p
 	}
 	return &principal{}

@@ -173,8 +173,10 @@ type API struct {
 	group     int
 	mux       *http.ServeMux
 
-	// streams has a place for each log that is being sent.
-	streams    chan struct{}
+	// logPlaces has a place for each log that is being read, tenantPlaces for those of
+	// tenants.
+	logPlaces, tenantPlaces chan struct{}
+
 	open       streams
 	clientAddr func(*http.Request) netip.Addr
 
@@ -205,10 +207,11 @@ func New(o Options) *API {
 		tokens:    o.Tokens,
 		events:    o.Events,
 		uid:       os.Getuid(),
-		streams:   make(chan struct{}, maxLogs),
+		logPlaces: make(chan struct{}, maxLogs),
 		group:     o.Group,
 
-		clientAddr: o.ClientAddr,
+		clientAddr:   o.ClientAddr,
+		tenantPlaces: make(chan struct{}, maxTenantLogs),
 	}
 	if a.clientAddr == nil {
 		a.clientAddr = peerAddr

@@ -16,6 +16,8 @@ import (
 const (
 	// maxLogs is how many logs may be sent at a time: each has a journalctl.
 	maxLogs = 64
+	// maxTenantLogs is how many of them tenants may read, so that some are left for admins.
+	maxTenantLogs = 48
 	// streamWait is how long a request waits for its turn.
 	streamWait = 5 * time.Second
 	// heartbeat is how often a stream in which nothing happens sends something, by which
@@ -28,13 +30,30 @@ func wantsEvents(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
-// enter waits for a place among the streams; leave gives it back.
+// enter waits for a place among the logs that are read; leave gives it back.
 func (a *API) enter(ctx context.Context) (leave func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, streamWait)
+	bounded, cancel := context.WithTimeout(ctx, streamWait)
 	defer cancel()
+	if principalOf(ctx).admin {
+		return take(bounded, a.logPlaces)
+	}
+	leaveTenants, err := take(bounded, a.tenantPlaces)
+	if err != nil {
+		return nil, err
+	}
+	leaveAll, err := take(bounded, a.logPlaces)
+	if err != nil {
+		leaveTenants()
+		return nil, err
+	}
+	return func() { leaveAll(); leaveTenants() }, nil
+}
+
+// take waits for room in places.
+func take(ctx context.Context, places chan struct{}) (leave func(), err error) {
 	select {
-	case a.streams <- struct{}{}:
-		return func() { <-a.streams }, nil
+	case places <- struct{}{}:
+		return func() { <-places }, nil
 	case <-ctx.Done():
 		return nil, &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "read log", RetryAfter: streamWait, Err: ctx.Err(),

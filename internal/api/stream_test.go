@@ -101,7 +101,7 @@ func TestHeartbeatOfOneWhoHasGone(t *testing.T) {
 // There are so many places for those who read logs; the next one is told to come back.
 func TestTooManyStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &API{streams: make(chan struct{}, 1)}
+		a := &API{logPlaces: make(chan struct{}, 1), tenantPlaces: make(chan struct{}, 1)}
 		leave, err := a.enter(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -115,6 +115,39 @@ func TestTooManyStreams(t *testing.T) {
 			t.Errorf("after one left: %v", err)
 		}
 		leave()
+	})
+}
+
+// Tenants leave places for admins.
+func TestTenantsLeavePlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &API{logPlaces: make(chan struct{}, 2), tenantPlaces: make(chan struct{}, 1)}
+		admin := context.WithValue(t.Context(), principalKey{}, &principal{admin: true})
+		guest := context.WithValue(t.Context(), principalKey{}, &principal{tenant: "alice"})
+		leaveGuest, err := a.enter(guest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.enter(guest); tenant.CodeOf(err) != tenant.CodeUnavailable {
+			t.Errorf("a second tenant: got %v, want %s", err, tenant.CodeUnavailable)
+		}
+		leaveAdmin, err := a.enter(admin)
+		if err != nil {
+			t.Fatalf("an admin: %v", err)
+		}
+		leaveGuest()
+		second, err := a.enter(admin)
+		if err != nil {
+			t.Fatalf("another one: %v", err)
+		}
+		if _, err := a.enter(guest); tenant.CodeOf(err) != tenant.CodeUnavailable {
+			t.Errorf("where all are taken: got %v, want %s", err, tenant.CodeUnavailable)
+		}
+		leaveAdmin()
+		second()
+		if n := len(a.logPlaces) + len(a.tenantPlaces); n > 0 {
+			t.Errorf("got %d taken after all have left", n)
+		}
 	})
 }
 
@@ -149,7 +182,7 @@ func TestStreamsOfAll(t *testing.T) {
 // A stream that has to end does, also where its client takes nothing.
 func TestStreamOfAClientThatTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &API{logs: chatter{}, streams: make(chan struct{}, 1)}
+		a := &API{logs: chatter{}, logPlaces: make(chan struct{}, 1), tenantPlaces: make(chan struct{}, 1)}
 		a.streaming, a.endStreams = context.WithCancel(t.Context())
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
 		w := &stuck{ResponseRecorder: httptest.NewRecorder(), late: make(chan struct{})}
@@ -204,7 +237,7 @@ func (s *stuck) SetWriteDeadline(at time.Time) error {
 // Lines that are an addition to an answer are left out where too many logs are read.
 func TestLastLinesWithoutAPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &API{logs: said{}, streams: make(chan struct{}, 1)}
+		a := &API{logs: said{}, logPlaces: make(chan struct{}, 1), tenantPlaces: make(chan struct{}, 1)}
 		if got := a.lastWords(t.Context(), "x"); len(got) != 1 {
 			t.Errorf("got %q, want a line", got)
 		}
