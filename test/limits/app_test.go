@@ -54,6 +54,12 @@ class H(BaseHTTPRequestHandler):
             body = "%d %d" % (os.getpid(), count)
         elif url.path == "/allocate":
             allocate(int(q["mb"]))
+        elif url.path == "/write":
+            with open(os.environ["DATA_DIR"] + "/file", "wb") as f:
+                for _ in range(int(q["mb"])):
+                    f.write(os.urandom(1 << 20))
+                f.flush()
+                os.fsync(f.fileno())
         elif url.path == "/sum":
             body = str(sum(len(b) for b in kept)) + " " + str(hash(tuple(kept)))
         elif url.path == "/burn":

@@ -1,0 +1,96 @@
+package limits
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
+	"tenement.dev/test/harness"
+)
+
+// series gives a series of app:alice from the daemon's metrics.
+func series(t *testing.T, name string) int64 {
+	t.Helper()
+	resp, err := http.Get("http://127.0.0.1:9464/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := fmt.Sprintf("tenement_instance_%s{instance=\"alice\",service=\"app\"} ", name)
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, head); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			return int64(n)
+		}
+	}
+	t.Fatalf("no series %s in the metrics", name)
+	return 0
+}
+
+// TestUseIsCounted has an app use memory, swap and the disk, and finds it where operators
+// look.
+func TestUseIsCounted(t *testing.T) {
+	o := options(map[string]string{"app": "doze_timeout = 5\nmemory_limit_mb = 256"})
+	o.Config += "[settings]\nmetrics_listen = \"127.0.0.1:9464\"\n"
+	s := harness.Start(t, o)
+	begun := time.Now()
+	s.Spawn("app:alice")
+	post(t, s, "app:alice", "/allocate?mb=64")
+	if got := series(t, "memory_bytes"); got < 64*mib || got > 160*mib {
+		t.Errorf("memory: got %d MiB, want those 64 and Python's own", got/mib)
+	}
+	if got := series(t, "memory_limit_bytes"); got != 256*mib {
+		t.Errorf("memory limit: got %d MiB, want 256", got/mib)
+	}
+	post(t, s, "app:alice", "/write?mb=8")
+	eventually(t, "what it has written is counted", func() bool { return series(t, "io_written_bytes_total") >= 8*mib })
+	if got := series(t, "tasks"); got < 2 {
+		t.Errorf("tasks: got %d, want those of ten-init and of the app", got)
+	}
+
+	s.Await("app:alice", tenant.Dozing)
+	eventually(t, "most of the memory is in swap", func() bool { return series(t, "swap_bytes") >= 48*mib })
+	if got := series(t, "memory_bytes"); got > 32*mib {
+		t.Errorf("memory while it dozes: got %d MiB, want little", got/mib)
+	}
+	before := series(t, "io_read_bytes_total")
+	s.Text("app:alice", "/sum")
+	if got := series(t, "io_read_bytes_total") - before; got < 32*mib {
+		t.Errorf("bytes from disks for memory that comes back: got %d MiB, want most of 64", got/mib)
+	}
+
+	// It had 64 MiB while it was awake, of which the time until it dozed is counted by now.
+	var day wire.DailyUse
+	eventually(t, "ten usage tells", func() bool {
+		r := s.Ten("usage", "app:alice", "--json")
+		var days []wire.DailyUse
+		if err := json.Unmarshal([]byte(r.Stdout), &days); err != nil || r.Code != 0 {
+			t.Fatalf("got %s, %v", r, err)
+		}
+		day = wire.DailyUse{}
+		for _, d := range days { // a test may run at midnight
+			day.AwakeSeconds += d.AwakeSeconds
+			day.DozingSeconds += d.DozingSeconds
+			day.MemoryGiBHours += d.MemoryGiBHours
+		}
+		return day.AwakeSeconds >= 3 && day.DozingSeconds > 0
+	})
+	least, most := 3*64/1024.0/3600, time.Since(begun).Hours()*256/1024
+	if got := day.MemoryGiBHours; got < least || got > most {
+		t.Errorf("memory: got %.6f GiB hours, want between %.6f and %.6f: %+v", got, least, most, day)
+	}
+}
