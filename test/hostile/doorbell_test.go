@@ -44,7 +44,7 @@ func TestDoorbellAnsweredByAnybody(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: evil, Init: "hostile"})
 	s.Spawn(bob)
 	before := descriptors(t, s)
-	quiet := latency(t, s, 300)
+	quiet := latency(t, s, 300, nil)
 	over := make(chan struct{})
 	var wg sync.WaitGroup
 	for _, how := range doorbells {
@@ -75,7 +75,7 @@ func TestDoorbellAnsweredByAnybody(t *testing.T) {
 		case <-over:
 			waiting = false
 		default:
-			during = append(during, latency(t, s, 50))
+			during = append(during, latency(t, s, 50, over))
 		}
 	}
 	t.Logf("quiet %v, during %v", quiet, median(during))

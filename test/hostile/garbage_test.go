@@ -77,13 +77,13 @@ func TestAnswersWithoutEnd(t *testing.T) {
 	before, memory := descriptors(t, s), resident(t, s)
 	for _, path := range []string{"body", "trailers", "chunkexts", "headers", "longheader", "informational", "slow", "silent"} {
 		t.Run(path, func(t *testing.T) {
-			compare(t, s, func() (end func()) {
+			compare(t, s, func() (over <-chan struct{}, end func()) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var wg sync.WaitGroup
 				for range 4 {
 					wg.Go(func() { reluctantly(ctx, s, path) })
 				}
-				return func() {
+				return nil, func() {
 					cancel()
 					wg.Wait()
 				}
