@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -33,6 +34,7 @@ type Server struct {
 	http        *http.Server
 	bodySilence time.Duration
 	draining    atomic.Bool
+	handshakes  handshakes
 
 	mu        sync.Mutex
 	listeners map[net.Listener]chan struct{} // closed when its Serve has returned
@@ -47,7 +49,11 @@ type connState struct {
 
 // NewServer makes the server for handler: p, or what stands before it.
 func NewServer(handler http.Handler, p *Proxy, log *slog.Logger) *Server {
-	s := &Server{proxy: p, bodySilence: bodySilence, listeners: map[net.Listener]chan struct{}{}, busy: map[net.Conn]connState{}}
+	s := &Server{
+		proxy: p, bodySilence: bodySilence,
+		listeners: map[net.Listener]chan struct{}{}, busy: map[net.Conn]connState{},
+	}
+	s.handshakes.ctx, s.handshakes.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           s.bounded(handler),
 		ConnContext:       ConnContext,
@@ -71,7 +77,7 @@ func (s *Server) Serve(l net.Listener) error {
 	s.listeners[l] = done
 	s.mu.Unlock()
 	defer close(done)
-	err := s.http.Serve(l)
+	err := s.http.Serve(&clients{Listener: l, server: s})
 	if s.draining.Load() || errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -80,6 +86,9 @@ func (s *Server) Serve(l net.Listener) error {
 
 // follow keeps track of the connections that may have a request in flight.
 func (s *Server) follow(c net.Conn, state http.ConnState) {
+	if c, ok := c.(interface{ StepAside() }); ok && state == http.StateHijacked {
+		c.StepAside()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if state == http.StateNew || state == http.StateActive {
@@ -94,16 +103,7 @@ func (s *Server) follow(c net.Conn, state http.ConnState) {
 // requests that it has read but not begun to handle.
 func (s *Server) Drain(ctx context.Context) error {
 	s.draining.Store(true)
-	s.mu.Lock()
-	listeners := make(map[net.Listener]chan struct{}, len(s.listeners))
-	for l, done := range s.listeners {
-		listeners[l] = done
-	}
-	s.mu.Unlock()
-	for l, done := range listeners {
-		l.Close()
-		<-done // what it accepted is followed now
-	}
+	s.closeListeners() // what they have accepted is followed now
 	s.proxy.leave()
 	s.http.SetKeepAlivesEnabled(false) // also closes the unused ones
 	tick := time.NewTicker(drainTick)
@@ -129,5 +129,21 @@ func (s *Server) inFlight() bool {
 	return s.proxy.upgrades.Load() > 0
 }
 
+// closeListeners also waits until nothing is accepted any more.
+func (s *Server) closeListeners() {
+	s.mu.Lock()
+	listeners := maps.Clone(s.listeners)
+	s.mu.Unlock()
+	for l, done := range listeners {
+		l.Close()
+		<-done
+	}
+}
+
 // Close closes every connection.
-func (s *Server) Close() error { return s.http.Close() }
+func (s *Server) Close() error {
+	err := s.http.Close()
+	s.closeListeners()
+	s.handshakes.end()
+	return err
+}
