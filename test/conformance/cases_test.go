@@ -150,6 +150,9 @@ var cases = map[string]func(*testing.T, *server){
 			c := s.client(t)
 			c.say("POST "+rawapp.Do(rawapp.Write("HTTP/1.1 "+status+"\r\nContent-Length: 2\r\n\r\nno"), "close"), "raw:eve", "Expect: 100-continue", "Content-Length: 1000000")
 			resp, body, err := c.hear("POST")
+			for err == nil && resp.StatusCode == 100 { // as the app's answer is no close, net/http begins to read for it
+				resp, body, err = c.hear("POST")
+			}
 			if err != nil || resp.Status != status || body != "no" {
 				t.Errorf("got %v %q, %v, want %s before the body", resp, body, err, status)
 			}
@@ -188,13 +191,13 @@ var cases = map[string]func(*testing.T, *server){
 		c := s.client(t)
 		c.say("POST /x", "raw:nobody", "Content-Length: 100")
 		c.want(404, "*") // before the body
-		c.closed()
 		// What comes of the body after that is no request.
-		c = s.client(t)
-		c.say("POST /x", "raw:nobody", "Content-Length: 100")
-		c.want(404, "*")
-		c.send("GET /smuggled HTTP/1.1\r\nHost: " + harness.Host("raw:eve") + "\r\n\r\n")
+		other := s.client(t)
+		other.say("POST /x", "raw:nobody", "Content-Length: 100")
+		other.want(404, "*")
+		other.send("GET /smuggled HTTP/1.1\r\nHost: " + harness.Host("raw:eve") + "\r\n\r\n")
 		c.closed()
+		other.closed()
 	},
 	"pipeline": func(t *testing.T, s *server) {
 		c := s.client(t)
@@ -238,16 +241,6 @@ var cases = map[string]func(*testing.T, *server){
 		c := s.client(t)
 		c.say("GET /", "app:alice", "X-A: "+strings.Repeat("x", 50<<10))
 		c.want(200, "*")
-	},
-	"silent client": func(t *testing.T, s *server) {
-		// 15 seconds for a head, from its first byte on.
-		c := s.client(t)
-		c.send("GET / HTTP/1.1\r\nHost: ")
-		begun := time.Now()
-		c.closed()
-		if took := time.Since(begun); took < 10*time.Second {
-			t.Errorf("closed after %v, want 15 s of patience", took)
-		}
 	},
 	"slow body": func(t *testing.T, s *server) {
 		c := s.client(t)
@@ -308,5 +301,17 @@ func testCases(t *testing.T, s *server) {
 			t.Parallel()
 			test(t, s)
 		})
+	}
+}
+
+// testSilent is a client that stops in the middle of a head.
+func testSilent(t *testing.T, s *server) {
+	// 15 seconds for a head, from its first byte on.
+	c := s.client(t)
+	c.send("GET / HTTP/1.1\r\nHost: ")
+	begun := time.Now()
+	c.closed()
+	if took := time.Since(begun); took < 10*time.Second {
+		t.Errorf("closed after %v, want 15 s of patience", took)
 	}
 }

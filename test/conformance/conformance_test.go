@@ -13,6 +13,7 @@ func TestFront(t *testing.T) {
 	t.Run("front", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, *server){
 			"cases":     testCases,
+			"silent":    testSilent,
 			"WebSocket": testWebSocket,
 			"events":    testEvents,
 			"streams":   testStreams,

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"flag"
 	"math/big"
 	"net"
 	"os"
@@ -21,7 +22,15 @@ import (
 	"tenement.dev/test/rawapp"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+// TestMain lets more tests go on at once than there are processors: some only wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	parallel := flag.Lookup("test.parallel").Value
+	if n, err := strconv.Atoi(parallel.String()); err == nil {
+		_ = parallel.Set(strconv.Itoa(n + 2))
+	}
+	os.Exit(harness.Main(m))
+}
 
 // services are an app of net/http's, apps that say what they are told, one that is impatient,
 // and one that rests soon.
