@@ -24,21 +24,12 @@ var tcpTables = []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"}
 // machine's network anybody can bind the port of an app that is about to. The error is
 // errNobody, or a refusal where it is somebody else's, in part or on another address.
 func (a address) checkOwner() error {
-	own, other := false, false
-	for _, path := range tcpTables {
-		file, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // no IPv6
-		}
-		if err != nil {
-			return fmt.Errorf("look for the owner of port %d: %w", a.port, err)
-		}
-		o, n, err := owners(file, a.port, os.Getuid())
-		file.Close()
-		if err != nil {
-			return fmt.Errorf("look for the owner of port %d: %w", a.port, err)
-		}
-		own, other = own || o, other || n
+	own, other, err := askForOwners(a.port, os.Getuid())
+	if err != nil { // no module for it (tcp_diag)
+		own, other, err = readOwners(a.port, os.Getuid())
+	}
+	if err != nil {
+		return fmt.Errorf("look for the owner of port %d: %w", a.port, err)
 	}
 	switch {
 	case other:
@@ -56,6 +47,28 @@ func (a address) portTaken() *ingress.Refusal {
 		Class: ingress.ClassPortTaken,
 		Text:  fmt.Sprintf("port %d is in use by another process", a.port),
 	}
+}
+
+// readOwners tells what owners does of the kernel's lists. They are expensive: what a
+// buffer of the reader's still has room for is looked for in the table of all connections
+// of the machine, which takes milliseconds.
+func readOwners(port, uid int) (own, other bool, err error) {
+	for _, path := range tcpTables {
+		file, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // no IPv6
+		}
+		if err != nil {
+			return false, false, err
+		}
+		o, n, err := owners(file, port, uid)
+		file.Close()
+		if err != nil {
+			return false, false, err
+		}
+		own, other = own || o, other || n
+	}
+	return own, other, nil
 }
 
 // owners reads a table of TCP sockets and tells whether uid listens on the port, and

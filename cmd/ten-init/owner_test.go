@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -141,5 +142,51 @@ func TestTryFromTheSamePort(t *testing.T) {
 		}
 		l.Close()
 		conn.Close()
+	}
+}
+
+// Both ways to ask the kernel say the same.
+func TestAskForOwners(t *testing.T) {
+	for network, host := range map[string]string{"tcp4": "127.0.0.1", "tcp6": "::1", "tcp": ""} {
+		l, err := net.Listen(network, net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		for _, c := range []struct {
+			name       string
+			uid        int
+			listens    bool
+			own, other bool
+		}{
+			{"mine", os.Getuid(), true, true, false},
+			{"another's", os.Getuid() + 1, true, false, true},
+			{"nobody's", os.Getuid(), false, false, false},
+		} {
+			if !c.listens {
+				l.Close()
+			}
+			own, other, err := askForOwners(port, c.uid)
+			if own != c.own || other != c.other || err != nil {
+				t.Errorf("%s, %s: got %t, %t, %v, want %t, %t", network, c.name, own, other, err, c.own, c.other)
+			}
+			own, other, err = readOwners(port, c.uid)
+			if own != c.own || other != c.other || err != nil {
+				t.Errorf("%s, %s, read: got %t, %t, %v, want %t, %t", network, c.name, own, other, err, c.own, c.other)
+			}
+		}
+	}
+}
+
+func TestDiagOwnersMalformed(t *testing.T) {
+	for _, answer := range [][]byte{
+		{16, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},  // a message without a body
+		{200, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, // longer than what came
+		{4, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},   // shorter than its head
+		{16, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},   // an error without a number
+	} {
+		if _, _, _, err := diagOwners(answer, 8080, 1000); !errors.Is(err, errDiagAnswer) {
+			t.Errorf("%v: got %v, want %v", answer, err, errDiagAnswer)
+		}
 	}
 }

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is asked and answered over a socket of NETLINK_SOCK_DIAG (sock_diag(7)); x/sys does
+// not have it.
+type (
+	// diagSocketID is struct inet_diag_sockid; its ports are big-endian.
+	diagSocketID struct {
+		sport, dport [2]byte
+		src, dst     [16]byte
+		device       uint32
+		cookie       [2]uint32
+	}
+	// diagRequest is struct inet_diag_req_v2 after its struct nlmsghdr.
+	diagRequest struct {
+		header                            unix.NlMsghdr
+		family, protocol, extensions, pad uint8
+		states                            uint32
+		id                                diagSocketID
+	}
+	// diagMessage is struct inet_diag_msg.
+	diagMessage struct {
+		family, state, timer, retransmits uint8
+		id                                diagSocketID
+		expires, rqueue, wqueue           uint32
+		uid, inode                        uint32
+	}
+)
+
+const (
+	diagByFamily   = 20 // SOCK_DIAG_BY_FAMILY
+	tcpListenState = 10 // TCP_LISTEN
+)
+
+var errDiagAnswer = errors.New("ask for listening sockets: malformed answer")
+
+// askForOwners asks the kernel for what listens on the port, and tells whether that is
+// the uid's, and whether it is anybody else's.
+func askForOwners(port, uid int) (own, other bool, err error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return false, false, fmt.Errorf("ask for listening sockets: %w", err)
+	}
+	defer unix.Close(fd)
+	// It answers at once, or not at all.
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
+		return false, false, fmt.Errorf("ask for listening sockets: %w", err)
+	}
+	buffer := make([]byte, 16<<10)
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		request := diagRequest{
+			header: unix.NlMsghdr{Type: diagByFamily, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP},
+			family: family, protocol: unix.IPPROTO_TCP, states: 1 << tcpListenState,
+		}
+		request.header.Len = uint32(unsafe.Sizeof(request))
+		binary.BigEndian.PutUint16(request.id.sport[:], uint16(port))
+		message := unsafe.Slice((*byte)(unsafe.Pointer(&request)), unsafe.Sizeof(request))
+		if err := unix.Sendto(fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+			return false, false, fmt.Errorf("ask for listening sockets: %w", err)
+		}
+		for done := false; !done; {
+			n, _, err := unix.Recvfrom(fd, buffer, 0)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil {
+				return false, false, fmt.Errorf("ask for listening sockets: %w", err)
+			}
+			var o, x bool
+			if o, x, done, err = diagOwners(buffer[:n], port, uid); err != nil {
+				return false, false, err
+			}
+			own, other = own || o, other || x
+		}
+	}
+	return own, other, nil
+}
+
+// diagOwners reads messages of the kernel's (netlink(7)); done says that these were the last.
+func diagOwners(buffer []byte, port, uid int) (own, other, done bool, err error) {
+	const head = int(unsafe.Sizeof(unix.NlMsghdr{}))
+	var m diagMessage
+	for len(buffer) >= head {
+		length, kind := int(binary.NativeEndian.Uint32(buffer)), binary.NativeEndian.Uint16(buffer[4:])
+		if length < head || length > len(buffer) {
+			return false, false, false, errDiagAnswer
+		}
+		body := buffer[head:length]
+		switch {
+		case kind == unix.NLMSG_DONE:
+			return own, other, true, nil
+		case kind == unix.NLMSG_ERROR && len(body) >= 4:
+			errno := unix.Errno(-int32(binary.NativeEndian.Uint32(body)))
+			return false, false, false, fmt.Errorf("ask for listening sockets: %w", errno)
+		case kind != diagByFamily || len(body) < int(unsafe.Sizeof(m)):
+			return false, false, false, errDiagAnswer
+		}
+		if body[unsafe.Offsetof(m.state)] == tcpListenState && int(binary.BigEndian.Uint16(body[unsafe.Offsetof(m.id):])) == port {
+			mine := int(binary.NativeEndian.Uint32(body[unsafe.Offsetof(m.uid):])) == uid
+			own, other = own || mine, other || !mine
+		}
+		buffer = buffer[min((length+3)&^3, len(buffer)):] // NLMSG_ALIGN
+	}
+	return own, other, false, nil
+}
