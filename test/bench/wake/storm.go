@@ -29,7 +29,7 @@ const (
 	armTimeout   = 3 * time.Minute
 	// warmPause is the pause between two requests to the warm tenant, and warmQuiet for
 	// how long it is asked while nothing else happens.
-	warmPause = 5 * time.Millisecond
+	warmPause = 20 * time.Millisecond
 	warmQuiet = 5 * time.Second
 )
 
@@ -130,11 +130,11 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_
 		bares = append(bares, milliseconds(took))
 	}
 	s.bare = percentile(bares, 50)
-	before := readCPUTime()
+	before := readCPUTime(d.cmd.Process.Pid)
 	if s.alone, err = python.startMany(ctx, dir, n); err != nil {
 		return nil, err
 	}
-	s.bareCPU = readCPUTime().perTenant(before, n)
+	s.bareCPU = readCPUTime(d.cmd.Process.Pid).perTenant(before, n)
 	if armed {
 		if err := d.awaitArmed(ctx, n); err != nil {
 			return nil, err
@@ -154,11 +154,11 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_
 	var wg sync.WaitGroup
 	var warmErr error
 	wg.Go(func() { s.during, warmErr = d.askAgain(storming, "warm:w") })
-	before = readCPUTime()
+	before = readCPUTime(d.cmd.Process.Pid)
 	begun := time.Now()
 	s.answered, s.phases, err = d.askAll(ctx, names)
 	s.total = milliseconds(time.Since(begun))
-	s.cpu = readCPUTime().perTenant(before, n)
+	s.cpu = readCPUTime(d.cmd.Process.Pid).perTenant(before, n)
 	over()
 	wg.Wait()
 	if s.memory[1], _ = d.memory("VmHWM:"); err != nil || warmErr != nil {
