@@ -109,29 +109,43 @@ func shareAddress(network, _ string, conn syscall.RawConn) error {
 	return errors.Join(err, optErr)
 }
 
-// dial tries until the app accepts or ctx ends.
-func (a address) dial(ctx context.Context) (net.Conn, error) {
+// dial tries until the app accepts or ctx ends, where there is an ear when that hears it.
+func (a address) dial(ctx context.Context, e *ear) (net.Conn, error) {
 	begun := time.Now()
+	var heard time.Time
 	for try := 1; ; try++ {
-		conn, err := a.knock(try%shareOf6 == 0)
+		conn, err := a.knock(e != nil || try%shareOf6 == 0)
 		if err == nil {
 			return conn, nil
 		}
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		nap(pause(time.Since(begun)))
+		if e == nil {
+			nap(pause(time.Since(begun)))
+			continue
+		}
+		var since time.Duration
+		if !heard.IsZero() {
+			since = time.Since(heard)
+		}
+		select {
+		case <-e.heard:
+			heard = time.Now()
+		case <-time.After(heardPause(time.Since(begun), since)):
+		case <-ctx.Done():
+		}
 	}
 }
 
 // dialOwn waits as dial does, until the socket that accepts is this uid's, and gives the
 // family that it is in. There is no connection to be had from it: by the time at which
 // the owner is known, the one that was made may be with somebody who has left.
-func (a address) dialOwn(ctx context.Context) (network string, err error) {
+func (a address) dialOwn(ctx context.Context, e *ear) (network string, err error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		conn, err := a.dial(ctx)
+		conn, err := a.dial(ctx, e)
 		if err != nil {
 			return "", err
 		}

@@ -12,6 +12,7 @@ type app struct {
 	pid     int
 	cg      *cgroup  // nil where the cgroup is not ours to use
 	sandbox *sandbox // nil where the app is a process of the machine's kernel
+	ear     *ear     // hears it listen, or nil
 	asker   int      // the process that passes SIGTERM on into the sandbox
 }
 
@@ -41,7 +42,7 @@ func startApp(o options, cg *cgroup, socket *os.File) (*app, error) {
 	}
 	var err error
 	if o.fence {
-		err = inFence(o.listen.port, fork)
+		a.ear, err = inFence(o.listen.port, o.listen.kind == "port", fork)
 	} else {
 		err = fork()
 	}

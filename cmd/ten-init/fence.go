@@ -11,38 +11,46 @@ import (
 
 // inFence runs f on a thread of its own that can bind TCP sockets to the given port
 // alone (0: to none) and to ports that the kernel chooses. What f forks inherits that
-// for good. It needs no_new_privs, and no rights.
+// for good. It needs no_new_privs, and no rights. The ear hears what f has forked; it is
+// nil where none is wanted, or to be had.
 //
 // ten-init itself stays outside: Landlock lets nobody look into or change the memory of
 // a process that is less restricted, so the app cannot make ten-init bind for it.
-func inFence(port int, f func() error) error {
-	done := make(chan error, 1)
+func inFence(port int, withEar bool, f func() error) (*ear, error) {
+	type result struct {
+		ear *ear
+		err error
+	}
+	done := make(chan result, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with this function
 		if unix.Gettid() == os.Getpid() {
 			// The first thread stands for the process to others, and never ends.
 			defer runtime.UnlockOSThread()
-			done <- inFence(port, f)
+			e, err := inFence(port, withEar, f)
+			done <- result{e, err}
 			return
 		}
-		err := restrict(port)
+		e, err := restrict(port, withEar)
 		if err == nil {
 			err = f()
 		}
-		done <- err
+		done <- result{e, err}
 	}()
-	return <-done
+	r := <-done
+	return r.ear, r.err
 }
 
 // restrict puts the calling thread behind the fence.
-func restrict(port int) error {
+func restrict(port int, withEar bool) (*ear, error) {
 	if err := bindOnly(port); err != nil {
-		return fmt.Errorf("fence the app's ports with Landlock: %w", err)
+		return nil, fmt.Errorf("fence the app's ports with Landlock: %w", err)
 	}
-	if err := knownSocketsOnly(); err != nil {
-		return fmt.Errorf("fence the app's sockets with seccomp: %w", err)
+	e, err := knownSocketsOnly(withEar)
+	if err != nil {
+		return nil, fmt.Errorf("fence the app's sockets with seccomp: %w", err)
 	}
-	return nil
+	return e, nil
 }
 
 // The ABI of Landlock that has rules for TCP ports (Linux 6.7), and the one that can
@@ -110,8 +118,8 @@ func bindOnly(port int) error {
 // knownSocketsOnly refuses what makes TCP sockets by another name: MPTCP, which takes
 // ports of TCP without asking Landlock and whose packets belong to no user, SMC, and
 // io_uring, which makes sockets beside any filter. Programs take the answers for an
-// older kernel and do with TCP and ordinary calls.
-func knownSocketsOnly() error {
+// older kernel and do with TCP and ordinary calls. With an ear it has listen(2) heard.
+func knownSocketsOnly(withEar bool) (*ear, error) {
 	const (
 		offNr       = 0  // offsets in struct seccomp_data (seccomp(2)) …
 		offProtocol = 32 // … of the low half of the third argument: little-endian
@@ -125,17 +133,31 @@ func knownSocketsOnly() error {
 	answer := func(what uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: what}
 	}
-	program := []unix.SockFilter{
-		load(offNr),
-		equal(unix.SYS_IO_URING_SETUP, 6, 0),
-		equal(unix.SYS_SOCKET, 0, 3),
-		load(offProtocol),
-		equal(unix.IPPROTO_MPTCP, 2, 0),
-		equal(unix.IPPROTO_SMC, 1, 0),
-		answer(unix.SECCOMP_RET_ALLOW),
-		answer(unix.SECCOMP_RET_ERRNO | uint32(unix.EPROTONOSUPPORT)),
-		answer(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)),
+	program := func(listen uint32) *unix.SockFprog {
+		filter := []unix.SockFilter{
+			load(offNr),
+			equal(unix.SYS_IO_URING_SETUP, 8, 0),
+			equal(unix.SYS_LISTEN, 0, 1),
+			answer(listen),
+			equal(unix.SYS_SOCKET, 0, 3),
+			load(offProtocol),
+			equal(unix.IPPROTO_MPTCP, 2, 0),
+			equal(unix.IPPROTO_SMC, 1, 0),
+			answer(unix.SECCOMP_RET_ALLOW),
+			answer(unix.SECCOMP_RET_ERRNO | uint32(unix.EPROTONOSUPPORT)),
+			answer(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)),
+		}
+		return &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	}
-	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&prog)), 0, 0)
+	if withEar {
+		// Where somebody listens already, as with this whole machine in a container, or the
+		// kernel is older than 5.19, there is no ear.
+		fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+			unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+			uintptr(unsafe.Pointer(program(unix.SECCOMP_RET_USER_NOTIF))))
+		if errno == 0 {
+			return newEar(int(fd))
+		}
+	}
+	return nil, unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(program(unix.SECCOMP_RET_ALLOW))), 0, 0)
 }

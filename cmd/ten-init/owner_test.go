@@ -62,7 +62,7 @@ func TestCheckOwner(t *testing.T) {
 		port, _ := strconv.Atoi(text)
 		a := address{kind: "port", port: port, own: true}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		got, err := a.dialOwn(ctx)
+		got, err := a.dialOwn(ctx, nil)
 		want := strings.Replace(network+"4", "44", "4", 1)
 		if network == "tcp6" {
 			want = network

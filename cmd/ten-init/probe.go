@@ -74,7 +74,7 @@ func probeAttempts(args []string, facts *probe.Facts) error {
 		}
 		return nil
 	}
-	if err := inFence(listen.port, try); err != nil {
+	if _, err := inFence(listen.port, false, try); err != nil {
 		facts.FenceError = err.Error()
 		return try()
 	}

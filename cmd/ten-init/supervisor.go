@@ -103,7 +103,7 @@ func (s *supervisor) run(doorbell *net.UnixListener) int {
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.startupTimeout)
 	defer cancel()
 	ready := make(chan error, 1)
-	go func() { ready <- s.awaitReady(ctx) }()
+	go func() { ready <- s.awaitReady(ctx, a.ear) }()
 	if !arm {
 		s.calls.Go(func() { s.accept(doorbell) })
 	}
@@ -236,14 +236,14 @@ func toldToStop(signals <-chan os.Signal, status syscall.WaitStatus) bool {
 
 // awaitReady tries the app until it accepts a connection; nil also when the app
 // ended before.
-func (s *supervisor) awaitReady(ctx context.Context) error {
+func (s *supervisor) awaitReady(ctx context.Context, e *ear) error {
 	var conn net.Conn
 	var network string
 	var err error
 	if s.o.listen.own {
-		network, err = s.o.listen.dialOwn(ctx)
+		network, err = s.o.listen.dialOwn(ctx, e)
 	} else {
-		conn, err = s.o.listen.dial(ctx)
+		conn, err = s.o.listen.dial(ctx, e)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
