@@ -14,7 +14,7 @@ import (
 // retryShare bounds what the tries to reach a starting app cost: the pause between two
 // is no less than this share of the time that has passed. Where many apps start at once
 // each takes long, and tries at a constant pace would take the processors from them.
-const retryShare = 1.0 / 32
+const retryShare = 1.0 / 16
 
 // pause is the pause before the next try, when so much time has passed.
 func pause(passed time.Duration) time.Duration {
