@@ -133,7 +133,7 @@ func (o logsOptions) parse(now time.Time) (q client.LogOptions, err error) {
 }
 
 // logs prints the entries that read gives.
-func (p *program) logs(ctx context.Context, follow bool, print func(io.Writer, wire.LogEntry) error, read func(*client.Client) iter.Seq2[wire.LogEntry, error]) error {
+func (p *program) logs(ctx context.Context, follow bool, write func(io.Writer, wire.LogEntry) error, read func(*client.Client) iter.Seq2[wire.LogEntry, error]) error {
 	return p.ask(func(c *client.Client) error {
 		for e, err := range read(c) {
 			if err != nil && follow && ctx.Err() != nil {
@@ -142,7 +142,7 @@ func (p *program) logs(ctx context.Context, follow bool, print func(io.Writer, w
 			if err != nil {
 				return err
 			}
-			if err := print(p.out, e); err != nil {
+			if err := write(p.out, e); err != nil {
 				return err
 			}
 		}
