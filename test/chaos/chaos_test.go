@@ -24,6 +24,7 @@ const (
 // The timeouts are about as long as the pauses between two requests for a tenant.
 const config = `
 [settings]
+api_listen = "127.0.0.1:9090"
 port_range = "31000-31059"
 doorbells = 12
 armed = 8
@@ -55,6 +56,7 @@ type world struct {
 	s       *harness.Server
 	tenants []*tenant
 	counts  counts
+	token   string // an admin's, for the API
 	// kills are those of the daemon, restarts the orderly ones; starts reach until it is
 	// up again after either.
 	kills, restarts, starts spans
@@ -86,6 +88,12 @@ func TestChaos(t *testing.T) {
 		t.Fatalf("spawn: %s", r)
 	}
 
+	gen := w.s.Ten("token", "gen")
+	if gen.Code != 0 {
+		t.Fatalf("token gen: %s", gen)
+	}
+	w.token = strings.TrimSpace(gen.Stdout)
+
 	random := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
 	ctx, cancel := context.WithTimeout(t.Context(), duration)
 	defer cancel()
@@ -94,16 +102,20 @@ func TestChaos(t *testing.T) {
 		all.Go(func() { newVisitor(w, random(i)).run(ctx) })
 	}
 	all.Go(func() { w.disturb(ctx, random(101), 150*time.Millisecond, w.crash, w.exit, w.killUnit, w.stopUnit) })
-	all.Go(func() { w.disturb(ctx, random(102), 200*time.Millisecond, w.stop, w.restart, w.replace) })
+	all.Go(func() { w.disturb(ctx, random(102), 200*time.Millisecond, w.stop, w.restart, w.replace, w.pause) })
+	all.Go(func() { w.disturb(ctx, random(105), 100*time.Millisecond, w.ask, w.follow) })
 	all.Go(func() { w.disturb(ctx, random(103), 4*time.Second, w.killDaemon, w.killDaemon, w.restartDaemon) })
 	all.Go(func() { w.disturb(ctx, random(104), 4*time.Second, w.restartBus, w.reloadManager) })
 	all.Wait()
 
 	c := &w.counts
-	t.Logf("%d answered, %d aborted, %d refused with a reason, %d cut off; the slowest answer took %v",
-		c.good.Load(), c.aborted.Load(), c.refused.Load(), c.cut.Load(), time.Duration(c.slowest.Load()))
+	t.Logf("%d answered, %d aborted, %d refused with a reason, %d cut off; the slowest answer took %v; %d answers and %d streams of the API",
+		c.good.Load(), c.aborted.Load(), c.refused.Load(), c.cut.Load(), time.Duration(c.slowest.Load()), c.asked.Load(), c.told.Load())
 	if c.good.Load() < 5*int64(duration/time.Second) {
 		t.Errorf("only %d requests were answered in %v", c.good.Load(), duration)
+	}
+	if w.counts.told.Load() == 0 {
+		t.Error("no stream of the API told anything")
 	}
 	w.checkNotes(t)
 	w.report(t)

@@ -183,6 +183,27 @@ func (w *world) restart(r *rand.Rand) {
 	o.order("restart")
 }
 
+// pause has a tenant's requests refused, whatever becomes of the daemon, and then served
+// again.
+func (w *world) pause(r *rand.Rand) {
+	o := w.any(r)
+	defer o.done()
+	end := o.pauses.begin("ten pause")
+	defer end()
+	o.order("pause", "--message", "back soon")
+	from := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	resp, err := w.s.Do(ctx, "GET", o.id(), "/notes", "", "Connection", "close")
+	switch {
+	case err == nil && (resp.Status != 503 || !strings.Contains(resp.Body, "back soon")):
+		w.fault("%s while it is paused: got %d %.80q", o.id(), resp.Status, resp.Body)
+	case err != nil && w.kills.during(from, time.Now()) == "":
+		w.fault("%s while it is paused: %v", o.id(), err)
+	}
+	o.order("unpause")
+}
+
 // replace destroys a tenant and makes it anew.
 func (w *world) replace(r *rand.Rand) {
 	o := w.any(r)

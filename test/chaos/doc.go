@@ -1,6 +1,7 @@
 // Package chaos lets everything go wrong at once, at random: visitors that leave or dawdle,
 // apps that die, a daemon that is killed, a bus that restarts, a manager that reloads, and
-// an operator who stops, restarts and destroys, over 50 tenants whose timeouts are so short
+// an operator who stops, restarts, pauses and destroys, programs that ask the API, follow its
+// streams and leave them, over 50 tenants whose timeouts are so short
 // that they doze and sleep between two requests.
 //
 // Each request's outcome is accounted for. It may fail only where a process that it needed

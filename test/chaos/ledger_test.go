@@ -51,8 +51,8 @@ func (s *spans) during(from, to time.Time) string {
 type tenant struct {
 	service, name string
 	// ends are those of its process; wipes those of its data, which it does not exist
-	// during either.
-	ends, wipes spans
+	// during either; pauses those in which its requests are refused.
+	ends, wipes, pauses spans
 	// operator is held by who works on it.
 	operator sync.Mutex
 

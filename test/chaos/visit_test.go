@@ -26,6 +26,7 @@ const drain = 9 * time.Second
 type counts struct {
 	good, aborted, refused, cut atomic.Int64
 	slowest                     atomic.Int64 // ns, of the good ones
+	asked, told                 atomic.Int64 // answers of the API, and streams that have told something
 }
 
 // visitor makes one request after the other, each on a connection of its own: one that is
@@ -248,7 +249,8 @@ func (v *visitor) settle(t *tenant, visit visit, status int, err error, from, to
 		}
 		c.refused.Add(1)
 	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable:
-		if ended+wiped == "" {
+		paused := status == http.StatusServiceUnavailable && t.pauses.during(from, to) != ""
+		if ended+wiped == "" && !paused {
 			fault("failed, though nothing has ended its app")
 		}
 		c.refused.Add(1)
