@@ -116,6 +116,14 @@ func (i *instance) yieldLocked(op *operation) {
 	}
 }
 
+// hurryLocked is yieldLocked that ends also a thaw, which takes no time where it succeeds.
+func (i *instance) hurryLocked(op *operation) {
+	i.yieldLocked(op)
+	if op.wake && op.ticket == nil {
+		i.giveUpLocked(op)
+	}
+}
+
 // giveUpLocked is yieldLocked that also ends a wake which has begun: somebody shall not
 // have to wait for an app that hangs in order to stop it.
 func (i *instance) giveUpLocked(op *operation) {

@@ -164,26 +164,30 @@ func (m *Manager) find(ctx context.Context, op string, id tenant.ID) (*instance,
 // instance down: where there is a place it has it much sooner.
 const yieldAfter = 500 * time.Millisecond
 
+// endAfter is for how long a cold start that has begun may go on while somebody wants the
+// instance down: more than most need, so that who waits for it is served first.
+const endAfter = 3 * time.Second
+
 // exclusive waits until the instance has no operation and begins one; begin is
 // called with the instance's lock held and may give nil to do nothing.
 func (m *Manager) exclusive(ctx context.Context, inst *instance, begin func() *operation) error {
-	return m.exclusiveAfter(ctx, inst, nil, begin)
+	return m.exclusiveAfter(ctx, inst, nil, nil, begin)
 }
 
 // exclusiveDown is exclusive for what wants the instance down: a wake that waits for its
 // place gives way, and none of the Manager's own follows one that has failed.
 func (m *Manager) exclusiveDown(ctx context.Context, inst *instance, begin func() *operation) error {
-	return m.exclusiveAfter(ctx, inst, inst.yieldLocked, begin)
+	return m.exclusiveAfter(ctx, inst, inst.yieldLocked, nil, begin)
 }
 
 // exclusiveNow is exclusiveDown that ends also a wake which has begun.
 func (m *Manager) exclusiveNow(ctx context.Context, inst *instance, begin func() *operation) error {
-	return m.exclusiveAfter(ctx, inst, inst.giveUpLocked, begin)
+	return m.exclusiveAfter(ctx, inst, inst.hurryLocked, inst.giveUpLocked, begin)
 }
 
-// exclusiveAfter is exclusive that has yield called, if there is one, with an operation
-// that goes on for yieldAfter.
-func (m *Manager) exclusiveAfter(ctx context.Context, inst *instance, yield func(*operation), begin func() *operation) error {
+// exclusiveAfter is exclusive that has yield called with an operation that goes on for
+// yieldAfter, and end with one that goes on for endAfter; each may be nil.
+func (m *Manager) exclusiveAfter(ctx context.Context, inst *instance, yield, end func(*operation), begin func() *operation) error {
 	for {
 		inst.mu.Lock()
 		running := inst.op
@@ -194,7 +198,7 @@ func (m *Manager) exclusiveAfter(ctx context.Context, inst *instance, yield func
 		inst.mu.Unlock()
 		switch {
 		case running != nil:
-			if err := m.awaitOther(ctx, inst, running, yield); err != nil {
+			if err := m.awaitOther(ctx, inst, running, yield, end); err != nil {
 				return err
 			}
 		case op == nil:
@@ -210,21 +214,25 @@ func (m *Manager) exclusiveAfter(ctx context.Context, inst *instance, yield func
 	}
 }
 
-// awaitOther waits for the end of an operation, and has yield called meanwhile.
-func (m *Manager) awaitOther(ctx context.Context, inst *instance, op *operation, yield func(*operation)) error {
-	late := time.NewTimer(yieldAfter)
+// awaitOther waits for the end of an operation, and has yield and end called meanwhile.
+func (m *Manager) awaitOther(ctx context.Context, inst *instance, op *operation, yield, end func(*operation)) error {
+	late, tooLate := time.NewTimer(yieldAfter), time.NewTimer(endAfter)
 	defer late.Stop()
+	defer tooLate.Stop()
 	for {
+		call := yield
 		select {
 		case <-op.done:
 			return nil
 		case <-ctx.Done():
 			return leave(ctx, inst.id)
 		case <-late.C:
+		case <-tooLate.C:
+			call = end
 		}
 		inst.mu.Lock()
-		if inst.op == op && yield != nil {
-			yield(op)
+		if inst.op == op && call != nil {
+			call(op)
 		}
 		inst.mu.Unlock()
 	}

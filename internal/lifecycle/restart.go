@@ -67,7 +67,7 @@ func (m *Manager) failedLocked(inst *instance, now time.Time, reason string, pol
 	spent := inst.brake.fail(now, m.config.Load().Settings)
 	if spent || policy == config.RestartNever {
 		inst.brake.spent = true
-		return fate{state: tenant.Failed, reason: reason}
+		return fate{state: tenant.Failed, reason: reason, rested: "it ended by itself"}
 	}
 	return fate{state: tenant.Asleep, reason: reason, rested: "it ended by itself", revive: !m.isPaused(inst.id)}
 }

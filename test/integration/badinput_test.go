@@ -134,7 +134,7 @@ func TestBadRequestsOfOperators(t *testing.T) {
 		{"ps --nope", 2, "nope"},
 		{"--server /nowhere ps", 3, "/nowhere"},
 		{"serve --domain foo_bar", 2, "is not a domain"},
-		{"--server http://example.com ps", 2, "not supported yet"},
+		{"--server http://example.com ps", 2, "wants a token"},
 	} {
 		r := s.Ten(strings.Fields(test.args)...)
 		if r.Code != test.code || !strings.Contains(r.Stdout+r.Stderr, test.want) {
