@@ -20,6 +20,12 @@ build: ## build bin/ten and bin/ten-init
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ten ./cmd/ten
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ten-init ./cmd/ten-init
 
+.PHONY: man
+man: build ## write the manual pages and completions into bin/man and bin/completions
+	bin/ten man bin/man
+	mkdir -p bin/completions
+	for s in bash zsh fish; do bin/ten completion $$s > bin/completions/ten.$$s; done
+
 .PHONY: programs
 programs: build # what the tests run
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/testapp ./test/testapp
@@ -82,7 +88,7 @@ shell: build ## a root shell in a throwaway systemd machine
 
 .PHONY: tools
 tools: # what the tests need on this machine; the test machine gets its own by itself
-	@command -v gcc >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev; }
+	@command -v gcc >/dev/null && command -v groff >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev groff-base; }
 
 .PHONY: clean
 clean: ## remove what was built

@@ -25,22 +25,25 @@ the daemon; where none runs it looks for itself.
 
 A "no" means that what it names is refused in tenement.toml, or does without. The exit
 code is 0 all the same.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.doctor(cmd.Context(), asJSON) },
+		Example: "  ten doctor\n  ten doctor --json",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return p.doctor(cmd.Context(), asJSON) },
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
 	return cmd
 }
 
 func (p *program) doctor(ctx context.Context, asJSON bool) error {
+	stop := p.progress("look at the machine")
 	list, err := p.checks(ctx)
+	stop()
 	if err != nil {
 		return err
 	}
 	if asJSON {
 		return printJSON(p.out, list)
 	}
-	return printChecks(p.out, list)
+	return printChecks(p.out, p.screen(p.out), list)
 }
 
 // checks asks the daemon. Where none runs, and none was asked for by name, this process
@@ -68,7 +71,7 @@ func (p *program) checks(ctx context.Context) (list []wire.Check, err error) {
 }
 
 // printChecks prints a line per check and a hint below each that is not OK.
-func printChecks(w io.Writer, list []wire.Check) error {
+func printChecks(w io.Writer, s screen, list []wire.Check) error {
 	width := 0
 	for _, c := range list {
 		width = max(width, utf8.RuneCountInString(oneCell(c.Name)))
@@ -79,7 +82,7 @@ func printChecks(w io.Writer, list []wire.Check) error {
 		if !c.OK {
 			mark = "no"
 		}
-		fmt.Fprintf(&b, "%s  %-*s  %s\n", mark, width, oneCell(c.Name), oneCell(c.Detail))
+		fmt.Fprintf(&b, "%s  %-*s  %s\n", s.paint(styleOf(mark), mark), width, oneCell(c.Name), oneCell(c.Detail))
 		if !c.OK && c.Hint != "" {
 			fmt.Fprintf(&b, "    hint: %s\n", oneCell(c.Hint))
 		}

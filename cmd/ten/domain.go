@@ -81,6 +81,7 @@ func newDomainListCommand(p *program) *cobra.Command {
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List the host names of instances",
+		Example: "  ten domain ls\n  ten domain ls --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.ask(func(c *client.Client) error {
@@ -105,7 +106,7 @@ func newDomainListCommand(p *program) *cobra.Command {
 					}
 					rows = append(rows, []string{d.Host, d.ID.String(), ago(p.now(), d.Created, "-"), status})
 				}
-				return printRows(p.out, rows)
+				return p.printTable(rows)
 			})
 		},
 	}
@@ -182,8 +183,10 @@ func (p *program) sayVerified(d wire.Domain) error {
 }
 
 func newDomainRemoveCommand(p *program) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:     "rm HOST",
+		Example: "  ten domain rm notes.alice.example",
 		Aliases: []string{"remove"},
 		Short:   "Take a host name away",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -198,8 +201,13 @@ func newDomainRemoveCommand(p *program) *cobra.Command {
 				if err := c.RemoveDomain(cmd.Context(), args[0]); err != nil {
 					return err
 				}
-				return p.say(done{args[0] + " is served no longer", nil}, false)
+				return p.say(done{args[0] + " is served no longer", struct {
+					Host    string `json:"host"`
+					Removed bool   `json:"removed"`
+				}{args[0], true}}, asJSON)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON")
+	return cmd
 }

@@ -60,7 +60,9 @@ func (p *program) each(ctx context.Context, verb string, args []string, asJSON b
 	return p.ask(func(c *client.Client) error {
 		worst := exitOK
 		for _, id := range ids {
+			stop := p.progress(verb + " " + id.String())
 			d, err := do(ctx, c, id)
+			stop()
 			if errors.Is(err, client.ErrNoDaemon) {
 				return err
 			}
@@ -97,7 +99,7 @@ func newEachCommand(p *program, verb, short, long string, do operation) *cobra.C
 		Use:     verb + " INSTANCE...",
 		Short:   short,
 		Long:    long,
-		Example: fmt.Sprintf("  ten %s notes:alice", verb),
+		Example: fmt.Sprintf("  ten %[1]s notes:alice\n  ten %[1]s notes:alice notes:bob --json", verb),
 		Args:    instanceArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.each(cmd.Context(), verb, args, asJSON, do)

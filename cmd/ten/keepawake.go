@@ -104,7 +104,7 @@ func (p *program) leases(ctx context.Context, asJSON bool) error {
 			p.note("no leases; `ten keep-awake SERVICE:NAME 2h` takes one\n")
 			return nil
 		}
-		return printRows(p.out, rows)
+		return p.printTable(rows)
 	})
 }
 

@@ -115,7 +115,7 @@ func (p *program) printLimits(l wire.Limits) error {
 			pending = string(v.Limit)
 		}
 	}
-	if err := printRows(p.out, rows); err != nil {
+	if err := p.printTable(rows); err != nil {
 		return err
 	}
 	if pending == "" {

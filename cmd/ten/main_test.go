@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,6 +49,7 @@ type daemonKey struct{}
 //	print ID TEXT               have an instance print a line, \n and such unescaped
 //	tell ID KIND TEXT           have something happen to an instance
 //	exits CODE PROGRAM ARG...   run a program that must exit with a code
+//	take NAME EXPRESSION        set a variable to what the expression has found in stdout
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -105,6 +107,13 @@ func TestScripts(t *testing.T) {
 				var id tenant.ID
 				ts.Check(id.UnmarshalText([]byte(args[0])))
 				scriptDaemon(ts).Logs.Tell(id, args[1], args[2])
+			},
+			"take": func(ts *testscript.TestScript, _ bool, args []string) {
+				found := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+				if len(found) < 2 {
+					ts.Fatalf("no %s in stdout", args[1])
+				}
+				ts.Setenv(args[0], found[1])
 			},
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
 				err := ts.Exec(args[1], args[2:]...)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -64,7 +63,7 @@ func (p *program) ps(ctx context.Context, service string, asJSON bool) error {
 			p.note("no instances of %s yet; `ten spawn %s:NAME` creates one\n", service, service)
 			return nil
 		}
-		if err := printTable(p.out, list, p.now()); err != nil {
+		if err := p.printTable(instanceRows(list, p.now())); err != nil {
 			return err
 		}
 		for _, inst := range list {
@@ -91,9 +90,9 @@ func (p *program) addLogs(ctx context.Context, c *client.Client, list []wire.Ins
 	}
 }
 
-// printTable prints instances, with columns for releases, weights and reasons where there
+// instanceRows is a table of instances, with columns for releases, weights and reasons where there
 // are any.
-func printTable(w io.Writer, list []wire.Instance, now time.Time) error {
+func instanceRows(list []wire.Instance, now time.Time) [][]string {
 	rows := [][]string{{"INSTANCE", "STATE", "SINCE", "LAST-ACTIVE", "BUSY", "WAKES", "PORT", "UNIT", "RELEASE", "WEIGHT", "REASON"}}
 	for _, inst := range list {
 		rows = append(rows, []string{
@@ -108,7 +107,7 @@ func printTable(w io.Writer, list []wire.Instance, now time.Time) error {
 			}
 		}
 	}
-	return printRows(w, rows)
+	return rows
 }
 
 // state is an instance's, with its health where that is not good.

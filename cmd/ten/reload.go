@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"tenement.dev/internal/calendar"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
@@ -85,14 +84,7 @@ func (r *reloader) reload(ctx context.Context) error {
 
 // loadConfig reads the file at path and has systemd look at its calendar times.
 func loadConfig(ctx context.Context, path string) (*config.Config, error) {
-	cfg, err := config.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := cfg.CheckSchedules(func(entry string) error { return calendar.Check(ctx, entry) }); err != nil {
-		return nil, err
-	}
-	return cfg, nil
+	return config.LoadChecked(path, calendarOf(ctx))
 }
 
 func reload(ctx context.Context, old *config.Config) (*config.Config, error) {

@@ -10,31 +10,36 @@ import (
 )
 
 func newReloadCommand(p *program) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "Have the daemon read tenement.toml again",
 		Long: `Have the daemon read tenement.toml again, and the pages of services with it. Where there
-is a fault in it nothing changes, each fault is printed and the exit code is not 0: as
+is a fault in it nothing changes, each fault is printed and the exit code is 6: as
 ExecReload= of the daemon's unit it makes "systemctl reload" fail. Instances that have
 come to [instances] are started.`,
 		Example: "  ten reload",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.ask(func(c *client.Client) error {
+				stop := p.progress("reload")
 				out, err := c.Reload(cmd.Context())
+				stop()
 				var e *tenant.Error
 				if errors.As(err, &e) && len(e.Log) > 0 {
 					p.report(err)
 					for _, line := range e.Log {
 						p.note("  %s\n", clean(line))
 					}
-					return reported(exitCode(err))
+					return reported(exitConfig)
 				}
 				if err != nil {
 					return err
 				}
-				return p.say(done{"reloaded " + out.Config, nil}, false)
+				return p.say(done{"reloaded " + out.Config, out}, asJSON)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON")
+	return cmd
 }

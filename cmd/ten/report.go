@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"tenement.dev/internal/client"
+	"tenement.dev/internal/config"
 	"tenement.dev/internal/tenant"
 )
 
@@ -17,6 +18,7 @@ const (
 	exitNoDaemon = 3
 	exitNotFound = 4
 	exitNotUp    = 5
+	exitConfig   = 6
 )
 
 // reported is an error that stderr has already; its value is the exit code.
@@ -33,6 +35,8 @@ func exitCode(err error) int {
 		return int(done)
 	case errors.Is(err, client.ErrNoDaemon):
 		return exitNoDaemon
+	case errors.As(err, new(config.Faults)), errors.Is(err, config.ErrNoFile):
+		return exitConfig
 	}
 	switch tenant.CodeOf(err) {
 	case tenant.CodeInvalid:

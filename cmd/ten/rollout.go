@@ -245,7 +245,7 @@ func describeRollout(r wire.Rollout) string {
 	if r.Reason != "" {
 		text += ", " + r.Reason
 	}
-	text += fmt.Sprintf(" (%d of %d instances have %s", r.Changed, r.Instances, r.Release)
+	text += fmt.Sprintf(" (%d of %s have %s", r.Changed, tenant.Count(r.Instances, "instance", "instances"), r.Release)
 	if r.Pending > 0 {
 		text += fmt.Sprintf(", %d are being changed", r.Pending)
 	}

@@ -17,7 +17,7 @@ func TestReleasesAreShown(t *testing.T) {
 		{ID: tenant.ID{Service: "web", Name: "x"}, State: tenant.Asleep, Unit: "c"},
 	}
 	var out strings.Builder
-	if err := printTable(&out, list, time.Now()); err != nil {
+	if err := (screen{}).table(&out, instanceRows(list, time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	want := `INSTANCE     STATE   SINCE  LAST-ACTIVE  BUSY  WAKES  PORT  UNIT  RELEASE

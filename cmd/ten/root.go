@@ -35,9 +35,14 @@ func run(ctx context.Context, args []string, w world) int {
 // commands are all of them, in the order of the help.
 func commands(p *program) []*cobra.Command {
 	return []*cobra.Command{
+		newInitCommand(p),
+		newConfigCommand(p),
 		newServeCommand(p),
 		newSpawnCommand(p),
 		newPsCommand(p),
+		newTopCommand(p),
+		newHealthCommand(p),
+		newOpenCommand(p),
 		newLogsCommand(p),
 		newEventsCommand(p),
 		newWhyCommand(p),
@@ -62,6 +67,8 @@ func commands(p *program) []*cobra.Command {
 		newUsageCommand(p),
 		newDoctorCommand(p),
 		newVersionCommand(p),
+		newCompletionCommand(),
+		newManCommand(),
 	}
 }
 
@@ -90,7 +97,7 @@ called SERVICE:NAME. notes:alice answers at http://alice.notes.DOMAIN.`,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
-		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.SetOut(p.out)
 	root.SetErr(p.err)
@@ -105,20 +112,11 @@ called SERVICE:NAME. notes:alice answers at http://alice.notes.DOMAIN.`,
 	root.PersistentFlags().StringVar(&p.tokenFile, "token-file", "",
 		"a `file` with the token for the API's URL (default: the token in $TENEMENT_TOKEN, else the file $TENEMENT_TOKEN_FILE)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err.Error()) })
-	root.SetUsageTemplate(root.UsageTemplate() + exitHelp)
+	cobra.AddTemplateFunc("exits", exitHelp)
+	root.SetUsageTemplate(root.UsageTemplate() + "{{exits .}}")
+	completeNames(p, root)
 	return root
 }
-
-const exitHelp = `{{if not .HasParent}}
-Exit codes:
-  0  it worked
-  1  it did not work
-  2  it was asked for wrongly: a flag or a name that cannot be
-  3  no daemon answers
-  4  there is no such instance or service
-  5  the app did not start; its last lines are shown
-With several instances it is the highest of their codes.
-{{end}}`
 
 // usage is the error of a command line that is wrong.
 func usage(cmd *cobra.Command, msg string) error {

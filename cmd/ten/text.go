@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 )
 
 // style is how programs ask terminals for colours (ECMA-48, SGR).
@@ -71,27 +70,3 @@ func printJSONLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(
 
 // oneCell is s for a table's cell.
 func oneCell(s string) string { return strings.ReplaceAll(clean(s), "\t", " ") }
-
-// printRows prints cells in columns. Lines do not end in spaces.
-func printRows(w io.Writer, rows [][]string) error {
-	var widths []int
-	for _, row := range rows {
-		for i, cell := range row {
-			row[i] = oneCell(cell)
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
-		}
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		line := ""
-		for i, cell := range row {
-			line += fmt.Sprintf("%-*s  ", widths[i], cell)
-		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}

@@ -137,6 +137,7 @@ func newTokenListCommand(p *program) *cobra.Command {
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List the tokens, without their secrets",
+		Example: "  ten token ls\n  ten token ls --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var list []wire.Token
@@ -157,7 +158,7 @@ func newTokenListCommand(p *program) *cobra.Command {
 			for _, t := range list {
 				rows = append(rows, tokenRow(t, p.now()))
 			}
-			return printRows(p.out, rows)
+			return p.printTable(rows)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
@@ -188,6 +189,7 @@ func tokenRow(t wire.Token, now time.Time) []string {
 
 func newTokenRevokeCommand(p *program) *cobra.Command {
 	var config string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "revoke ID...",
 		Aliases: []string{"rm"},
@@ -205,7 +207,10 @@ func newTokenRevokeCommand(p *program) *cobra.Command {
 					if err := t.RevokeToken(cmd.Context(), id); err != nil {
 						return err
 					}
-					if err := p.say(done{"token " + id + " is good no longer", nil}, false); err != nil {
+					if err := p.say(done{"token " + id + " is good no longer", struct {
+						ID      string `json:"id"`
+						Revoked bool   `json:"revoked"`
+					}{id, true}}, asJSON); err != nil {
 						return err
 					}
 				}
@@ -213,6 +218,7 @@ func newTokenRevokeCommand(p *program) *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each")
 	configFlag(cmd, &config)
 	return cmd
 }

@@ -138,7 +138,7 @@ func (p *program) printUsage(days []wire.DailyUse) error {
 			span(s.AwakeSeconds), span(s.DozingSeconds), span(s.CPUSeconds), fmt.Sprintf("%.3f", s.MemoryGiBHours), tenant.FormatBytes(s.StorageBytes),
 		})
 	}
-	return printRows(p.out, rows)
+	return p.printTable(rows)
 }
 
 // span is a time for people, to the second, or less where it is short.

@@ -40,10 +40,11 @@ func version() wire.Version {
 func newVersionCommand(p *program) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "version",
-		Short: "Print the version of ten, and of the daemon if one runs",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return p.version(cmd.Context(), asJSON) },
+		Use:     "version",
+		Short:   "Print the version of ten, and of the daemon if one runs",
+		Example: "  ten version\n  ten version --json",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return p.version(cmd.Context(), asJSON) },
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -97,7 +97,8 @@ func explainWhy(w wire.Why, now time.Time) []string {
 	if !w.ScheduledAt.IsZero() {
 		add("its schedule %q wakes it at %s", w.Entry, clock(now, w.ScheduledAt))
 	}
-	add("last active %s; started from sleep %d times, thawed %d times", lastActive(now, w.Instance), w.Wakes, w.Thaws)
+	add("last active %s; started from sleep %s, thawed %s", lastActive(now, w.Instance),
+		tenant.Count(w.Wakes, "time", "times"), tenant.Count(w.Thaws, "time", "times"))
 	if len(w.Log) > 0 {
 		lines = append(lines, "last lines:")
 		for _, line := range w.Log {
@@ -168,9 +169,9 @@ func explainRest(w wire.Why, now time.Time) []string {
 	}
 	switch {
 	case w.Spent:
-		lines = append(lines, fmt.Sprintf("it failed to start %d times and is not tried again; `ten restart %s` does", w.Failures, w.ID))
+		lines = append(lines, fmt.Sprintf("it failed to start %s and is not tried again; `ten restart %s` does", tenant.Count(w.Failures, "time", "times"), w.ID))
 	case !w.NextTry.IsZero():
-		lines = append(lines, fmt.Sprintf("it failed to start %d times; no request starts it before %s", w.Failures, clock(now, w.NextTry)))
+		lines = append(lines, fmt.Sprintf("it failed to start %s; no request starts it before %s", tenant.Count(w.Failures, "time", "times"), clock(now, w.NextTry)))
 	}
 	if w.Armed {
 		lines = append(lines, "armed: its sandbox is ready, and a wake starts the app and nothing else")

@@ -107,13 +107,29 @@ func (a *API) handler(rt route) http.HandlerFunc {
 			err = checkQuery(r.URL, rt.query)
 		}
 		if err == nil {
-			err = rt.serve(w, r)
+			err = a.noService(r, rt.serve(w, r))
 			a.audit(rt, r, err)
 		}
 		if err != nil {
 			a.fail(w, r, err)
 		}
 	}
+}
+
+// noService is the error of a request for an instance that is not there: to an admin it is
+// that there is no such service, where there is none. Tenants are not told which there are.
+func (a *API) noService(r *http.Request, err error) error {
+	if tenant.CodeOf(err) != tenant.CodeNotFound || !who(r).admin {
+		return err
+	}
+	id, iderr := pathID(r)
+	if iderr != nil {
+		return err
+	}
+	if none := a.instances.CheckService(id.Service); none != nil {
+		return none
+	}
+	return err
 }
 
 // audit tells of a request that was to change something.

@@ -98,6 +98,11 @@ func (c *Client) ask(ctx context.Context, method, path string, body, answer any)
 // send makes a request. An answer that is not 2xx is an error; of one that is, the
 // caller closes the body.
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	return c.sendTo(ctx, method, "/api/v1"+path, body)
+}
+
+// sendTo is send for a path that is not below the API's.
+func (c *Client) sendTo(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var content io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -106,7 +111,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		}
 		content = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+"/api/v1"+path, content)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}

@@ -125,11 +125,10 @@ type Service struct {
 	// not.
 	BusyMax time.Duration
 	// Schedule are calendar times at which instances are woken (systemd.time(7),
-	// "Calendar Events"). Nobody has looked at them before CheckSchedules.
+	// "Calendar Events"). Nobody but LoadChecked has looked at what they mean.
 	Schedule []string
 	// SchedulePath is the path of the request that they get then, empty for none.
-	SchedulePath  string
-	scheduleLines []int // where the entries are
+	SchedulePath string
 	// StartupTimeout bounds the time from start to the first accepted connection.
 	StartupTimeout time.Duration
 	// RequestTimeout bounds the wait for a response's headers, 0 for no bound.
@@ -188,48 +187,64 @@ const (
 // daemon's own PATH has no say: it differs between a shell and a unit.
 const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// ErrNoFile is wrapped in Load's error where the file is missing or cannot be read.
+var ErrNoFile = errors.New("no configuration file")
+
 // Load reads the configuration file at path. The error is Faults, all at once, or a
-// *tenant.Error with CodeNotFound where there is no such file and with CodeInvalid
-// where it cannot be read.
-func Load(path string) (*Config, error) {
-	absolute, err := filepath.Abs(path)
+// *tenant.Error that wraps ErrNoFile, with CodeNotFound where there is no such file and
+// with CodeInvalid where it cannot be read.
+func Load(path string) (*Config, error) { return LoadChecked(path, nil) }
+
+// LoadChecked is Load, and has each calendar time looked at by calendar, whose error says
+// for people what is wrong with it.
+func LoadChecked(path string, calendar func(entry string) error) (*Config, error) {
+	text, absolute, err := readFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", path, err)
+		return nil, err
 	}
-	text, err := os.ReadFile(absolute)
+	return parse(path, text, filepath.Dir(absolute), standardPath, calendar)
+}
+
+// readFile gives the text of the file and its absolute path.
+func readFile(path string) (text []byte, absolute string, err error) {
+	absolute, err = filepath.Abs(path)
+	if err != nil {
+		return nil, "", fmt.Errorf("load %s: %w", path, err)
+	}
+	text, err = os.ReadFile(absolute)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, &tenant.Error{
+		return nil, "", &tenant.Error{
 			Code: tenant.CodeNotFound,
 			Op:   "load configuration",
 			Msg:  fmt.Sprintf("there is no %s in %s", filepath.Base(absolute), filepath.Dir(absolute)),
-			Hint: `write one; two lines are enough: [service.notes] and command = "python3 app.py" (the README's quick start has six)`,
-			Err:  err,
+			Hint: "`ten init` writes one; two lines are enough: [service.notes] and command = \"python3 app.py\"",
+			Err:  errors.Join(ErrNoFile, err),
 		}
 	case errors.Is(err, syscall.EISDIR):
-		return nil, &tenant.Error{
+		return nil, "", &tenant.Error{
 			Code: tenant.CodeInvalid,
 			Op:   "load configuration",
 			Msg:  fmt.Sprintf("%s is a directory", path),
 			Hint: fmt.Sprintf("name the file in it: %s", filepath.Join(path, "tenement.toml")),
-			Err:  err,
+			Err:  errors.Join(ErrNoFile, err),
 		}
 	case err != nil:
-		return nil, &tenant.Error{
+		return nil, "", &tenant.Error{
 			Code: tenant.CodeInvalid,
 			Op:   "load configuration",
 			Msg:  fmt.Sprintf("%s cannot be read: %v", path, errors.Unwrap(err)),
 			Hint: "let the user that runs ten serve read it",
-			Err:  err,
+			Err:  errors.Join(ErrNoFile, err),
 		}
 	}
-	return Parse(path, text, filepath.Dir(absolute))
+	return text, absolute, nil
 }
 
 // Parse makes a Config of text. The faults name the file as name; dir, an absolute
 // path, is the directory that it is in. The error is Faults.
 func Parse(name string, text []byte, dir string) (*Config, error) {
-	return parse(name, text, dir, standardPath)
+	return parse(name, text, dir, standardPath, nil)
 }
 
 // DataDir gives the absolute path of the instance's own directory.

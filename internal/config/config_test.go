@@ -241,7 +241,6 @@ env.S = "{socket}"
 			StoragePersist: true,
 		},
 	}
-	c.Services["web"].scheduleLines = nil // TestCheckSchedules is about them
 	for name, w := range want {
 		if got := c.Services[name]; !reflect.DeepEqual(got, w) {
 			t.Errorf("service %s:\ngot  %+v\nwant %+v", name, got, w)

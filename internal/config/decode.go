@@ -18,6 +18,8 @@ type decoder struct {
 	at     *positions
 	config *Config
 	faults Faults
+	// calendar looks at a calendar time; nil where nobody does.
+	calendar func(entry string) error
 }
 
 // draft is a service in the making.
@@ -36,14 +38,15 @@ func (d *draft) sound(keys ...string) bool {
 	return !slices.ContainsFunc(keys, func(k string) bool { return d.bad[k] })
 }
 
-func parse(name string, text []byte, dir, searchPath string) (*Config, error) {
+func parse(name string, text []byte, dir, searchPath string, calendar func(entry string) error) (*Config, error) {
 	var document map[string]any
 	if _, err := toml.Decode(string(text), &document); err != nil {
 		return nil, Faults{syntaxFault(name, string(text), err)}
 	}
 	d := &decoder{
-		file: name,
-		at:   scan(string(text)),
+		file:     name,
+		at:       scan(string(text)),
+		calendar: calendar,
 		config: &Config{
 			Path:       filepath.Join(dir, filepath.Base(name)),
 			Dir:        dir,
@@ -261,7 +264,7 @@ func (d *decoder) instances(path toml.Key, v any, services map[string]any) {
 	}
 	if s := d.config.Services[service]; s != nil && s.MaxInstances > 0 && len(list) > s.MaxInstances {
 		d.fault(path, &problem{
-			msg:  fmt.Sprintf("%d instances are listed and service.%s.max_instances is %d", len(list), service, s.MaxInstances),
+			msg:  fmt.Sprintf("%s listed and service.%s.max_instances is %d", tenant.Count(len(list), "instance is", "instances are"), service, s.MaxInstances),
 			hint: "raise max_instances, or list fewer",
 		})
 	}

@@ -9,13 +9,14 @@ import (
 // Fault is one thing that is wrong with a configuration file.
 type Fault struct {
 	// File is the file's name as it was given to Load or Parse; Line counts from 1.
-	File string
-	Line int
+	File string `json:"file"`
+	Line int    `json:"line"`
 	// Key is the dotted key, such as service.notes.health, empty where the file is
 	// not TOML at all.
-	Key string
+	Key string `json:"key,omitempty"`
 	// Msg is one line of what is wrong, Hint one line of what to do, maybe empty.
-	Msg, Hint string
+	Msg  string `json:"message"`
+	Hint string `json:"hint,omitempty"`
 }
 
 // String prints f as one line: FILE:LINE: KEY: MSG; HINT.

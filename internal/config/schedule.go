@@ -6,16 +6,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/BurntSushi/toml"
-
 	"tenement.dev/internal/tenant"
 )
 
 // maxScheduleEntry is how long an entry may be, in bytes; none that is meant is longer.
 const maxScheduleEntry = 200
 
-// checkSchedule finds what is wrong with a schedule as far as that can be seen without
-// systemd.
+// checkSchedule finds what is wrong with a schedule.
 func (d *decoder) checkSchedule(s *draft) {
 	key := child(s.path, "schedule")
 	for i, entry := range s.Schedule {
@@ -23,11 +20,13 @@ func (d *decoder) checkSchedule(s *draft) {
 		if p == nil && slices.Contains(s.Schedule[:i], entry) {
 			p = &problem{msg: fmt.Sprintf("%q is listed twice", entry)}
 		}
+		if p == nil {
+			p = d.lookUp(entry)
+		}
 		if p != nil {
 			p.element = i + 1
 			d.fault(key, p)
 		}
-		s.scheduleLines = append(s.scheduleLines, max(1, d.at.elementLine(key, i)))
 	}
 	if !s.given["schedule_path"] || !s.sound("schedule", "schedule_path") {
 		return
@@ -54,30 +53,18 @@ func checkEntry(entry string) *problem {
 	return nil
 }
 
-// CheckSchedules has all schedule entries looked at by check, whose error says for
-// people what is wrong with one. The error is Faults.
-func (c *Config) CheckSchedules(check func(entry string) error) error {
-	var faults Faults
-	for _, name := range sortedKeys(c.Services) {
-		s := c.Services[name]
-		for i, entry := range s.Schedule {
-			err := check(entry)
-			if err == nil {
-				continue
-			}
-			f := Fault{
-				File: c.Path, Line: s.scheduleLines[i],
-				Key: toml.Key{"service", name, "schedule"}.String(), Msg: err.Error(),
-			}
-			var known *tenant.Error
-			if errors.As(err, &known) {
-				f.Msg, f.Hint = known.Msg, known.Hint
-			}
-			faults = append(faults, f)
-		}
-	}
-	if len(faults) == 0 {
+// lookUp has the calendar time looked at by who knows what they mean, if anybody does.
+func (d *decoder) lookUp(entry string) *problem {
+	if d.calendar == nil {
 		return nil
 	}
-	return faults.sorted()
+	err := d.calendar(entry)
+	var known *tenant.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return &problem{msg: known.Msg, hint: known.Hint}
+	}
+	return &problem{msg: err.Error()}
 }

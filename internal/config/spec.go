@@ -102,7 +102,11 @@ func (c *Config) Service(op string, id tenant.ID) (*Service, error) {
 	if s, ok := c.Services[id.Service]; ok {
 		return s, nil
 	}
-	hint := "known services: " + strings.Join(sortedKeys(c.Services), ", ")
+	known := sortedKeys(c.Services)
+	hint := fmt.Sprintf("%s has: %s", filepath.Base(c.Path), strings.Join(known, ", "))
+	if best := nearest(id.Service, known); best != "" {
+		hint = fmt.Sprintf("did you mean %q? %s", best, hint)
+	}
 	if len(c.Services) == 0 {
 		hint = fmt.Sprintf("add [service.%s] to %s", id.Service, c.Path)
 	}

@@ -209,7 +209,7 @@ func TestSpecRefuses(t *testing.T) {
 		code      tenant.Code
 		msg, hint string
 	}{
-		{tenant.ID{Service: "nots", Name: "a"}, place, tenant.CodeNotFound, `there is no service "nots"`, "known services: notes, web"},
+		{tenant.ID{Service: "nots", Name: "a"}, place, tenant.CodeNotFound, `there is no service "nots"`, `did you mean "notes"? tenement.toml has: notes, web`},
 		{tenant.ID{Service: "notes", Name: "../etc"}, place, tenant.CodeInvalid, `"../etc" is not a valid instance name`, "use 1 to 63 lower-case letters, digits and inner hyphens, as in a host name"},
 		{tenant.ID{Service: "notes", Name: "a"}, Placement{}, tenant.CodeInternal, "0 is not a port", ""},
 		{tenant.ID{Service: "web", Name: "a"}, Placement{SocketDir: "run"}, tenant.CodeInternal, `socket directory "run" is not absolute`, ""},

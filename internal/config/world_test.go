@@ -32,7 +32,7 @@ func world(t *testing.T) (dir string) {
 
 // parseIn parses text as the tenement.toml in dir, with dir/bin as the search path.
 func parseIn(dir, text string) (*Config, error) {
-	return parse("tenement.toml", []byte(text), dir, filepath.Join(dir, "bin"))
+	return parse("tenement.toml", []byte(text), dir, filepath.Join(dir, "bin"), nil)
 }
 
 // must parses text, which has to be right.

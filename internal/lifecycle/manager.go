@@ -399,7 +399,7 @@ func (m *Manager) register(ctx context.Context, id tenant.ID, limit int, weight 
 		m.mu.Unlock()
 		return nil, false, &tenant.Error{
 			Code: tenant.CodeLimit, Op: "create", ID: id,
-			Msg:  fmt.Sprintf("service %s has its %d instances already", id.Service, limit),
+			Msg:  fmt.Sprintf("service %s has its %s already", id.Service, tenant.Count(limit, "instance", "instances")),
 			Hint: "raise max_instances, or `ten destroy` one",
 		}
 	}

@@ -252,7 +252,7 @@ func (j *job) back(ctx context.Context) error {
 		return j.settle(ctx, tenant.RolledBack, j.status().Reason)
 	}
 	j.rounds++
-	j.tell("%d instances get back what they had", len(rows))
+	j.tell("%s back what they had", tenant.Count(len(rows), "instance gets", "instances get"))
 	if err := fleet.SetReleases(ctx, rows); err != nil {
 		return err
 	}

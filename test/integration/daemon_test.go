@@ -272,7 +272,7 @@ func TestReloadOfAUnit(t *testing.T) {
 	s.WriteFile("tenement.toml", app+"idel_timeout = 3\ncolour = 1\n")
 	r := s.Ten("reload")
 	for _, want := range []string{"tenement.toml was not taken", "tenement.toml:4: service.app.idel_timeout", "tenement.toml:5: service.app.colour"} {
-		if r.Code != 1 || !strings.Contains(r.Stderr, want) {
+		if r.Code != 6 || !strings.Contains(r.Stderr, want) {
 			t.Errorf("got %s, want %q in it", r, want)
 		}
 	}

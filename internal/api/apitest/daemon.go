@@ -3,10 +3,12 @@ package apitest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +31,7 @@ type Daemon struct {
 	// Streams is how many it has open.
 	Streams func() int
 	stop    func() error
+	scrapes atomic.Int64
 }
 
 // Version is which build a Daemon says it is.
@@ -85,7 +88,7 @@ func Run(path string) (*Daemon, error) {
 	a := api.New(api.Options{
 		Instances: d.Instances, Operator: d.Instances, Router: d.Instances, Domains: d.Instances,
 		Keeper: d.Instances, Limiter: d.Instances, Uses: d.Instances, Rollouts: newRollouts(), Pauser: d.Instances, Logs: logs, Tokens: tokens, Events: events,
-		Doctor: Checks, Reload: d.reload, URL: URL, Version: Version, Log: slog.New(slog.DiscardHandler),
+		Doctor: Checks, Reload: d.reload, URL: URL, Version: Version, Metrics: http.HandlerFunc(d.metrics), Log: slog.New(slog.DiscardHandler),
 	})
 	d.Streams = a.Streams
 	server := api.NewServer(a)
@@ -105,6 +108,18 @@ func Run(path string) (*Daemon, error) {
 		return err
 	})
 	return d, nil
+}
+
+// metrics has, of each instance that is awake, some more of everything each time.
+func (d *Daemon) metrics(w http.ResponseWriter, _ *http.Request) {
+	n := d.scrapes.Add(1)
+	for _, s := range d.Instances.List() {
+		if s.State == tenant.Awake {
+			labels := fmt.Sprintf("{instance=%q,service=%q}", s.ID.Name, s.ID.Service)
+			fmt.Fprintf(w, "# TYPE tenement_instance_requests_total counter\ntenement_instance_requests_total%s %d\n", labels, 1000*n)
+			fmt.Fprintf(w, "tenement_instance_cpu_seconds_total%s %g\ntenement_instance_memory_bytes%s 2.097152e+07\n", labels, 0.001*float64(n), labels)
+		}
+	}
 }
 
 // reload fails where the instance notes:faulty is there.

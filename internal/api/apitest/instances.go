@@ -107,7 +107,7 @@ func (m *Instances) CheckService(name string) error {
 	}
 	return &tenant.Error{
 		Code: tenant.CodeNotFound, Op: "list", ID: tenant.ID{Service: name},
-		Msg: fmt.Sprintf("there is no service %q", name), Hint: "known services: broken, notes, web",
+		Msg: fmt.Sprintf("there is no service %q", name), Hint: "tenement.toml has: broken, notes, web",
 	}
 }
 
