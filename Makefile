@@ -26,6 +26,10 @@ man: build ## write the manual pages and completions into bin/man and bin/comple
 	mkdir -p bin/completions
 	for s in bash zsh fish; do bin/ten completion $$s > bin/completions/ten.$$s; done
 
+.PHONY: docs
+docs: ## write docs/configuration.md from the configuration's schema
+	$(GO) test -run '^TestReference$$' ./internal/config -write
+
 .PHONY: programs
 programs: build # what the tests run
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/testapp ./test/testapp

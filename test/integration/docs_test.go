@@ -1,0 +1,161 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"tenement.dev/test/harness"
+)
+
+// guides are the pages of docs/ in the order in which they are read, and run.
+var guides = []string{
+	"quick-start.md", "concepts.md", "configuration.md", "isolation.md", "deploying.md", "tls.md",
+	"logs-and-metrics.md", "api.md", "troubleshooting.md",
+}
+
+// notRun says which blocks cannot run on the test machine, by page and first line, and why.
+var notRun = map[string]string{
+	"tls.md ten serve --domain example.com --port 80 --https-port 443":            "needs a domain and an authority",
+	"api.md export TENEMENT_SERVER=https://example.com TENEMENT_TOKEN_FILE=token": "needs a domain",
+}
+
+// block is one fenced block of shell commands.
+type block struct{ page, kind, text string }
+
+// name is how notRun and failures call it.
+func (b block) name() string {
+	first, _, _ := strings.Cut(b.text, "\n")
+	return b.page + " " + first
+}
+
+// readBlocks gives the blocks of a page whose language is sh.
+func readBlocks(t *testing.T, repo, page string) (list []block) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repo, "docs", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(string(text), "\n```")
+	if len(parts)%2 == 0 {
+		t.Fatalf("%s: a block has no end", page)
+	}
+	for i, part := range parts {
+		language, body, _ := strings.Cut(part, "\n")
+		words := strings.Fields(language)
+		if i%2 == 0 || len(words) == 0 || words[0] != "sh" {
+			continue
+		}
+		list = append(list, block{page, strings.Join(words[1:], " "), body})
+	}
+	return list
+}
+
+// addRelease has the quick start's service have releases, as the guide on deploying says.
+func addRelease(t *testing.T, s *harness.Server) {
+	t.Helper()
+	path := filepath.Join(s.Dir, "tenement.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), "\ncommand = ", "\nrelease = \"v1\"\ncommand = ", 1)
+	changed = strings.Replace(changed, "\nDATA_DIR = ", "\nRELEASE = \"{release}\"\nDATA_DIR = ", 1)
+	s.WriteFile("tenement.toml", changed)
+}
+
+// Each command of the guides does what it is there for, one after the other, in one
+// directory and with one daemon.
+func TestDocs(t *testing.T) {
+	repo, err := harness.Repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob(filepath.Join(repo, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range pages {
+		if page := filepath.Base(path); page != "README.md" && !slices.Contains(guides, page) {
+			t.Errorf("docs/%s is no guide that this test runs", page)
+		}
+	}
+	s := harness.New(t, harness.Options{})
+	if err := os.Remove(filepath.Join(s.Dir, "tenement.toml")); err != nil {
+		t.Fatal(err) // `ten init` writes it
+	}
+	s.Port = 8080
+	seen := map[string]bool{}
+	for _, page := range guides {
+		if page == "deploying.md" {
+			addRelease(t, s)
+		}
+		for _, b := range readBlocks(t, repo, page) {
+			switch b.kind {
+			case "serve":
+				if want := "ten serve --port 8080 --domain localhost"; b.text != want {
+					t.Fatalf("%s: got %q, want %q", page, b.text, want)
+				}
+				s.Run()
+			case "not-run":
+				seen[b.name()] = true
+				if notRun[b.name()] == "" {
+					t.Errorf("%s: is not run, and notRun does not say why", b.name())
+				}
+			case "":
+				if out, err := s.Command("/bin/sh", "-e", "-c", b.text).CombinedOutput(); err != nil {
+					t.Fatalf("%s: %v\n%s\n%s", page, err, b.text, out)
+				}
+			default:
+				t.Errorf("%s: nobody knows what %q is", b.name(), b.kind)
+			}
+		}
+	}
+	for name := range notRun {
+		if !seen[name] {
+			t.Errorf("notRun has %q, which is in no guide", name)
+		}
+	}
+}
+
+// What the API's guide lists is what the OpenAPI document has.
+func TestDocsHaveTheRoutes(t *testing.T) {
+	repo, err := harness.Repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(repo, "internal/api/openapi.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document struct {
+		Paths map[string]map[string]json.RawMessage
+	}
+	if err := json.Unmarshal(text, &document); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for path, methods := range document.Paths {
+		for method, raw := range methods {
+			var operation struct{ Summary string }
+			if json.Unmarshal(raw, &operation) == nil && operation.Summary != "" {
+				want = append(want, fmt.Sprintf("| `%s %s` | %s |", strings.ToUpper(method), path, operation.Summary))
+			}
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(repo, "docs/api.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := regexp.MustCompile("(?m)^\\| `[A-Z]+ /.*$").FindAllString(string(page), -1)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/api.md has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
