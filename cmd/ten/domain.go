@@ -115,12 +115,13 @@ func newDomainListCommand(p *program) *cobra.Command {
 }
 
 func newDomainVerifyCommand(p *program) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "verify [HOST]",
 		Short: "Look for the DNS record of pending host names now",
 		Long: `Look for the DNS record of a pending host name now, or of all of them. The exit code is 1
 where one is pending still. A resolver may remember for some minutes that there was none.`,
-		Example: "  ten domain verify notes.alice.example",
+		Example: "  ten domain verify notes.alice.example\n  ten domain verify --json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usage(cmd, "`ten domain verify` takes one host name, or none")
@@ -158,7 +159,12 @@ where one is pending still. A resolver may remember for some minutes that there 
 					}
 					for _, d := range list {
 						pending = pending || d.Pending != nil
-						if err := p.sayVerified(d); err != nil {
+						if asJSON {
+							err = printJSONLine(p.out, d)
+						} else {
+							err = p.sayVerified(d)
+						}
+						if err != nil {
 							return err
 						}
 					}
@@ -170,6 +176,8 @@ where one is pending still. A resolver may remember for some minutes that there 
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON per host name")
+	return cmd
 }
 
 // sayVerified tells what looking for a host name's record has come to.
