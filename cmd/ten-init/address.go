@@ -111,8 +111,7 @@ func shareAddress(network, _ string, conn syscall.RawConn) error {
 
 // dial tries until the app accepts or ctx ends, where there is an ear when that hears it.
 func (a address) dial(ctx context.Context, e *ear) (net.Conn, error) {
-	begun := time.Now()
-	var heard time.Time
+	p := patience{ear: e, begun: time.Now()}
 	for try := 1; ; try++ {
 		conn, err := a.knock(e != nil || try%shareOf6 == 0)
 		if err == nil {
@@ -121,48 +120,22 @@ func (a address) dial(ctx context.Context, e *ear) (net.Conn, error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		if e == nil {
-			nap(pause(time.Since(begun)))
-			continue
-		}
-		var since time.Duration
-		if !heard.IsZero() {
-			since = time.Since(heard)
-		}
-		select {
-		case <-e.heard:
-			heard = time.Now()
-		case <-time.After(heardPause(time.Since(begun), since)):
-		case <-ctx.Done():
-		}
+		p.wait(ctx)
 	}
 }
 
 // dialOwn waits as dial does, until the socket that accepts is this uid's, and gives the
 // family that it is in. There is no connection to be had from it: by the time at which
-// the owner is known, the one that was made may be with somebody who has left.
+// the owner is known, one that was made may be with somebody who has left. Where it can
+// do without one the app sees none: some take but one, and then have to begin anew.
 func (a address) dialOwn(ctx context.Context, e *ear) (network string, err error) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	p := patience{ear: e, begun: time.Now()}
 	for {
-		conn, err := a.dial(ctx, e)
-		if err != nil {
-			return "", err
-		}
-		network = "tcp4"
-		if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok && addr.IP.To4() == nil {
-			network = "tcp6"
-		}
-		conn.Close()
-		if err = a.checkOwner(); !errors.Is(err, errNobody) {
+		network, err = a.reachOwn()
+		if !errors.Is(err, errNobody) || ctx.Err() != nil {
 			return network, err
 		}
-		timer.Reset(retryInterval)
-		select {
-		case <-ctx.Done():
-			return "", err
-		case <-timer.C:
-		}
+		p.wait(ctx)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"time"
 	"unsafe"
@@ -106,5 +107,30 @@ func heardPause(passed, since time.Duration) time.Duration {
 		return heardInterval
 	default:
 		return retryInterval
+	}
+}
+
+// patience is the wait of somebody who tries to reach a starting app.
+type patience struct {
+	ear   *ear // or nil
+	begun time.Time
+	heard time.Time
+}
+
+// wait returns when another try is worth it, or ctx has ended.
+func (p *patience) wait(ctx context.Context) {
+	if p.ear == nil {
+		nap(pause(time.Since(p.begun)))
+		return
+	}
+	var since time.Duration
+	if !p.heard.IsZero() {
+		since = time.Since(p.heard)
+	}
+	select {
+	case <-p.ear.heard:
+		p.heard = time.Now()
+	case <-time.After(heardPause(time.Since(p.begun), since)):
+	case <-ctx.Done():
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -24,21 +25,45 @@ var tcpTables = []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"}
 // machine's network anybody can bind the port of an app that is about to. The error is
 // errNobody, or a refusal where it is somebody else's, in part or on another address.
 func (a address) checkOwner() error {
-	own, other, err := askForOwners(a.port, os.Getuid())
+	found, err := askForOwners(a.port, os.Getuid())
 	if err != nil { // no module for it (tcp_diag)
-		own, other, err = readOwners(a.port, os.Getuid())
+		found = owned{}
+		found.own, found.other, err = readOwners(a.port, os.Getuid())
 	}
 	if err != nil {
 		return fmt.Errorf("look for the owner of port %d: %w", a.port, err)
 	}
+	return a.judge(found)
+}
+
+func (a address) judge(found owned) error {
 	switch {
-	case other:
+	case found.other:
 		return a.portTaken()
-	case !own:
+	case !found.own:
 		return errNobody
 	default:
 		return nil
 	}
+}
+
+// reachOwn is checkOwner that also gives the family, "tcp4" or "tcp6", in which the port is
+// reached on the loopback. It connects only where that is not plain otherwise.
+func (a address) reachOwn() (network string, err error) {
+	found, err := askForOwners(a.port, os.Getuid())
+	if err == nil && (found.network != "" || !found.own || found.other) {
+		return found.network, a.judge(found)
+	}
+	conn, err := a.knock(true)
+	if err != nil {
+		return "", errNobody // or on another address
+	}
+	network = "tcp4"
+	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok && addr.IP.To4() == nil {
+		network = "tcp6"
+	}
+	conn.Close()
+	return network, a.checkOwner()
 }
 
 // portTaken is the refusal that makes the daemon choose another port.

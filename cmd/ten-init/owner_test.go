@@ -166,11 +166,14 @@ func TestAskForOwners(t *testing.T) {
 			if !c.listens {
 				l.Close()
 			}
-			own, other, err := askForOwners(port, c.uid)
-			if own != c.own || other != c.other || err != nil {
-				t.Errorf("%s, %s: got %t, %t, %v, want %t, %t", network, c.name, own, other, err, c.own, c.other)
+			found, err := askForOwners(port, c.uid)
+			if found.own != c.own || found.other != c.other || err != nil {
+				t.Errorf("%s, %s: got %+v, %v, want %t, %t", network, c.name, found, err, c.own, c.other)
 			}
-			own, other, err = readOwners(port, c.uid)
+			if want := strings.TrimSuffix(network, "tcp"); c.listens && found.network != want {
+				t.Errorf("%s, %s: got %q, want %q", network, c.name, found.network, want)
+			}
+			own, other, err := readOwners(port, c.uid)
 			if own != c.own || other != c.other || err != nil {
 				t.Errorf("%s, %s, read: got %t, %t, %v, want %t, %t", network, c.name, own, other, err, c.own, c.other)
 			}
@@ -185,7 +188,7 @@ func TestDiagOwnersMalformed(t *testing.T) {
 		{4, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},   // shorter than its head
 		{16, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},   // an error without a number
 	} {
-		if _, _, _, err := diagOwners(answer, 8080, 1000); !errors.Is(err, errDiagAnswer) {
+		if _, _, err := diagOwners(answer, 8080, 1000); !errors.Is(err, errDiagAnswer) {
 			t.Errorf("%v: got %v, want %v", answer, err, errDiagAnswer)
 		}
 	}

@@ -42,17 +42,31 @@ const (
 
 var errDiagAnswer = errors.New("ask for listening sockets: malformed answer")
 
-// askForOwners asks the kernel for what listens on the port, and tells whether that is
-// the uid's, and whether it is anybody else's.
-func askForOwners(port, uid int) (own, other bool, err error) {
+// owned is what is known of those that listen on a port: whether they are a uid's, whether
+// they are anybody else's, and the family in which the uid's accepts on the loopback. A
+// socket of IPv6 for any address may accept IPv4 or not, so then that is empty.
+type owned struct {
+	own, other bool
+	network    string
+}
+
+func (o *owned) add(more owned) {
+	o.own, o.other = o.own || more.own, o.other || more.other
+	if o.network == "" {
+		o.network = more.network
+	}
+}
+
+// askForOwners asks the kernel for what listens on the port.
+func askForOwners(port, uid int) (found owned, err error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return false, false, fmt.Errorf("ask for listening sockets: %w", err)
+		return owned{}, fmt.Errorf("ask for listening sockets: %w", err)
 	}
 	defer unix.Close(fd)
 	// It answers at once, or not at all.
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
-		return false, false, fmt.Errorf("ask for listening sockets: %w", err)
+		return owned{}, fmt.Errorf("ask for listening sockets: %w", err)
 	}
 	buffer := make([]byte, 16<<10)
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
@@ -64,7 +78,7 @@ func askForOwners(port, uid int) (own, other bool, err error) {
 		binary.BigEndian.PutUint16(request.id.sport[:], uint16(port))
 		message := unsafe.Slice((*byte)(unsafe.Pointer(&request)), unsafe.Sizeof(request))
 		if err := unix.Sendto(fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-			return false, false, fmt.Errorf("ask for listening sockets: %w", err)
+			return owned{}, fmt.Errorf("ask for listening sockets: %w", err)
 		}
 		for done := false; !done; {
 			n, _, err := unix.Recvfrom(fd, buffer, 0)
@@ -72,42 +86,56 @@ func askForOwners(port, uid int) (own, other bool, err error) {
 				continue
 			}
 			if err != nil {
-				return false, false, fmt.Errorf("ask for listening sockets: %w", err)
+				return owned{}, fmt.Errorf("ask for listening sockets: %w", err)
 			}
-			var o, x bool
-			if o, x, done, err = diagOwners(buffer[:n], port, uid); err != nil {
-				return false, false, err
+			var more owned
+			if more, done, err = diagOwners(buffer[:n], port, uid); err != nil {
+				return owned{}, err
 			}
-			own, other = own || o, other || x
+			found.add(more)
 		}
 	}
-	return own, other, nil
+	return found, nil
 }
 
 // diagOwners reads messages of the kernel's (netlink(7)); done says that these were the last.
-func diagOwners(buffer []byte, port, uid int) (own, other, done bool, err error) {
+func diagOwners(buffer []byte, port, uid int) (found owned, done bool, err error) {
 	const head = int(unsafe.Sizeof(unix.NlMsghdr{}))
 	var m diagMessage
 	for len(buffer) >= head {
 		length, kind := int(binary.NativeEndian.Uint32(buffer)), binary.NativeEndian.Uint16(buffer[4:])
 		if length < head || length > len(buffer) {
-			return false, false, false, errDiagAnswer
+			return owned{}, false, errDiagAnswer
 		}
 		body := buffer[head:length]
 		switch {
 		case kind == unix.NLMSG_DONE:
-			return own, other, true, nil
+			return found, true, nil
 		case kind == unix.NLMSG_ERROR && len(body) >= 4:
 			errno := unix.Errno(-int32(binary.NativeEndian.Uint32(body)))
-			return false, false, false, fmt.Errorf("ask for listening sockets: %w", errno)
+			return owned{}, false, fmt.Errorf("ask for listening sockets: %w", errno)
 		case kind != diagByFamily || len(body) < int(unsafe.Sizeof(m)):
-			return false, false, false, errDiagAnswer
+			return owned{}, false, errDiagAnswer
 		}
 		if body[unsafe.Offsetof(m.state)] == tcpListenState && int(binary.BigEndian.Uint16(body[unsafe.Offsetof(m.id):])) == port {
 			mine := int(binary.NativeEndian.Uint32(body[unsafe.Offsetof(m.uid):])) == uid
-			own, other = own || mine, other || !mine
+			src := [16]byte(body[unsafe.Offsetof(m.id)+unsafe.Offsetof(m.id.src):])
+			found.add(owned{own: mine, other: !mine, network: familyOf(body[unsafe.Offsetof(m.family)], src)})
 		}
 		buffer = buffer[min((length+3)&^3, len(buffer)):] // NLMSG_ALIGN
 	}
-	return own, other, false, nil
+	return found, false, nil
+}
+
+// familyOf gives the family in which a socket bound to the address accepts on the
+// loopback, if that is plain.
+func familyOf(family uint8, bound [16]byte) string {
+	switch {
+	case family == unix.AF_INET && ([4]byte(bound[:4]) == [4]byte{} || [4]byte(bound[:4]) == [4]byte{127, 0, 0, 1}):
+		return "tcp4"
+	case family == unix.AF_INET6 && bound == loopback6:
+		return "tcp6"
+	default:
+		return ""
+	}
 }
