@@ -19,8 +19,8 @@ import (
 // those that tell systemd that they are up, so that nothing but the daemon ends the wait.
 var doorbells = []string{
 	"nothing", "hangup", "exit", "garbage", "refusal", "long", "endless", "drip", "bare", "file", "directory", "null",
-	"pipe", "listening", "doorbell", "unconnected", "datagram", "netlink", "sixty", "two", "journal", "mute", "dead",
-	"nothing-ready", "endless-ready", "drip-ready", "hangup-ready", "sixty-ready", "garbage-ready", "dead-ready",
+	"pipe", "listening", "doorbell", "unconnected", "datagram", "netlink", "sixty", "two", "journal", "mute", "dead", "armed",
+	"nothing-ready", "endless-ready", "drip-ready", "hangup-ready", "sixty-ready", "garbage-ready", "dead-ready", "armed-ready",
 }
 
 // evil has instances whose ten-init is not ours. A tenant cannot bring that about (see

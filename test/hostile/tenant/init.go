@@ -73,7 +73,9 @@ var doorbells = map[string]func(fd int){
 			time.Sleep(100 * time.Millisecond)
 		}
 	},
-	"bare":      func(fd int) { say(fd, yes) },
+	"bare": func(fd int) { say(fd, yes) },
+	// As if it waited with its app, which nobody has asked it to, and everybody may wait for.
+	"armed":     func(fd int) { say(fd, "ok init=1 ready=0 dozing=0 armed=1\n") },
 	"file":      func(fd int) { give(fd, open("/etc/passwd")) },
 	"directory": func(fd int) { give(fd, open("/")) },
 	"null":      func(fd int) { give(fd, open("/dev/zero")) },
