@@ -48,6 +48,7 @@ type storm struct {
 	quiet     []float64 // ms of the warm tenant's answers
 	during    []float64
 	memory    [2]int64 // KiB of the daemon: before, and at most
+	waiting   int64    // KiB of all armed tenants together
 }
 
 // runStorm has n sleeping tenants get a request each at once, under each of some
@@ -91,7 +92,8 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_
 	}
 	fmt.Fprintf(&config, "[settings]\ndata_dir = %q\narmed = %d\n", filepath.Join(dir, "data"), keep)
 	for _, service := range []string{"storm", "warm"} {
-		fmt.Fprintf(&config, "[service.%s]\ncommand = [%q, %q]\nisolation = %q\non_demand = true\nmax_instances = 10000\n",
+		// Many gVisors at once take a while.
+		fmt.Fprintf(&config, "[service.%s]\ncommand = [%q, %q]\nisolation = %q\non_demand = true\nmax_instances = 10000\nstartup_timeout = 60\n",
 			service, python.argv[0], python.argv[1], isolation)
 	}
 	d, err := startDaemon(ctx, repo, dir, config.String(), daemonPort)
@@ -148,6 +150,11 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_
 	}
 	if s.memory[0], err = d.memory("VmRSS:"); err != nil {
 		return nil, err
+	}
+	if armed {
+		if s.waiting, err = proportional("tenement.slice/tenement-storm@*.service/*"); err != nil {
+			return nil, err
+		}
 	}
 
 	storming, over := context.WithCancel(ctx)
@@ -291,5 +298,8 @@ func (s *storm) print(cores int) {
 	quiet, during := percentile(s.quiet, 99), percentile(s.during, 99)
 	fmt.Printf("\n  a warm tenant's p99: %.1f ms of %d quiet, %.1f ms of %d during the storm (p50 %.1f and %.1f): %.1f ×, goal %.0f: %s\n",
 		quiet, len(s.quiet), during, len(s.during), percentile(s.quiet, 50), percentile(s.during, 50), during/quiet, warmGoal, verdict(during/quiet, warmGoal))
+	if s.armed {
+		fmt.Printf("  memory of an armed tenant: %d KiB (PSS)\n", s.waiting/int64(s.tenants))
+	}
 	fmt.Printf("  the daemon's memory: %d KiB before, %d KiB at most\n", s.memory[0], s.memory[1])
 }
