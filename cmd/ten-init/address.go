@@ -141,28 +141,28 @@ func (a address) dialOwn(ctx context.Context, e *ear) (network string, err error
 
 // dialAgain connects to an app that has accepted connections before: it gives up when
 // ctx ends, or when the app has refused for refusedPatience. A full backlog is no
-// refusal. Where the app had closed its port, it must be its own again.
+// refusal. Where the app had closed its port, it must be its own again; that is asked
+// without a connection where possible, see dialOwn.
 func (a address) dialAgain(ctx context.Context) (net.Conn, error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	accepted := time.Now() // or was busy, which is as good
 	closed := false
 	for {
-		conn, err := a.dialOnce(ctx)
-		if err == nil && closed {
-			conn.Close() // see dialOwn
-			if err = a.checkOwner(); err == nil {
-				closed = false
-				continue
-			}
-			if !errors.Is(err, errNobody) {
-				return nil, err
-			}
+		var conn net.Conn
+		var err error
+		if closed {
+			_, err = a.reachOwn()
+			closed = err != nil
 		}
 		if err == nil {
-			return conn, nil
+			if conn, err = a.dialOnce(ctx); err == nil {
+				return conn, nil
+			}
+			closed = a.own && errors.Is(err, syscall.ECONNREFUSED)
+		} else if !errors.Is(err, errNobody) {
+			return nil, err
 		}
-		closed = closed || a.own && errors.Is(err, syscall.ECONNREFUSED)
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.EAGAIN) {
 			accepted = time.Now()
 		}

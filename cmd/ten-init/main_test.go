@@ -103,6 +103,17 @@ func runApp(mode string) {
 		l.Close()
 		select {}
 	}
+	for n := 1; mode == "anew"; n++ { // as netcat
+		conn, err := l.Accept()
+		check(err)
+		l.Close()
+		_, err = http.ReadRequest(bufio.NewReader(conn))
+		check(err)
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n%d\nN=%d\n", os.Getpid(), n)
+		conn.Close()
+		time.Sleep(20 * time.Millisecond)
+		l = listen()
+	}
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "%d\n%s\n", os.Getpid(), strings.Join(os.Environ(), "\n"))
 	})

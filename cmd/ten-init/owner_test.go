@@ -99,6 +99,17 @@ func TestOwnPort(t *testing.T) {
 	}
 }
 
+// An app that closes its port for each connection sees callers alone; another one ends it.
+func TestOwnPortAnew(t *testing.T) {
+	i := start(t, "anew", "port", ownPort)
+	for n := range 10 {
+		_, environ, err := i.get()
+		if got, want := environ["N"], strconv.Itoa(n+1); err != nil || got != want {
+			t.Fatalf("got connection %q, %v, want %s", got, err, want)
+		}
+	}
+}
+
 // Once the app was found, nobody else is looked for at the other loopback address.
 func TestPinnedFamily(t *testing.T) {
 	l, err := net.Listen("tcp6", "[::1]:0")
