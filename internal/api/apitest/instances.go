@@ -139,7 +139,7 @@ func (m *Instances) Wake(ctx context.Context, id tenant.ID) (tenant.Snapshot, er
 	case id.Service == "broken":
 		// As on a real machine the last line may come after the failure is known.
 		m.logs.Add(s.Unit, "Started notes.", true)
-		time.AfterFunc(20*time.Millisecond, func() { m.logs.Add(s.Unit, Broken, false) })
+		m.logs.AddLate(s.Unit, Broken)
 		s.State, s.Reason = tenant.Failed, fail.Msg
 		m.Put(s)
 		return tenant.Snapshot{}, fail

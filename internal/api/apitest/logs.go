@@ -21,6 +21,7 @@ import (
 type Logs struct {
 	mu        sync.Mutex
 	entries   map[string][]wire.LogEntry
+	late      map[string]string // what each unit prints once its log has been read
 	history   []wire.LogEntry
 	changed   chan struct{} // closed with each change
 	followers int
@@ -28,20 +29,31 @@ type Logs struct {
 }
 
 func newLogs() *Logs {
-	return &Logs{entries: map[string][]wire.LogEntry{}, changed: make(chan struct{})}
+	return &Logs{entries: map[string][]wire.LogEntry{}, late: map[string]string{}, changed: make(chan struct{})}
 }
 
 // Add has a unit print a line now; manager says that systemd did.
 func (l *Logs) Add(unit, message string, manager bool) { l.AddAt(time.Now(), unit, message, manager) }
 
+// AddLate has a unit print a line when its log has been read once more.
+func (l *Logs) AddLate(unit, message string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late[unit] = message
+}
+
 // AddAt is Add at another time.
 func (l *Logs) AddAt(at time.Time, unit, message string, manager bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.addLocked(at, unit, message, manager)
+}
+
+func (l *Logs) addLocked(at time.Time, unit, message string, manager bool) {
 	priority := 6
 	if text, ok := strings.CutPrefix(message, "<3>"); ok { // as systemd does, sd-daemon(3)
 		message, priority = text, 3
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	list := l.entries[unit]
 	l.entries[unit] = append(list, wire.LogEntry{
 		Time: at, Message: message, Priority: priority, PID: 42, Identifier: "app", Manager: manager,
@@ -145,6 +157,10 @@ func (l *Logs) Read(ctx context.Context, q api.LogQuery) iter.Seq2[wire.LogEntry
 		for first := true; ; first = false {
 			l.mu.Lock()
 			list, changed, err := l.entriesOfLocked(q), l.changed, l.err
+			if message, ok := l.late[q.Unit]; ok {
+				delete(l.late, q.Unit)
+				l.addLocked(time.Now(), q.Unit, message, false)
+			}
 			l.mu.Unlock()
 			var fit []wire.LogEntry
 			for _, e := range list[given:] {
