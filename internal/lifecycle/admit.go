@@ -215,9 +215,3 @@ func (m *Manager) anyRuns() bool {
 	}
 	return false
 }
-
-// Queue tells how many cold starts wait and are under way, and how many requests are
-// held for wakes.
-func (m *Manager) Queue() (starts admission.Counts, held int) {
-	return m.gate.Counts(), m.hall.Len()
-}

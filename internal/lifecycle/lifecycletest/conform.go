@@ -1,11 +1,8 @@
 package lifecycletest
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -66,131 +63,6 @@ func Conform(t *testing.T, open func(t *testing.T) Bench) {
 			c.try(t, b)
 			b.must(b.Controller.Unload(b.ctx(), b.id))
 		})
-	}
-}
-
-// bench has the steps that the tries are made of.
-type bench struct {
-	Bench
-	t  *testing.T
-	id tenant.ID
-}
-
-func (b *bench) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), b.Quick)
-	b.t.Cleanup(cancel)
-	return ctx
-}
-
-func (b *bench) must(err error) {
-	b.t.Helper()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func (b *bench) load() {
-	b.t.Helper()
-	b.must(b.Controller.Load(b.ctx(), b.Spec(b.id)))
-}
-
-func (b *bench) do(verb ingress.Verb) ingress.Answer {
-	b.t.Helper()
-	answer, err := b.Doorbell(b.id).Do(b.ctx(), verb)
-	b.must(err)
-	return answer
-}
-
-// status gives what List says of the instance, in both ways to ask.
-func (b *bench) status() (units.Status, bool) {
-	b.t.Helper()
-	one, err := b.Controller.List(b.ctx(), b.id)
-	b.must(err)
-	all, err := b.Controller.List(b.ctx())
-	b.must(err)
-	known := false
-	for _, s := range all {
-		known = known || s.ID == b.id
-	}
-	if len(one) > 1 || (len(one) == 1) != known {
-		b.t.Fatalf("listed alone: %+v, among all: %+v", one, all)
-	}
-	if known {
-		return one[0], true
-	}
-	return units.Status{}, false
-}
-
-// becomes waits until the unit is in one of the given states.
-func (b *bench) becomes(want ...string) units.Status {
-	b.t.Helper()
-	deadline := time.Now().Add(b.Quick)
-	for {
-		s, _ := b.status()
-		for _, w := range want {
-			if s.Active == w {
-				return s
-			}
-		}
-		if time.Now().After(deadline) {
-			b.t.Fatalf("got ActiveState %q after %v, want one of %q", s.Active, b.Quick, want)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// hinted waits for a hint that tells of the instance.
-func (b *bench) hinted() {
-	b.t.Helper()
-	timeout := time.After(b.Quick)
-	for {
-		select {
-		case s := <-b.Controller.Events():
-			if s.ID == b.id || s.ID.IsZero() {
-				return
-			}
-		case <-timeout:
-			b.t.Fatal("there was no hint")
-		}
-	}
-}
-
-// quiet throws away the hints of what was done up to now.
-func (b *bench) quiet() {
-	for {
-		select {
-		case <-b.Controller.Events():
-		case <-time.After(100 * time.Millisecond):
-			return
-		}
-	}
-}
-
-func (b *bench) get() error {
-	conn, _, err := b.Doorbell(b.id).Connect(b.ctx())
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(b.Quick))
-	if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")); err != nil {
-		return err
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		return err
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %d", resp.StatusCode)
-	}
-	return nil
-}
-
-func (b *bench) noDoorbell() {
-	b.t.Helper()
-	if _, err := b.Doorbell(b.id).Do(b.ctx(), ingress.Ready); !errors.Is(err, ingress.ErrNoDoorbell) {
-		b.t.Fatalf("ring: got %v, want %v", err, ingress.ErrNoDoorbell)
 	}
 }
 
@@ -467,73 +339,6 @@ func stopDozing(t *testing.T, b *bench) {
 	b.do(ingress.Ready)
 	b.do(ingress.Doze)
 	b.must(b.Controller.Unload(b.ctx(), b.id))
-}
-
-// A change of limits reaches a unit in any state and is no end of it.
-func limits(t *testing.T, b *bench) {
-	memory := func(bytes int64) tenant.Limits { return tenant.Limits{tenant.LimitMemory: bytes} }
-	set := func(limits tenant.Limits, want int64) {
-		t.Helper()
-		b.must(b.Controller.SetLimits(b.ctx(), b.id, limits))
-		if got := b.Limits(b.id)[tenant.LimitMemory]; got != want {
-			t.Errorf("memory: got %d, want %d", got, want)
-		}
-	}
-	b.must(b.Controller.SetLimits(b.ctx(), b.id, memory(200<<20)))
-	if s, ok := b.status(); ok {
-		t.Errorf("limiting an unknown one: got %+v, want nothing", s)
-	}
-	if got, err := b.Controller.Usage(b.ctx(), b.id); err != nil || got != tenant.UnknownUsage {
-		t.Errorf("usage of an unknown one: got %+v, %v", got, err)
-	}
-	b.load()
-	set(memory(300<<20), 300<<20)
-	first := b.do(ingress.Ready)
-	set(memory(400<<20), 400<<20)
-	set(tenant.Limits{tenant.LimitTasks: 100, tenant.LimitNoFile: 100, tenant.LimitCPUShares: 50}, 400<<20)
-	if got := b.Limits(b.id)[tenant.LimitCPUShares]; got != 50 {
-		t.Errorf("cpu shares: got %d, want 50", got)
-	}
-	if got, err := b.Controller.Usage(b.ctx(), b.id); err != nil || got.Tasks == 0 || got.Memory == 0 || got.CPUTime == 0 {
-		t.Errorf("usage of a running one: got %+v, %v", got, err)
-	}
-	b.do(ingress.Doze)
-	set(memory(500<<20), 500<<20)
-	if a := b.do(ingress.Status); !a.Dozing || a.InitAt != first.InitAt {
-		t.Errorf("got %+v, want the same process dozing", a)
-	}
-	set(memory(0), 0)
-	b.must(b.get())
-	if a := b.do(ingress.Status); a.InitAt != first.InitAt {
-		t.Errorf("got another process: %+v", a)
-	}
-	b.must(b.Controller.Stop(b.ctx(), b.id))
-	set(memory(300<<20), 300<<20)
-	// Loading it anew leaves nothing of that.
-	b.load()
-	if got := b.Limits(b.id)[tenant.LimitMemory]; got != 0 {
-		t.Errorf("after a load: got %d bytes of memory, want no limit", got)
-	}
-}
-
-// The measure of data is right to within a few blocks.
-func data(t *testing.T, b *bench) {
-	check := func(want int64) {
-		t.Helper()
-		got, _, err := b.Controller.Measure(b.ctx(), b.id)
-		if err != nil || got < want || got > want+64<<10 {
-			t.Errorf("measure: got %d, %v, want %d", got, err, want)
-		}
-	}
-	check(0)
-	b.load()
-	check(0)
-	b.Data(b.id, 3<<20)
-	check(3 << 20)
-	b.must(b.Controller.Unload(b.ctx(), b.id))
-	check(3 << 20)
-	b.must(b.Controller.Wipe(b.ctx(), b.id))
-	check(0)
 }
 
 // refused rings and checks the class of the refusal.
