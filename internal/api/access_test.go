@@ -85,6 +85,7 @@ func TestAccess(t *testing.T) {
 		"GET /self":                                 {may: known},
 		"GET /version":                              {may: known},
 		"GET /doctor":                               {may: admins},
+		"GET /services":                             {may: admins},
 		"POST /reload":                              {may: admins},
 		"GET /instances":                            {may: known},
 		"POST /instances":                           {may: admins, body: `{"id":"notes:alice"}`},

@@ -141,8 +141,11 @@ type Options struct {
 	// Reload reads the configuration again and gives its path.
 	Reload func(ctx context.Context) (path string, err error)
 	// URL gives where an instance answers; it may be nil.
-	URL     func(tenant.ID) string
-	Version wire.Version
+	URL func(tenant.ID) string
+	// Services tells of the configured services, sorted by name; who asks counts their
+	// instances. It may be nil.
+	Services func() []wire.Service
+	Version  wire.Version
 	// Metrics serves what is counted, at MetricsPath.
 	Metrics http.Handler
 	Log     *slog.Logger
@@ -165,6 +168,7 @@ type API struct {
 	reload    func(ctx context.Context) (string, error)
 	url       func(tenant.ID) string
 	version   wire.Version
+	services  func() []wire.Service
 	metrics   http.Handler
 	log       *slog.Logger
 	tokens    Tokens
@@ -202,6 +206,7 @@ func New(o Options) *API {
 		reload:    o.Reload,
 		url:       o.URL,
 		version:   o.Version,
+		services:  o.Services,
 		metrics:   o.Metrics,
 		log:       o.Log,
 		tokens:    o.Tokens,

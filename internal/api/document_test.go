@@ -247,6 +247,7 @@ func TestAnswersAsDocumented(t *testing.T) {
 		{200, "GET", "/self", ""},
 		{200, "GET", "/version", ""},
 		{200, "GET", "/doctor", ""},
+		{200, "GET", "/services", ""},
 		{200, "POST", "/reload", ""},
 		{201, "POST", "/instances", `{"id":"notes:alice"}`},
 		{201, "POST", "/instances", `{"id":"notes:bob"}`},

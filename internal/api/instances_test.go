@@ -83,6 +83,28 @@ func TestList(t *testing.T) {
 	}
 }
 
+// The counts are of all that the search finds, whatever states and page are asked for.
+func TestSearchAndCounts(t *testing.T) {
+	d := start(t)
+	for _, s := range []tenant.Snapshot{
+		{ID: alice, State: tenant.Awake}, {ID: tenant.ID{Service: "notes", Name: "malice"}}, {ID: tenant.ID{Service: "notes", Name: "bob"}, State: tenant.Awake},
+	} {
+		d.Instances.Put(s)
+	}
+	got := must[wire.Instances](t, d, 200, "GET", instances+"?search=ALIC&state=asleep", "")
+	if len(got.Instances) != 1 || got.Instances[0].ID.Name != "malice" || got.Counts[tenant.Awake] != 1 || got.Counts[tenant.Asleep] != 1 {
+		t.Errorf("search: got %+v", got)
+	}
+	got = must[wire.Instances](t, d, 200, "GET", instances+"?limit=1", "")
+	if len(got.Instances) != 1 || got.Next != "notes:alice" || got.Counts[tenant.Awake] != 2 || got.Counts[tenant.Asleep] != 1 {
+		t.Errorf("a page: got %+v", got)
+	}
+	services := must[wire.Services](t, d, 200, "GET", "/api/v1/services", "").Services
+	if len(services) != 2 || services[1].Name != "notes" || services[1].Instances[tenant.Awake] != 2 || len(services[0].Instances) != 0 {
+		t.Errorf("services: got %+v", services)
+	}
+}
+
 func TestVersionAndDoctor(t *testing.T) {
 	d := start(t)
 	if got := must[wire.Version](t, d, 200, "GET", "/api/v1/version", ""); got != apitest.Version {

@@ -18,17 +18,22 @@ const maxPage = 1000
 
 // filter says which instances to list.
 type filter struct {
-	service, prefix string
-	states          []tenant.State // nil for all
-	after           tenant.ID      // those behind it
-	limit           int
+	service, prefix, search string
+	states                  []tenant.State // nil for all
+	after                   tenant.ID      // those behind it
+	limit                   int
 }
 
-func (f filter) wants(s tenant.Snapshot) bool {
+// fits says whether an instance is one of those that are asked for, whatever its state.
+func (f filter) fits(s tenant.Snapshot) bool {
 	return (f.service == "" || s.ID.Service == f.service) &&
-		(f.states == nil || slices.Contains(f.states, s.State)) &&
-		(strings.HasPrefix(s.ID.Name, f.prefix) || strings.HasPrefix(s.ID.String(), f.prefix)) &&
-		(f.after.IsZero() || compareIDs(s.ID, f.after) > 0)
+		(f.prefix == "" || strings.HasPrefix(s.ID.Name, f.prefix) || strings.HasPrefix(s.ID.String(), f.prefix)) &&
+		(f.search == "" || strings.Contains(s.ID.String(), f.search))
+}
+
+// wants says whether it belongs on this page or a later one.
+func (f filter) wants(s tenant.Snapshot) bool {
+	return (f.states == nil || slices.Contains(f.states, s.State)) && (f.after.IsZero() || compareIDs(s.ID, f.after) > 0)
 }
 
 // compareIDs orders instances as the list has them.
@@ -37,7 +42,7 @@ func compareIDs(a, b tenant.ID) int {
 }
 
 func readFilter(q url.Values) (f filter, err error) {
-	f.service, f.prefix, f.limit = q.Get("service"), q.Get("prefix"), maxPage
+	f.service, f.prefix, f.search, f.limit = q.Get("service"), q.Get("prefix"), strings.ToLower(q.Get("search")), maxPage
 	if q.Has("service") {
 		if err := tenant.CheckLabel("service", f.service); err != nil {
 			return f, err
@@ -72,15 +77,19 @@ func (a *API) listInstances(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list := wire.Instances{Instances: []wire.Instance{}}
+	list := wire.Instances{Instances: []wire.Instance{}, Counts: map[tenant.State]int{}}
 	p := who(r)
 	for _, s := range a.instances.List() {
-		if !p.owns(s.ID) || !f.wants(s) {
+		if !p.owns(s.ID) || !f.fits(s) {
+			continue
+		}
+		list.Counts[s.State]++
+		if list.Next != "" || !f.wants(s) {
 			continue
 		}
 		if len(list.Instances) == f.limit {
 			list.Next = list.Instances[f.limit-1].ID.String()
-			break
+			continue
 		}
 		list.Instances = append(list.Instances, a.instance(s))
 	}

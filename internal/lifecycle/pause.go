@@ -35,6 +35,10 @@ func (m *Manager) pause(id tenant.ID, now time.Time) (tenant.Pause, bool) {
 	return tenant.Pause{}, false
 }
 
+// Paused gives the pause of an instance, or of its service, or of a service where the ID
+// has no name.
+func (m *Manager) Paused(id tenant.ID) (tenant.Pause, bool) { return m.pause(id, time.Now()) }
+
 // isPaused reports whether an instance shall not be started for requests, nor by itself.
 func (m *Manager) isPaused(id tenant.ID) bool {
 	if len(*m.pauses.Load()) == 0 {

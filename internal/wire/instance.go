@@ -76,6 +76,8 @@ type Instances struct {
 	Instances []Instance `json:"instances"`
 	// Next is the cursor of the next page, empty on the last one.
 	Next string `json:"next,omitempty"`
+	// Counts is how many there are by state on all pages, whatever states were asked for.
+	Counts map[tenant.State]int `json:"counts"`
 }
 
 // SpawnRequest is the body of POST /api/v1/instances.

@@ -88,6 +88,9 @@ func Run(path string) (*Daemon, error) {
 	a := api.New(api.Options{
 		Instances: d.Instances, Operator: d.Instances, Router: d.Instances, Domains: d.Instances,
 		Keeper: d.Instances, Limiter: d.Instances, Uses: d.Instances, Rollouts: newRollouts(), Pauser: d.Instances, Logs: logs, Tokens: tokens, Events: events,
+		Services: func() []wire.Service {
+			return []wire.Service{{Name: "broken", Isolation: tenant.IsolationNamespace, Network: tenant.NetworkHost}, {Name: "notes", Isolation: tenant.IsolationNamespace, Network: tenant.NetworkHost, IdleTimeoutMS: 1000}}
+		},
 		Doctor: Checks, Reload: d.reload, URL: URL, Version: Version, Metrics: http.HandlerFunc(d.metrics), Log: slog.New(slog.DiscardHandler),
 	})
 	d.Streams = a.Streams
