@@ -84,12 +84,35 @@ func warnOfAPI(s config.Settings, domains []string, log *slog.Logger) {
 	}
 }
 
-// onDomain gives what serves the base domain itself: the API, where that is wanted.
-func onDomain(settings func() config.Settings, manage http.Handler) func(*http.Request) http.Handler {
+// onDomain gives what serves the base domain itself: the API and the dashboard, where
+// they are wanted.
+func onDomain(settings func() config.Settings, manage, dash http.Handler) func(*http.Request) http.Handler {
 	return func(r *http.Request) http.Handler {
-		if settings().APIDomain && (r.URL.Path == api.Prefix || strings.HasPrefix(r.URL.Path, api.Prefix+"/")) {
+		switch s := settings(); {
+		case !s.APIDomain:
+			return nil
+		case forAPI(r):
 			return manage
+		case s.Dashboard && r.URL.Path != api.MetricsPath:
+			return dash
 		}
 		return nil
 	}
+}
+
+func forAPI(r *http.Request) bool {
+	return r.URL.Path == api.Prefix || strings.HasPrefix(r.URL.Path, api.Prefix+"/")
+}
+
+// onListener serves api_listen, with the dashboard where that is wanted, and the Unix
+// socket, which no browser comes to.
+func onListener(settings func() config.Settings, manage, dash http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, unix := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
+		if unix || forAPI(r) || r.URL.Path == api.MetricsPath || !settings().Dashboard {
+			manage.ServeHTTP(w, r)
+			return
+		}
+		dash.ServeHTTP(w, r)
+	})
 }

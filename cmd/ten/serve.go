@@ -27,6 +27,7 @@ import (
 	"tenement.dev/internal/auth"
 	"tenement.dev/internal/calendar"
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/dashboard"
 	"tenement.dev/internal/event"
 	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/keeper"
@@ -209,6 +210,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	var front *proxy.Proxy // set before anything runs
 	var manage *api.API    // too
+	var dash *dashboard.Dashboard
 	var rollouts *rollout.Engine
 	var manager *lifecycle.Manager
 	answers := &rollout.Meter{}
@@ -244,7 +246,8 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	counted.SetSource(crowd{manager})
 	rollouts = rollout.New(rollout.Options{Fleet: manager, Store: store, Meter: answers, Events: events, Log: log})
 	known := knownHost(manager, o.domains)
-	trusted := func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) }
+	settings := func() config.Settings { return manager.Config().Settings }
+	trusted := func(addr netip.Addr) bool { return settings().Trusts(addr) }
 	access := newAccessLog(manager.Config, p.out, log)
 	front = proxy.New(proxy.Options{
 		Access:  access,
@@ -266,8 +269,9 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			}
 			return 0
 		},
-		Root: onDomain(func() config.Settings { return manager.Config().Settings },
-			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { manage.ServeHTTP(w, r) })),
+		Root: onDomain(settings,
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { manage.ServeHTTP(w, r) }),
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { dash.ServeHTTP(w, r) })),
 		Observer: counted,
 		Answered: func(id tenant.ID, status int) {
 			if r, ok := manager.Released(id); ok && r.Running != "" {
@@ -319,19 +323,22 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Reload:     reloads.Reload,
 		ClientAddr: func(r *http.Request) netip.Addr { return proxy.ClientAddr(r, trusted) },
 
-		URL:     func(id tenant.ID) string { return origin.url(id) },
-		Version: version(),
-		Metrics: counted.Handler(),
-		Log:     log,
+		URL:      func(id tenant.ID) string { return origin.url(id) },
+		Services: services(manager),
+		Version:  version(),
+		Metrics:  counted.Handler(),
+		Log:      log,
 	})
 	counted.SetStreams(manage.Streams)
 	group.Go(func() error { return journal.NewEvents(log, p.logsToJournal()).Run(below, events) })
+	dash = newDashboard(manage, manager, tree, events, trusted, log)
 	group.Go(func() error { return memory.Run(below) })
 	group.Go(func() error { return local.Run(below) })
 	group.Go(func() error { return manager.Run(below) })
 	group.Go(func() error { return front.Run(below) })
 	group.Go(func() error { return access.Run(below) })
 	group.Go(func() error { return tokens.Run(below) })
+	group.Go(func() error { return dash.Run(below) })
 
 	select {
 	case <-manager.Ready():
@@ -356,6 +363,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		}
 	}
 	clients, operators := proxy.NewServer(handler, front, log), api.NewServer(manage)
+	operators.Handler = onListener(settings, manage, dash)
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })
 	}

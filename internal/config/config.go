@@ -73,6 +73,8 @@ type Settings struct {
 	// DNSResolver is the IP address and port of the DNS server that is asked for these;
 	// empty for the system's.
 	DNSResolver string
+	// Dashboard is whether the dashboard is served wherever those two serve the API.
+	Dashboard bool
 	// MetricsListen is where metrics are served beside the API's socket, an address of
 	// the loopback with a port; empty for nowhere.
 	MetricsListen string

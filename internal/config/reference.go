@@ -33,6 +33,7 @@ var aboutSettings = map[string]about{
 	"proxy_protocol":        {"true, false", "", "whether these may begin with the PROXY protocol"},
 	"api_listen":            {"address", "nowhere", "serves the management API there to who has a token"},
 	"api_domain":            {"true, false", "", "serves it at the base domain too"},
+	"dashboard":             {"true, false", "", "serves the dashboard wherever `api_listen` and `api_domain` serve the API"},
 	"tls":                   {"table", "none", "see below"},
 }
 

@@ -37,6 +37,7 @@ var settingsKeys = []key[Settings]{
 	{"api_domain", false, func(s *Settings) reader { return flag(&s.APIDomain) }},
 	{"verify_domains", false, func(s *Settings) reader { return flag(&s.VerifyDomains) }},
 	{"dns_resolver", nil, func(s *Settings) reader { return address(&s.DNSResolver, 53) }},
+	{"dashboard", true, func(s *Settings) reader { return flag(&s.Dashboard) }},
 	{"tls", nil, func(s *Settings) reader { return table(&s.TLS.table) }},
 }
 

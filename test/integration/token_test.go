@@ -124,8 +124,8 @@ func TestTokens(t *testing.T) {
 	if got := s.Fetch("app:alice", "/api/v1/instances"); got.Header.Get("WWW-Authenticate") != "" || strings.Contains(got.Body, "unauthorized") {
 		t.Errorf("alice's host answers for the API: %d %s", got.Status, got.Body)
 	}
-	if got := s.Fetch("localhost", "/count"); got.Status != 404 {
-		t.Errorf("the base domain outside of /api/v1: got %d", got.Status)
+	if got := s.Fetch("localhost", "/count"); got.Status != 303 || got.Header.Get("Location") != "/sign-in?next=%2Fcount" {
+		t.Errorf("the base domain outside of /api/v1: got %d %s, want the dashboard's sign-in", got.Status, got.Header.Get("Location"))
 	}
 
 	// Alice sees her own, and touches what she may.

@@ -25,7 +25,7 @@ const suite = "trixie"
 // rootPackages is what the machine holds beside Debian's minimal base.
 var rootPackages = []string{
 	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libnss-systemd", "libnss-myhostname",
-	"bash", "ca-certificates", "caddy", "curl", "e2fsprogs", "iproute2", "kmod", "less", "netcat-openbsd", "nftables", "nodejs", "procps", "prometheus", "python3",
+	"bash", "ca-certificates", "caddy", "chromium", "curl", "e2fsprogs", "iproute2", "kmod", "less", "netcat-openbsd", "nftables", "nodejs", "procps", "prometheus", "python3",
 	"runsc", "strace", "systemd-journal-remote",
 }
 
