@@ -30,6 +30,8 @@ type Daemon struct {
 	TCP string
 	// Streams is how many it has open.
 	Streams func() int
+	// API is what it serves.
+	API     http.Handler
 	stop    func() error
 	scrapes atomic.Int64
 }
@@ -94,6 +96,7 @@ func Run(path string) (*Daemon, error) {
 		Doctor: Checks, Reload: d.reload, URL: URL, Version: Version, Metrics: http.HandlerFunc(d.metrics), Log: slog.New(slog.DiscardHandler),
 	})
 	d.Streams = a.Streams
+	d.API = a
 	server := api.NewServer(a)
 	done := make(chan error, 2)
 	for _, l := range []net.Listener{ln, tcp} {

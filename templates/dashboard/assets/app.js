@@ -100,7 +100,7 @@
     plots.set(figure, new uPlot({
       width: box.clientWidth, height: box.clientHeight, legend: { show: false }, cursor: { drag: { x: false, y: false }, y: false },
       scales: { y: { range: (u, min, max) => [0, Math.max(max * 1.15, bars ? 2 : 0.1)] } },
-      axes: [Object.assign({ size: 22, space: 70, values: (u, list) => list.map((t) => clock.format(new Date(t * 1000)).slice(0, 5)) }, axis), Object.assign({ size: 40, space: 30 }, axis)],
+      axes: [Object.assign({ size: 22, space: 70, values: (u, list) => list.map((t) => clock.format(new Date(t * 1000)).slice(0, at[at.length - 1] - at[0] < 600 ? 8 : 5)) }, axis), Object.assign({ size: 40, space: 30 }, axis)],
       series: [{}, {
         stroke: of("--main"), fill: of("--main") + "2b", width: 1.5, points: { show: values.length < 3 }, spanGaps: false,
         paths: bars ? uPlot.paths.bars({ size: [0.9, 8] }) : undefined,
