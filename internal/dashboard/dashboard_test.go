@@ -306,3 +306,75 @@ func TestMarkupIsText(t *testing.T) {
 		}
 	}
 }
+
+// A rollout is begun, shown, and sent back by its forms.
+func TestRollout(t *testing.T) {
+	s := newSite(t)
+	_, secret := s.token(tenant.Token{})
+	s.api.Instances.Put(tenant.Snapshot{ID: tenant.ID{Service: "notes", Name: "alice"}, Release: "v1"})
+	s.signIn(secret)
+	word := s.word()
+	if got := s.want(200, s.do("GET", "/rollouts", nil)).body; !strings.Contains(got, "There was none yet") || !strings.Contains(got, `action="/services/notes/rollout"`) {
+		t.Errorf("before: %s", got)
+	}
+	form := url.Values{"word": {word}, "release": {"v2"}, "canary": {"5%"}, "batch": {"3"}, "pause": {"7s"}}
+	s.want(http.StatusSeeOther, s.do("POST", "/services/notes/rollout", form))
+	if got := s.want(200, s.do("GET", "/rollouts", nil)).body; !strings.Contains(got, "<b>v2</b>") || !strings.Contains(got, "/services/notes/rollback-rollout") {
+		t.Errorf("afterwards: %s", got)
+	}
+	s.want(http.StatusSeeOther, s.do("POST", "/services/notes/rollback-rollout", url.Values{"word": {word}}))
+	form.Set("canary", "much%")
+	s.want(http.StatusBadRequest, s.do("POST", "/services/notes/rollout", form))
+	for action, want := range map[string]int{"pause": http.StatusSeeOther, "unpause": http.StatusSeeOther, "nosuch": http.StatusNotFound} {
+		s.want(want, s.do("POST", "/services/notes/"+action, url.Values{"word": {word}, "for": {"30m"}}))
+	}
+}
+
+// Each form of an instance's page does what the API has for it, and says what is wrong
+// with what is in it.
+func TestActions(t *testing.T) {
+	s := newSite(t)
+	_, secret := s.token(tenant.Token{})
+	alice := tenant.ID{Service: "notes", Name: "alice"}
+	s.api.Instances.Put(tenant.Snapshot{ID: alice})
+	s.signIn(secret)
+	word := s.word()
+	for _, c := range []struct {
+		action string
+		form   url.Values
+		status int
+		says   string
+	}{
+		{"wake", nil, 200, "notes:alice is awake"},
+		{"restart", nil, 200, "was started again"},
+		{"stop", nil, 200, "notes:alice is asleep"},
+		{"keep-awake", url.Values{"for": {"2h"}}, 200, "is kept awake"},
+		{"keep-awake", url.Values{"for": {"soon"}}, 400, "is not a time"},
+		{"weight", url.Values{"weight": {"50"}}, 200, "the weight is set"},
+		{"weight", url.Values{"weight": {""}}, 200, "the weight is set"},
+		{"weight", url.Values{"weight": {"heavy"}}, 400, "is not a weight"},
+		{"limits", url.Values{"limit-memory": {"512"}, "was-memory": {""}, "limit-tasks": {"7"}, "was-tasks": {"7"}}, 200, "the limits hold"},
+		{"limits", url.Values{"limit-memory": {""}, "was-memory": {"512"}}, 200, "the limits hold"},
+		{"limits", url.Values{"limit-memory": {"much"}}, 400, "is not a number"},
+		{"limits", url.Values{"limit-nosuch": {"1"}}, 400, "nosuch"},
+		{"limits", nil, 400, "nothing is to be changed"},
+		{"pause", url.Values{"message": {"Back at noon"}, "for": {"30m"}}, 200, "is paused"},
+		{"unpause", nil, 200, "not paused any more"},
+		{"add-domain", url.Values{"host": {"notes.alice.example"}}, 200, ""},
+		{"remove-domain", url.Values{"host": {"notes.alice.example"}}, 200, ""},
+		{"remove-domain", url.Values{"host": {"notes.alice.example"}}, 404, ""},
+		{"nosuch", nil, 404, "no such page"},
+		{"destroy", url.Values{"name": {"alice"}}, 400, "the name does not fit"},
+		{"destroy", url.Values{"name": {"notes:alice"}}, 200, ""},
+		{"wake", nil, 404, "notes:alice"},
+	} {
+		form := url.Values{"word": {word}}
+		for name, list := range c.form {
+			form[name] = list
+		}
+		got := s.do("POST", "/instances/notes:alice/"+c.action, form, "HX-Request", "true")
+		if got.status != c.status || !strings.Contains(got.body, c.says) || strings.Contains(got.body, "<html") {
+			t.Errorf("%s %v: got %d %s, want %d and %q in a part of a page", c.action, c.form, got.status, got.body, c.status, c.says)
+		}
+	}
+}
