@@ -19,7 +19,8 @@ func (d *Dashboard) act(w http.ResponseWriter, r *http.Request, s *session) erro
 	form := r.PostForm
 	method := http.MethodPost
 	var body any
-	said, back := "", place(id)
+	var said string
+	back := place(id)
 	switch action {
 	case "wake":
 		path, said = path+"/wake", id+" is awake"

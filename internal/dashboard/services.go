@@ -111,14 +111,15 @@ func (d *Dashboard) actOnService(w http.ResponseWriter, r *http.Request, s *sess
 	path := "/services/" + url.PathEscape(service)
 	method := http.MethodPost
 	var body any
-	said, back := "", "/services"
+	var said string
+	back := "/services"
 	switch action := r.PathValue("do"); action {
 	case "pause":
-		for_, err := readDuration(form.Get("for"))
+		length, err := readDuration(form.Get("for"))
 		if err != nil {
 			return err
 		}
-		path, body = path+"/pause", wire.PauseRequest{Message: form.Get("message"), ForMS: for_.Milliseconds()}
+		path, body = path+"/pause", wire.PauseRequest{Message: form.Get("message"), ForMS: length.Milliseconds()}
 		said = service + " is paused"
 	case "unpause":
 		method, path, said = http.MethodDelete, path+"/pause", service+" is not paused any more"

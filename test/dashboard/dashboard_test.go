@@ -49,10 +49,10 @@ func startMany(t *testing.T) *harness.Server {
 	ids := make([]string, registered)
 	for i := range ids {
 		id := tenant.ID{Service: "app", Name: fmt.Sprintf("i%03d", i)}
-		switch {
-		case i == registered-1:
+		switch i {
+		case registered - 1:
 			id = tenant.ID{Service: "web", Name: "alice"}
-		case i == registered-2:
+		case registered - 2:
 			id.Name = "alice"
 		}
 		ids[i] = id.String()
