@@ -43,6 +43,7 @@ func TestQuickStart(t *testing.T) {
 			PortMax:             32767,
 			MaxWaiting:          5000,
 			MetricsPerInstance:  true,
+			Dashboard:           true,
 			MetricsMaxInstances: 1000,
 		},
 		Services: map[string]*Service{"notes": {
@@ -89,6 +90,7 @@ backoff_max_ms = 500
 port_range = "4000-4001"
 api_listen = "[::1]:9090"
 api_domain = true
+dashboard = false
 verify_domains = true
 dns_resolver = "192.0.2.53:53"
 metrics_listen = "[::1]:9464"
