@@ -65,6 +65,11 @@ func (m *Manager) AddDomain(ctx context.Context, host string, id tenant.ID, veri
 			Hint: "names there are given to instances by themselves: INSTANCE.SERVICE.DOMAIN",
 		}
 	}
+	// Who leaves before its end does not look at what it makes.
+	var made struct {
+		d     tenant.Domain
+		added bool
+	}
 	// An operation's turn, so that the instance is not destroyed meanwhile.
 	err = m.exclusive(ctx, inst, func() *operation {
 		if inst.removed {
@@ -73,17 +78,20 @@ func (m *Manager) AddDomain(ctx context.Context, host string, id tenant.ID, veri
 		op := inst.beginLocked(false)
 		m.tasks.do(func() {
 			var oerr error
-			d, added, oerr = m.addDomain(ctx, host, id, verify || m.Config().Settings.VerifyDomains)
+			made.d, made.added, oerr = m.addDomain(ctx, host, id, verify || m.Config().Settings.VerifyDomains)
 			inst.mu.Lock()
 			m.endLocked(inst, op, oerr)
 			inst.mu.Unlock()
 		})
 		return op
 	})
-	if err == nil && d.Host == "" {
-		err = notRegistered("add domain to", id)
+	if err != nil {
+		return tenant.Domain{}, false, err
 	}
-	return d, added, err
+	if made.d.Host == "" {
+		return tenant.Domain{}, false, notRegistered("add domain to", id)
+	}
+	return made.d, made.added, nil
 }
 
 func (m *Manager) addDomain(asked context.Context, host string, id tenant.ID, verify bool) (tenant.Domain, bool, error) {

@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -56,6 +57,24 @@ func TestDomains(t *testing.T) {
 		}
 		code(t, w.manager.RemoveDomain(t.Context(), "other.example"), tenant.CodeNotFound)
 		w.state(bob, tenant.Asleep) // nothing of it has woken anybody
+	})
+}
+
+// Who leaves gets nothing of what is made without them.
+func TestLeaveAddDomain(t *testing.T) {
+	bubble(t, notes(""), func(t *testing.T, w *world) {
+		w.register(alice)
+		w.store.slow(10 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		d, added, err := w.manager.AddDomain(ctx, "a.example", alice, false)
+		if err == nil || added || d != (tenant.Domain{}) {
+			t.Errorf("got %+v, %t, %v, want an error alone", d, added, err)
+		}
+		time.Sleep(10 * time.Second)
+		if id, ok := w.manager.Domain("a.example"); !ok || id != alice {
+			t.Errorf("got %v, %t, want it added all the same", id, ok)
+		}
 	})
 }
 
