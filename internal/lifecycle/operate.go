@@ -326,8 +326,8 @@ func (m *Manager) remove(inst *instance) error {
 	if err := m.store.Remove(m.ctx, inst.id); err != nil {
 		return fmt.Errorf("unregister %s: %w", inst.id, err)
 	}
+	m.forgetPause(inst.id) // first: one that takes the name may be paused
 	m.forget(inst)
-	m.forgetPause(inst.id)
 	return nil
 }
 

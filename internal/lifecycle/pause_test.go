@@ -192,3 +192,24 @@ func TestPauseRefuses(t *testing.T) {
 		w.served(alice, 3) // one of that name is not paused for the other's sake
 	})
 }
+
+// The pause of an instance ends with it, also one that comes while it is destroyed: one
+// that takes its name is not paused.
+func TestPauseWhileDestroyed(t *testing.T) {
+	bubble(t, notes(""), func(t *testing.T, w *world) {
+		w.register(alice)
+		if _, err := w.manager.Pause(t.Context(), alice, "", 0); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		w.store.removed = func() { _, err = w.manager.Pause(t.Context(), alice, "too late", 0) }
+		if err := w.manager.Destroy(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		w.store.removed = nil
+		code(t, err, tenant.CodeNotFound)
+		w.register(alice)
+		w.restart(parse(t, notes("")))
+		w.served(alice, w.systemd.Starts(alice)+1)
+	})
+}

@@ -285,6 +285,7 @@ type store struct {
 	fault   map[string]error // by operation, for its next call
 	saves   int
 	latency time.Duration // of AddDomain
+	removed func()        // called after Remove
 	scheduled
 	releases        map[tenant.ID]registry.Release
 	serviceReleases map[string]string
@@ -355,6 +356,11 @@ func (s *store) Remove(ctx context.Context, id tenant.ID) error {
 	delete(s.lims, id)
 	delete(s.pauses, id)
 	delete(s.releases, id)
+	if then := s.removed; then != nil {
+		s.mu.Unlock()
+		defer s.mu.Lock()
+		then()
+	}
 	return nil
 }
 
@@ -369,6 +375,9 @@ func (s *store) SetPause(ctx context.Context, id tenant.ID, p tenant.Pause) erro
 	defer s.mu.Unlock()
 	if err := s.faultLocked(ctx, "setpause"); err != nil {
 		return err
+	}
+	if _, ok := s.rows[id]; !ok && id.Name != "" {
+		return &tenant.Error{Code: tenant.CodeNotFound, Op: "pause", ID: id, Msg: id.String() + " is not registered", Hint: "none"}
 	}
 	s.pauses[id] = p
 	return nil

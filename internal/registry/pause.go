@@ -33,10 +33,11 @@ func (r *Registry) pauses(ctx context.Context) (map[tenant.ID]tenant.Pause, erro
 	return pauses, rows.Err()
 }
 
-// SetPause remembers a pause of an instance, or of a service where id has no name.
+// SetPause remembers a pause of an instance, or of a service where id has no name. An
+// unknown instance is a *tenant.Error with CodeNotFound: its pause would be that of one
+// which takes the name later.
 func (r *Registry) SetPause(ctx context.Context, id tenant.ID, p tenant.Pause) error {
-	_, err := r.db.ExecContext(ctx, sqlSetPause, id.Service, id.Name, p.Message, micros(p.Since), micros(p.Until))
-	return r.file.explain("pause", id, err)
+	return r.explainUpdate("pause", id, r.update(ctx, sqlSetPause, id, p.Message, micros(p.Since), micros(p.Until)))
 }
 
 // RemovePause forgets it; where there is none that is no error.

@@ -35,6 +35,9 @@ func TestPauses(t *testing.T) {
 	if err := r.Remove(t.Context(), v1); err != nil { // an instance of that name that comes later is not paused
 		t.Fatal(err)
 	}
+	if err := r.SetPause(t.Context(), v1, want[v1]); tenant.CodeOf(err) != tenant.CodeNotFound {
+		t.Errorf("pause of one that is gone: got %v, want %s", err, tenant.CodeNotFound)
+	}
 	delete(want, v1)
 	if got, err := r.Pauses(t.Context()); err != nil || !maps.Equal(got, want) {
 		t.Errorf("after the instance is gone: got %v, %v, want %v", got, err, want)

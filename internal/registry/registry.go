@@ -163,8 +163,8 @@ func (r *Registry) SetPort(ctx context.Context, id tenant.ID, port int) error {
 var errNoRow = errors.New("no such row")
 
 // update sets one column of an instance.
-func (r *Registry) update(ctx context.Context, statement string, id tenant.ID, value any) error {
-	result, err := r.db.ExecContext(ctx, statement, id.Service, id.Name, value)
+func (r *Registry) update(ctx context.Context, statement string, id tenant.ID, values ...any) error {
+	result, err := r.db.ExecContext(ctx, statement, append([]any{id.Service, id.Name}, values...)...)
 	if err != nil {
 		return err
 	}

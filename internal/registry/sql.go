@@ -210,8 +210,11 @@ const (
 	sqlVerifyDomain = `INSERT INTO domains (host, service, name, created, verified)
 		SELECT host, service, name, created, ?4 FROM claims WHERE host = ?1 AND service = ?2 AND name = ?3`
 
-	sqlPauses      = `SELECT service, name, message, since, until FROM pauses`
-	sqlSetPause    = `INSERT OR REPLACE INTO pauses (service, name, message, since, until) VALUES (?1, ?2, ?3, ?4, ?5)`
+	sqlPauses = `SELECT service, name, message, since, until FROM pauses`
+
+	// An instance that is not registered has none.
+	sqlSetPause = `INSERT OR REPLACE INTO pauses (service, name, message, since, until) SELECT ?1, ?2, ?3, ?4, ?5
+		WHERE ?2 = '' OR EXISTS (SELECT * FROM instances WHERE service = ?1 AND name = ?2)`
 	sqlRemovePause = `DELETE FROM pauses WHERE service = ?1 AND name = ?2`
 
 	sqlBrakes = `SELECT service, name, restarts, failures, failed, reason FROM brakes`
