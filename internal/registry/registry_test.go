@@ -245,20 +245,21 @@ func TestConcurrentUse(t *testing.T) {
 	}
 }
 
-// The bounds are about ten times of what two slow cores need.
+// A cost that is quadratic takes many times the bound, a busy machine a part of it.
 func TestManyInstances(t *testing.T) {
 	path := newPath(t)
 	r := mustOpen(t, path)
 	const n = manyInstances
 	fill(t, r, n)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 
 	start := time.Now()
-	list := mustList(t, r)
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("listing %d instances took %v", n, took)
-	} else {
-		t.Logf("listed in %v", took)
+	list, err := r.Instances(ctx)
+	if err != nil {
+		t.Fatalf("list %d instances: %v after %v", n, err, time.Since(start))
 	}
+	t.Logf("listed in %v", time.Since(start))
 	if len(list) != n {
 		t.Fatalf("got %d instances, want %d", len(list), n)
 	}
@@ -272,14 +273,10 @@ func TestManyInstances(t *testing.T) {
 		list[i].LastActive, list[i].Wakes = later, 1
 	}
 	start = time.Now()
-	if err := r.SaveActivity(t.Context(), list); err != nil {
-		t.Fatal(err)
+	if err := r.SaveActivity(ctx, list); err != nil {
+		t.Fatalf("save the activity of %d instances: %v after %v", n, err, time.Since(start))
 	}
-	if took := time.Since(start); took > 8*time.Second {
-		t.Errorf("saving the activity of %d instances took %v", n, took)
-	} else {
-		t.Logf("saved in %v", took)
-	}
+	t.Logf("saved in %v", time.Since(start))
 	for _, in := range mustList(t, r) {
 		if !in.LastActive.Equal(later) || in.Wakes != 1 {
 			t.Fatalf("%s: got %v, %d, want %v, 1", in.ID, in.LastActive, in.Wakes, later)
@@ -287,11 +284,13 @@ func TestManyInstances(t *testing.T) {
 	}
 
 	start = time.Now()
-	mustOpen(t, path)
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("opening a registry of %d instances took %v", n, took)
-	} else {
-		t.Logf("opened in %v", took)
+	again, err := Open(ctx, path)
+	if err != nil {
+		t.Fatalf("open a registry of %d instances: %v after %v", n, err, time.Since(start))
+	}
+	t.Logf("opened in %v", time.Since(start))
+	if err := again.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
