@@ -121,6 +121,20 @@ func (j *job) refuse(reason string) {
 	j.wake()
 }
 
+// abort has run end it, if its state is one that can be: running or paused. It gives the
+// state.
+func (j *job) abort() tenant.RolloutState {
+	j.changing.Lock()
+	defer j.changing.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.row.State == tenant.RolloutRunning || j.row.State == tenant.RolloutPaused {
+		j.aborting = true
+		j.wake()
+	}
+	return j.row.State
+}
+
 func (j *job) aborts() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()

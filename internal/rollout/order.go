@@ -55,16 +55,8 @@ func (e *Engine) Abort(ctx context.Context, service string) (tenant.Rollout, err
 	if err != nil {
 		return tenant.Rollout{}, err
 	}
-	if _, err := e.order(ctx, service, func(r *registry.Rollout) error {
-		if r.State != tenant.RolloutRunning && r.State != tenant.RolloutPaused {
-			return conflict(service, "the rollout of %s is "+string(r.State)+", and cannot be aborted", "`ten rollout status %s` tells of it")
-		}
-		j.mu.Lock()
-		j.aborting = true
-		j.mu.Unlock()
-		return nil
-	}); err != nil {
-		return tenant.Rollout{}, err
+	if state := j.abort(); state != tenant.RolloutRunning && state != tenant.RolloutPaused {
+		return tenant.Rollout{}, conflict(service, "the rollout of %s is "+string(state)+", and cannot be aborted", "`ten rollout status %s` tells of it")
 	}
 	select {
 	case <-j.over:

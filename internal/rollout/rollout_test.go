@@ -236,6 +236,26 @@ func TestPauseResumeAbort(t *testing.T) {
 	})
 }
 
+// Who is told that one could not be aborted can rely on it, and who has it aborted while the
+// registry cannot be written waits a little longer.
+func TestAbortWithoutRegistry(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.spawn(4, 0)
+		w.begin("v2", tenant.RolloutPlan{Batch: 2, Pause: time.Minute})
+		time.Sleep(30 * time.Second)
+		w.saves.fail.Store(true)
+		r, err := w.engine.Abort(t.Context(), "notes")
+		if err != nil || r.State != tenant.RolloutAborted || r.Changed != 2 {
+			t.Errorf("got %+v, %v, want it aborted", r, err)
+		}
+		if w.saves.fail.Load() {
+			t.Error("nothing was written")
+		}
+		_, err = w.engine.Abort(t.Context(), "notes")
+		code(t, err, tenant.CodeConflict)
+	})
+}
+
 // Who has one aborted while the daemon ends is not told that it is.
 func TestAbortWhileTheDaemonEnds(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

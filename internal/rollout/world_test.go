@@ -2,12 +2,14 @@ package rollout_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,9 +46,23 @@ type world struct {
 	store   *registry.Registry
 	manager *lifecycle.Manager
 	meter   *rollout.Meter
+	saves   *saves
 	events  *event.Bus // of all daemons
 	engine  *rollout.Engine
 	stop    func() // ends the daemon's part
+}
+
+// saves is a registry whose next write can be made to fail.
+type saves struct {
+	*registry.Registry
+	fail atomic.Bool
+}
+
+func (s *saves) SaveRollout(ctx context.Context, r registry.Rollout) error {
+	if s.fail.CompareAndSwap(true, false) {
+		return errors.New("disk full")
+	}
+	return s.Registry.SaveRollout(ctx, r)
 }
 
 // bubble runs f in a bubble, whose clock is the test's.
@@ -76,6 +92,7 @@ func (w *world) start() {
 	if w.store, err = registry.Open(context.Background(), filepath.Join(w.dir, "registry.db")); err != nil {
 		w.t.Fatal(err)
 	}
+	w.saves = &saves{Registry: w.store}
 	log := slog.New(slog.NewTextHandler(w.t.Output(), nil))
 	var engine *rollout.Engine
 	w.manager = lifecycle.New(lifecycle.Options{
@@ -84,7 +101,7 @@ func (w *world) start() {
 		Refused:   func(id tenant.ID, release string, err error) { engine.Refused(id, release, err) },
 	})
 	w.meter = &rollout.Meter{}
-	engine = rollout.New(rollout.Options{Fleet: w.manager, Store: w.store, Meter: w.meter, Events: w.events, Log: log})
+	engine = rollout.New(rollout.Options{Fleet: w.manager, Store: w.saves, Meter: w.meter, Events: w.events, Log: log})
 	w.engine = engine
 	ctx, cancel := context.WithCancel(context.Background())
 	manager, store := w.manager, w.store
