@@ -367,7 +367,7 @@ func TestTokensByAPI(t *testing.T) {
 		t.Errorf("revoked: got %d, want 401", status)
 	}
 	must[wire.Failure](t, d, 404, "DELETE", tokens+"/"+made.ID, "")
-	for _, body := range []string{`{"tenant":"Alice"}`, `{"allow":["wake"]}`, `{"tenant":"a","allow":["stop"]}`, `{"for_ms":-1}`, `{"for_ms":9223372036854775807}`} {
+	for _, body := range []string{`{"tenant":"Alice"}`, `{"tenant":""}`, `{"tenant":null}`, `{"tenant":7}`, `{"TENANT":""}`, `{"allow":["wake"]}`, `{"tenant":"a","allow":["stop"]}`, `{"for_ms":-1}`, `{"for_ms":9223372036854775807}`} {
 		must[wire.Failure](t, d, 400, "POST", tokens, body)
 	}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"time"
@@ -34,11 +35,21 @@ func WireTokens(tokens []tenant.Token, now time.Time) []wire.Token {
 }
 
 func (a *API) createToken(w http.ResponseWriter, r *http.Request) error {
-	var body wire.TokenRequest
+	// A tenant that is there counts, also an empty one: without one it is an admin's.
+	var body struct {
+		wire.TokenRequest
+		Tenant json.RawMessage `json:"tenant"`
+	}
 	if err := readBody(w, r, &body); err != nil {
 		return err
 	}
-	made, err := CreateToken(r.Context(), a.tokens, body)
+	want := body.TokenRequest
+	if body.Tenant != nil {
+		if err := json.Unmarshal(body.Tenant, &want.Tenant); err != nil || want.Tenant == "" {
+			return invalid("tenant is not the name of instances", "leave it out for an admin's token", err)
+		}
+	}
+	made, err := CreateToken(r.Context(), a.tokens, want)
 	if err != nil {
 		return err
 	}
