@@ -169,9 +169,9 @@ func explainRest(w wire.Why, now time.Time) []string {
 	}
 	switch {
 	case w.Spent:
-		lines = append(lines, fmt.Sprintf("it failed to start %s and is not tried again; `ten restart %s` does", tenant.Count(w.Failures, "time", "times"), w.ID))
+		lines = append(lines, fmt.Sprintf("it has failed %s and is not tried again; `ten restart %s` does", often(w.Failures), w.ID))
 	case !w.NextTry.IsZero():
-		lines = append(lines, fmt.Sprintf("it failed to start %s; no request starts it before %s", tenant.Count(w.Failures, "time", "times"), clock(now, w.NextTry)))
+		lines = append(lines, fmt.Sprintf("it has failed %s; no request starts it before %s", often(w.Failures), clock(now, w.NextTry)))
 	}
 	if w.Armed {
 		lines = append(lines, "armed: its sandbox is ready, and a wake starts the app and nothing else")
@@ -180,4 +180,11 @@ func explainRest(w wire.Why, now time.Time) []string {
 		lines = append(lines, fmt.Sprintf("once awake it is kept so by a lease of the %s, until %s", l.Holder, clock(now, l.Until)))
 	}
 	return lines
+}
+
+func often(times int) string {
+	if times == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", times)
 }

@@ -301,7 +301,7 @@ doze_timeout = "300ms"
 	says("dozes:alice", "dozes:alice is dozing", "it stays like this until a request comes")
 	s.Ten("spawn", "broken:x")
 	says("broken:x", "broken:x is failed since ", "because: its start failed: the app ended with exit status 7",
-		"it failed to start 1 time and is not tried again", "exiting as told")
+		"it has failed once and is not tried again", "exiting as told")
 	if r := s.Ten("why", "app:nobody"); r.Code != 4 {
 		t.Errorf("why of nobody: %s", r)
 	}
