@@ -4,10 +4,11 @@ import (
 	"io"
 	"log/slog"
 
-	"github.com/coreos/go-systemd/v22/journal"
+	sdjournal "github.com/coreos/go-systemd/v22/journal"
 
 	"tenement.dev/internal/accesslog"
 	"tenement.dev/internal/config"
+	"tenement.dev/journal"
 )
 
 // newAccessLog makes the access log: to the journal, or as lines on out.
@@ -20,10 +21,8 @@ func newAccessLog(cfg func() *config.Config, out io.Writer, log *slog.Logger) *a
 		},
 		Log: log,
 	}
-	if journal.Enabled() {
-		o.Journal = func(message string, fields map[string]string) error {
-			return journal.Send(message, journal.PriInfo, fields)
-		}
+	if sdjournal.Enabled() {
+		o.Journal = journal.NewEntries().Send
 	}
 	return accesslog.New(o)
 }
