@@ -1,5 +1,5 @@
 // Package journal reads, follows and searches what instances print, in systemd's journal,
-// and puts what Tenement does into it (Events). To read, it runs journalctl -o json as a
+// and puts what Tenement does into it (Events, Entries). To read, it runs journalctl -o json as a
 // child: the stable interface to the journal that needs neither cgo nor libsystemd.
 //
 // # Which entries

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 )
@@ -46,7 +47,11 @@ func (s *sender) send(fields []field) error {
 		if _, err = s.conn.Write(message); err == nil {
 			return nil
 		}
+		late := errors.Is(err, os.ErrDeadlineExceeded)
 		err = errors.Join(err, s.close())
+		if late {
+			break
+		}
 	}
 	return fmt.Errorf("send to the journal: %w", err)
 }
