@@ -28,10 +28,12 @@ type (
 	}
 	// diagMessage is struct inet_diag_msg.
 	diagMessage struct {
-		family, state, timer, retransmits uint8
-		id                                diagSocketID
-		expires, rqueue, wqueue           uint32
-		uid, inode                        uint32
+		family, state uint8
+		_             [2]uint8 // timer, retransmissions
+		id            diagSocketID
+		_             [3]uint32 // expiry, queues
+		uid           uint32
+		_             uint32 // inode
 	}
 )
 
