@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,11 +138,13 @@ func TestFollowASearch(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		stored := []string{"one apple", "two apples"}
 		want := append(slices.Clone(stored[max(0, len(stored)-lines):]), "new Apple")
+		var starting sync.WaitGroup
 		if lines == 0 {
-			go func() {
+			unit := unit
+			starting.Go(func() {
 				eventually(t, "journalctl to run", func() bool { return len(children(t)) == 1 })
 				startUnit(t, unit, "echo pear; echo new Apple")
-			}()
+			})
 		}
 		var got []string
 		for e, err := range New(System).Read(ctx, Query{Unit: unit, Search: "APPLE", Lines: lines, Follow: true}) {
@@ -159,6 +162,7 @@ func TestFollowASearch(t *testing.T) {
 			}
 		}
 		cancel()
+		starting.Wait()
 		if !slices.Equal(got, want) {
 			t.Errorf("%d lines: got %q, want %q", lines, got, want)
 		}

@@ -40,7 +40,7 @@ func testRenderedPair(t *testing.T) {
 		noError(t, "render", err)
 		removeAfter(t, socket.Name, svc.Name)
 		noError(t, "load "+string(isolation), c.StartTransient(ctx, socket, svc))
-		wantState(t, c, svc.Name, "loaded", "inactive", "dead")
+		wantDescribed(t, c, svc.Name, "Tenement instance "+spec.ID.String(), "loaded", "inactive", "dead")
 		for _, u := range []units.Unit{socket, svc} {
 			iface := map[string]string{".socket": "Socket", ".service": "Service"}[filepath.Ext(u.Name)]
 			for _, p := range u.Properties {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -27,7 +28,7 @@ func newName() string {
 // service is a unit that runs a shell script.
 func service(name, script string, props ...units.Property) units.Unit {
 	return units.Unit{Name: name, Properties: append([]units.Property{
-		{Name: "Description", Value: "test of dbusctl"},
+		{Name: "Description", Value: description},
 		{Name: "Type", Value: "exec"},
 		{Name: "TimeoutStopUSec", Value: uint64(limit.Microseconds())},
 		{Name: "ExecStartEx", Value: []units.Exec{{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Options: []string{"no-env-expand"}}}},
@@ -55,9 +56,22 @@ func one(t *testing.T, c *dbusctl.Client, name string) units.UnitState {
 	return list[0]
 }
 
+// description is that of each service of these tests. Where a unit has none, systemd
+// gives its name (systemd.unit(5)).
+const description = "test of dbusctl"
+
 func wantState(t *testing.T, c *dbusctl.Client, name, load, active, sub string) {
 	t.Helper()
-	want := units.UnitState{Name: name, Load: load, Active: active, Sub: sub}
+	described := name
+	if load == "loaded" && strings.HasSuffix(name, ".service") {
+		described = description
+	}
+	wantDescribed(t, c, name, described, load, active, sub)
+}
+
+func wantDescribed(t *testing.T, c *dbusctl.Client, name, described, load, active, sub string) {
+	t.Helper()
+	want := units.UnitState{Name: name, Description: described, Load: load, Active: active, Sub: sub}
 	if got := one(t, c, name); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -144,7 +144,7 @@ func testNotLoaded(t *testing.T) {
 	removeAfter(t, user)
 	noError(t, "start", c.StartTransient(ctx, oneshot(user, "true", units.Property{Name: "Wants", Value: []string{name}})))
 	list, err = c.List(ctx, name)
-	if want := (units.UnitState{Name: name, Load: "not-found", Active: "inactive", Sub: "dead"}); err != nil || !slices.Equal(list, []units.UnitState{want}) {
+	if want := (units.UnitState{Name: name, Description: name, Load: "not-found", Active: "inactive", Sub: "dead"}); err != nil || !slices.Equal(list, []units.UnitState{want}) {
 		t.Errorf("got %v, %v, want %v", list, err, want)
 	}
 	if exit, err := c.Exit(ctx, name); !errors.Is(err, dbusctl.ErrNoSuchUnit) {
