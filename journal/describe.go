@@ -55,7 +55,7 @@ func what(e event.Event) (string, int) {
 				phases = append(phases, strings.ReplaceAll(phase, "_", " ")+" "+millis(d))
 			}
 		}
-		from := map[string]string{string(tenant.WakeCold): "sleep", string(tenant.WakeDoze): "doze"}[get("kind")]
+		from := map[string]string{string(tenant.WakeCold): "sleep", string(tenant.WakeArmed): "sleep", string(tenant.WakeDoze): "doze"}[get("kind")]
 		text := fmt.Sprintf("woke from %s in %s, by %s", from, millis(e.Field("total")), get("cause"))
 		if len(phases) > 0 {
 			text += " (" + strings.Join(phases, ", ") + ")"
@@ -72,7 +72,7 @@ func what(e event.Event) (string, int) {
 	case event.Ended:
 		return because("ended by itself"), priorityWarning
 	case event.Restarting:
-		return fmt.Sprintf("is started again in %s, the %s. time", millis(e.Field("wait")), get("restarts")), priorityNotice
+		return fmt.Sprintf("is started again in %s, restart %s", millis(e.Field("wait")), get("restarts")), priorityNotice
 	case event.Health:
 		if e.Field("reason").Kind() == slog.KindString {
 			return because("is " + get("health")), priorityWarning

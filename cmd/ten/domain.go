@@ -209,7 +209,7 @@ func newDomainRemoveCommand(p *program) *cobra.Command {
 				if err := c.RemoveDomain(cmd.Context(), args[0]); err != nil {
 					return err
 				}
-				return p.say(done{args[0] + " is served no longer", struct {
+				return p.say(done{"no instance has the host name " + args[0] + " any more", struct {
 					Host    string `json:"host"`
 					Removed bool   `json:"removed"`
 				}{args[0], true}}, asJSON)

@@ -234,14 +234,14 @@ func (p *program) followRollout(ctx context.Context, c *client.Client, r wire.Ro
 	}
 	return &tenant.Error{
 		Code: tenant.CodeUnavailable, Op: "roll out",
-		Msg:  fmt.Sprintf("the rollout of %s to %s is %s", r.Service, r.Release, end.State),
+		Msg:  fmt.Sprintf("the rollout of %s to %s is %s", r.Service, r.Release, strings.ReplaceAll(string(end.State), "-", " ")),
 		Hint: fmt.Sprintf("`ten ps %s` shows who has which release, `ten logs` what an instance said", r.Service),
 	}
 }
 
 // describeRollout is a rollout in one line.
 func describeRollout(r wire.Rollout) string {
-	text := fmt.Sprintf("%s, %s instead of %s: %s", r.Service, r.Release, r.Previous, r.State)
+	text := fmt.Sprintf("%s, %s instead of %s: %s", r.Service, r.Release, r.Previous, strings.ReplaceAll(string(r.State), "-", " "))
 	if r.Reason != "" {
 		text += ", " + r.Reason
 	}

@@ -21,8 +21,14 @@ func stop(ctx context.Context, c *client.Client, id tenant.ID) (done, error) {
 	if err != nil {
 		return done{}, err
 	}
+	if out.State == tenant.Failed {
+		return done{fmt.Sprintf("%s does not run, and has failed; `ten restart %[1]s` starts it", id), out}, nil
+	}
 	if out.State != tenant.Asleep {
 		return done{fmt.Sprintf("%s was stopped, and is %s again: a request came for it", id, out.State), out}, nil
+	}
+	if out.Paused != nil {
+		return done{fmt.Sprintf("%s is asleep, and paused: no request wakes it until `ten unpause`", id), out}, nil
 	}
 	return done{fmt.Sprintf("%s is asleep; its next request wakes it", id), out}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"tenement.dev/internal/tenant"
@@ -79,7 +80,15 @@ func (a *API) admit(r *http.Request, need access) (*http.Request, error) {
 		return r, nil
 	}
 	if need == accessAdmin {
-		return r, forbidden("this token is for looking at "+p.tenant+"'s instances", "an admin's token can do that")
+		msg := "this token is for looking at " + p.tenant + "'s instances"
+		if len(p.allow) > 0 {
+			var may []string
+			for _, a := range p.allow {
+				may = append(may, string(a))
+			}
+			msg += ", and to " + strings.Join(may, " or ") + " them"
+		}
+		return r, forbidden(msg, "an admin's token can do that")
 	}
 	id, err := pathID(r)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -93,7 +94,7 @@ func (j *job) change(ctx context.Context, f func(*registry.Rollout) error) error
 	j.newsLocked()
 	j.mu.Unlock()
 	if told {
-		text := "the rollout is " + string(row.State)
+		text := "the rollout is " + strings.ReplaceAll(string(row.State), "-", " ")
 		if row.Reason != "" {
 			text += ": " + row.Reason
 		}

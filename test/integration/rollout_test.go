@@ -198,7 +198,7 @@ func TestRollout(t *testing.T) {
 	r = s.Ten("rollout", "app", "--release", "bad", "--batch", "2", "--pause", "200ms")
 	t.Logf("%d requests while a bad release went back", stop())
 	if r.Code != 1 || !strings.Contains(r.Stdout, "did not start with bad: health endpoint /health-of-release did not answer 200") ||
-		!strings.Contains(r.Stderr, "rolled-back") {
+		!strings.Contains(r.Stderr, "rolled back") {
 		t.Errorf("ten rollout: %s", r)
 	}
 	haveRelease(t, s, fleetSize, fleetAwake, "v2")
