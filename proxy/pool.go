@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -206,15 +207,22 @@ func (p *pools) close(before time.Time) {
 	}
 }
 
-// stallConn calls a function again and again until the first answer arrives.
+// stallConn is a connection to an app. It calls a function again and again until the first
+// answer arrives, and tells apart whether an app that has closed its end may have read
+// anything.
 type stallConn struct {
 	net.Conn
 	mu    sync.Mutex
 	timer *time.Timer // nil when answered or closed
+
+	begun    atomic.Bool   // something is written, or tried
+	refused  atomic.Bool   // the first write has failed; set before written is closed
+	written  chan struct{} // closed when the first write has returned
+	announce sync.Once
 }
 
 func watchStall(conn net.Conn, f func()) net.Conn {
-	c := &stallConn{Conn: conn}
+	c := &stallConn{Conn: conn, written: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(stallTimeout, func() {
@@ -242,7 +250,37 @@ func (c *stallConn) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.settled()
 	}
+	if errors.Is(err, io.EOF) && c.unread() {
+		// The kernel tells of a reset once, and that may have been the writer.
+		err = &net.OpError{Op: "read", Net: "app", Err: syscall.ECONNRESET}
+	}
 	return n, err
+}
+
+func (c *stallConn) Write(p []byte) (int, error) {
+	c.begun.Store(true)
+	n, err := c.Conn.Write(p)
+	c.announce.Do(func() {
+		c.refused.Store(err != nil)
+		close(c.written)
+	})
+	return n, err
+}
+
+// unread reports whether the app, which has closed its end, cannot have read anything: the
+// first write has failed, or was never tried.
+func (c *stallConn) unread() bool {
+	if !c.begun.Load() {
+		return true
+	}
+	timeout := time.NewTimer(stallTimeout)
+	defer timeout.Stop()
+	select {
+	case <-c.written:
+		return c.refused.Load()
+	case <-timeout.C:
+		return false
+	}
 }
 
 func (c *stallConn) Close() error {
