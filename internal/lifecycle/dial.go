@@ -18,9 +18,14 @@ var errAnother = tenant.ErrProcessEnded
 // ago, the instance is woken again, as any other that sleeps.
 func (m *Manager) dial(ctx context.Context, l *lease) (net.Conn, error) {
 	inst := l.inst
+	l.mu.Lock()
+	startedAt := l.startedAt
+	l.mu.Unlock()
 	inst.mu.Lock()
-	spare := inst.spare
-	inst.spare = nil
+	var spare net.Conn
+	if inst.startedAt == startedAt { // or it is one to the next process
+		spare, inst.spare = inst.spare, nil
+	}
 	inst.mu.Unlock()
 	if spare != nil {
 		return spare, nil
