@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// heartbeat is how often a stream in which nothing happens sends something.
+	// heartbeat is how often a stream sends all parts, whether or not something has changed.
 	heartbeat = 15 * time.Second
 	// patience bounds a write to a browser; a slower one is cut off and comes back.
 	patience = 10 * time.Second
@@ -237,7 +237,10 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request, s *session, pat
 			}
 			waiting = append(waiting, m)
 		case <-beat.C:
-			err = out.write(":\n\n")
+			// All of it, so that what a browser has lost while it was changing the page itself
+			// comes again.
+			clear(sent)
+			err = refresh()
 		case <-again.C:
 			err = refresh()
 		case <-due:
