@@ -101,6 +101,9 @@ func (m *Manager) doze(inst *instance, op *operation) {
 	m.endProbe(inst)
 	m.meter(inst)
 	_, err := m.doorbell(inst.id).Do(ctx, ingress.Doze)
+	if err == nil {
+		m.meter(inst) // what it keeps while it dozes
+	}
 	var refusal *ingress.Refusal
 	inst.mu.Lock()
 	switch {

@@ -192,6 +192,9 @@ func (i *instance) endLocked(op *operation, err error) {
 func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 	from := i.state
 	i.passLocked(now)
+	if from == tenant.Dozing {
+		i.used.rememberLocked() // it had less than the next look will tell
+	}
 	i.state, i.since, i.reason = state, now, reason
 	i.dirty = true
 	i.tellStateLocked(from, now)

@@ -33,6 +33,9 @@ type used struct {
 	since           time.Time      // until when time is counted
 	seen            time.Duration  // of the present process's CPU time, all that is counted
 	memory          int64          // as it was last looked at
+	// unseen is the time since that look, for which memory is not counted yet: how much it
+	// was is known at the next one.
+	unseen time.Duration
 	// process is the startedAt of that one, 0 where it has not been looked at; resumed: one
 	// has been adopted, so what earlier daemons have counted is known here.
 	process int64
@@ -56,7 +59,17 @@ func (i *instance) passLocked(now time.Time) {
 	default:
 		return
 	}
-	u.Memory += float64(u.memory) * d.Seconds()
+	u.unseen += d
+}
+
+// rememberLocked counts memory until now as it was last looked at, where there will be no look
+// that tells better: the process has ended, or another state has begun.
+func (u *used) rememberLocked() { u.sawMemoryLocked(u.memory) }
+
+// sawMemoryLocked counts memory since the last look, and is one itself.
+func (u *used) sawMemoryLocked(bytes int64) {
+	u.Memory += float64(bytes) * u.unseen.Seconds()
+	u.memory, u.unseen = bytes, 0
 }
 
 // usedCPULocked counts the CPU time of the present process, which it has used since its
@@ -71,7 +84,10 @@ func (i *instance) usedCPULocked(cpu time.Duration) {
 }
 
 // begunLocked is for a new process, of which nothing is counted yet.
-func (u *used) begunLocked() { u.process, u.seen, u.memory = 0, 0, 0 }
+func (u *used) begunLocked() {
+	u.rememberLocked()
+	u.process, u.seen, u.memory = 0, 0, 0
+}
 
 // resumeLocked is for a process that is adopted: this daemon has counted it before, or an
 // earlier one has, or nobody.
@@ -110,8 +126,8 @@ func (m *Manager) meter(inst *instance) {
 	}
 	inst.usedCPULocked(cpu)
 	inst.used.process, inst.used.resumed = startedAt, true
-	inst.used.memory = max(memory, 0)
 	inst.passLocked(time.Now())
+	inst.used.sawMemoryLocked(max(memory, 0))
 }
 
 // meterEnd counts the CPU time of a process that has ended: the manager knows it until
@@ -155,6 +171,8 @@ func (m *Manager) keepUse(inst *instance) {
 	}
 	inst.mu.Lock()
 	now := time.Now()
+	inst.passLocked(now)
+	inst.used.rememberLocked()
 	u := inst.takeUseLocked(now.UTC().Format(tenant.DayFormat), now)
 	inst.mu.Unlock()
 	if u.IsZero() {

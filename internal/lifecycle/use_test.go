@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/tenant"
 )
 
@@ -173,6 +174,29 @@ func TestUseOfProcesses(t *testing.T) {
 		}
 		if got := w.used(alice, firstDay); !near(got.Awake, 30*time.Minute) || !near(got.CPU, 15*time.Minute) {
 			t.Errorf("got %v awake and %v of CPU time, want 30 and 15 min", got.Awake, got.CPU)
+		}
+	})
+}
+
+// TestUseOfMemoryInShortTimes: the memory of each state is that of its own time, also where
+// it is over before anybody looks by the clock.
+func TestUseOfMemoryInShortTimes(t *testing.T) {
+	withLedger(t, notes("doze_timeout = 20\nbusy_max = 0"), func(t *testing.T, w *world, l *ledger) {
+		w.systemd.SetApp(alice, lifecycletest.App{Freeze: time.Second})
+		begun := time.Now()
+		w.resident = func(tenant.ID) int64 {
+			if d := time.Since(begun); d > 20500*time.Millisecond && d < 50*time.Second {
+				return 1 << 20 // it is frozen from 21 s on
+			}
+			return 1 << 30
+		}
+		w.spawn(alice)
+		time.Sleep(50 * time.Second)
+		w.request(alice)
+		time.Sleep(5 * time.Second)
+		got := w.used(alice, firstDay)
+		if seconds := got.Memory / (1 << 30); seconds < 24 || seconds > 27 {
+			t.Errorf("got %.1f GiB seconds, want 25: 20 s awake, 30 s of next to nothing, 5 s awake: %+v", seconds, got)
 		}
 	})
 }

@@ -61,8 +61,10 @@ type world struct {
 	idle   func() float64
 	boosts []tenant.Limit
 	uses   lifecycle.UseStore
-	marks  lifecycle.Marks
-	log    io.Writer // nil for the test's own
+	// resident is the memory that a running instance has, nil for 1 GiB.
+	resident func(tenant.ID) int64
+	marks    lifecycle.Marks
+	log      io.Writer // nil for the test's own
 	// events has what all managers have told.
 	events *event.Bus
 
@@ -120,16 +122,22 @@ func (w *world) start(cfg *config.Config) {
 		SocketDir:  func(id tenant.ID) string { return "/run/tenement/app/" + id.Service + "@" + id.Name },
 		TXT:        w.zone.texts,
 		CPU:        w.cpu.used,
-		Use:        func(id tenant.ID) (time.Duration, int64, error) { cpu, err := w.cpu.used(id); return cpu, 1 << 30, err },
-		Uses:       w.uses,
-		Schedules:  w.store,
-		Calendar:   w.calendar.next,
-		Refused:    w.refused,
-		Marks:      w.marks,
-		Memory:     w.memory,
-		Idle:       w.idle,
-		Events:     w.events,
-		Log:        slog.New(slog.NewTextHandler(log, nil)),
+		Use: func(id tenant.ID) (time.Duration, int64, error) {
+			cpu, err := w.cpu.used(id)
+			if w.resident != nil {
+				return cpu, w.resident(id), err
+			}
+			return cpu, 1 << 30, err
+		},
+		Uses:      w.uses,
+		Schedules: w.store,
+		Calendar:  w.calendar.next,
+		Refused:   w.refused,
+		Marks:     w.marks,
+		Memory:    w.memory,
+		Idle:      w.idle,
+		Events:    w.events,
+		Log:       slog.New(slog.NewTextHandler(log, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
