@@ -19,6 +19,7 @@ command = "python3 app.py"
 health = "/health"
 idle_timeout = 300
 isolation = "process"
+service_host = false     # instances are customers: nobody's answers at notes.DOMAIN itself
 [service.notes.env]
 DATA_DIR = "{data_dir}/{id}"
 `

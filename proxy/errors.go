@@ -16,16 +16,17 @@ import (
 
 // statuses maps the kinds of failure to HTTP. The others are 500.
 var statuses = map[tenant.Code]int{
-	tenant.CodeInvalid:      http.StatusBadRequest,
-	tenant.CodeNotFound:     http.StatusNotFound,
-	tenant.CodeConflict:     http.StatusServiceUnavailable,
-	tenant.CodeLimit:        http.StatusTooManyRequests,
-	tenant.CodeUnsupported:  http.StatusServiceUnavailable,
-	tenant.CodeStartFailed:  http.StatusServiceUnavailable,
-	tenant.CodeStartTimeout: http.StatusServiceUnavailable,
-	tenant.CodeFailed:       http.StatusServiceUnavailable,
-	tenant.CodeUnavailable:  http.StatusServiceUnavailable,
-	tenant.CodePaused:       http.StatusServiceUnavailable,
+	tenant.CodeInvalid:       http.StatusBadRequest,
+	tenant.CodeNotFound:      http.StatusNotFound,
+	tenant.CodeConflict:      http.StatusServiceUnavailable,
+	tenant.CodeNoServiceHost: http.StatusNotFound,
+	tenant.CodeLimit:         http.StatusTooManyRequests,
+	tenant.CodeUnsupported:   http.StatusServiceUnavailable,
+	tenant.CodeStartFailed:   http.StatusServiceUnavailable,
+	tenant.CodeStartTimeout:  http.StatusServiceUnavailable,
+	tenant.CodeFailed:        http.StatusServiceUnavailable,
+	tenant.CodeUnavailable:   http.StatusServiceUnavailable,
+	tenant.CodePaused:        http.StatusServiceUnavailable,
 }
 
 // fail answers a request that did not reach an instance.

@@ -125,7 +125,7 @@ func get(t *testing.T, address string, method string, header ...string) (*http.R
 
 func TestErrorsAsStatuses(t *testing.T) {
 	for code, want := range map[tenant.Code]int{
-		tenant.CodeNotFound: 404, tenant.CodeLimit: 429, tenant.CodeStartFailed: 503, tenant.CodeStartTimeout: 503,
+		tenant.CodeNotFound: 404, tenant.CodeNoServiceHost: 404, tenant.CodeLimit: 429, tenant.CodeStartFailed: 503, tenant.CodeStartTimeout: 503,
 		tenant.CodeFailed: 503, tenant.CodeUnavailable: 503, tenant.CodeInternal: 500,
 	} {
 		address, _ := serve(t, &backend{err: &tenant.Error{Code: code, Msg: "secret", Hint: "do that", RetryAfter: 1500 * time.Millisecond}}, nil)

@@ -25,7 +25,7 @@ func uncovered(cfg *config.Config, domains []string, source *certs.Source) []str
 			if !source.Covers("any." + host) {
 				hosts = append(hosts, "*."+host)
 			}
-			if !source.Covers(host) {
+			if cfg.Services[service].ServiceHost && !source.Covers(host) {
 				hosts = append(hosts, host)
 			}
 		}

@@ -49,7 +49,7 @@ func services(m *lifecycle.Manager) func() []wire.Service {
 			one := wire.Service{
 				Name: name, Isolation: s.Isolation, Network: s.Network, Release: s.Release, Health: s.Health,
 				IdleTimeoutMS: float64(s.IdleTimeout.Milliseconds()), DozeTimeoutMS: float64(s.DozeTimeout.Milliseconds()),
-				Schedule: s.Schedule, OnDemand: s.OnDemand, MaxInstances: s.MaxInstances,
+				Schedule: s.Schedule, OnDemand: s.OnDemand, ServiceHost: s.ServiceHost, MaxInstances: s.MaxInstances,
 			}
 			if s.Release != "" {
 				one.Release = m.ServiceRelease(name)

@@ -29,10 +29,7 @@ goes on.
 			if len(args) != 1 {
 				return usage(cmd, "`ten deploy` needs an instance, such as notes:v2")
 			}
-			w, err := parseWeight(weight)
-			if err == nil && !w.Set {
-				err = usage(cmd, "--weight takes a number")
-			}
+			_, err := parseShare(cmd, weight)
 			if err == nil && timeout < 0 {
 				err = usage(cmd, "--timeout cannot be negative")
 			}
@@ -42,7 +39,7 @@ goes on.
 			return err
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			w, err := parseWeight(weight)
+			w, err := parseShare(cmd, weight)
 			if err != nil {
 				return err
 			}
@@ -51,13 +48,29 @@ goes on.
 				if err != nil {
 					return done{}, err
 				}
-				return done{fmt.Sprintf("%s is %s, with weight %d", id, describeAwake(out), w.N), out}, nil
+				text := fmt.Sprintf("%s is %s", id, describeAwake(out))
+				if out.Weight != nil {
+					text += fmt.Sprintf(", with weight %d", *out.Weight)
+				}
+				return done{text, out}, nil
 			})
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&weight, "weight", fmt.Sprint(tenant.DefaultWeight), "its `weight` when it is ready, 0 to 10000")
+	flags.StringVar(&weight, "weight", "", fmt.Sprintf("its `weight` when it is ready, 0 to 10000 (default %d)", tenant.DefaultWeight))
 	flags.DurationVar(&timeout, "timeout", 0, "how long it may take, such as 30s (default: the service's startup_timeout)")
 	flags.BoolVar(&asJSON, "json", false, "print a line of JSON")
 	return cmd
+}
+
+// parseShare reads --weight; the zero Weight leaves it to the daemon.
+func parseShare(cmd *cobra.Command, text string) (tenant.Weight, error) {
+	if !cmd.Flags().Changed("weight") {
+		return tenant.Weight{}, nil
+	}
+	w, err := parseWeight(text)
+	if err == nil && !w.Set {
+		err = usage(cmd, "--weight takes a number")
+	}
+	return w, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"tenement.dev/internal/client"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
 )
 
 func newOpenCommand(p *program) *cobra.Command {
@@ -73,6 +74,9 @@ func (p *program) urlOf(ctx context.Context, whom tenant.ID) (where string, err 
 			}
 		}
 		// A service's own host name is that of its instances without their names.
+		if err := checkHasHost(ctx, c, whom.Service); err != nil {
+			return err
+		}
 		u, err := url.Parse(list[0].URL)
 		if err != nil || list[0].URL == "" {
 			return unknown
@@ -85,6 +89,24 @@ func (p *program) urlOf(ctx context.Context, whom tenant.ID) (where string, err 
 		err = unknown
 	}
 	return where, err
+}
+
+// checkHasHost reports whether a service answers at its own host name; who may not ask for
+// that, with a tenant's token, is told by the answer there.
+func checkHasHost(ctx context.Context, c *client.Client, service string) error {
+	list, err := c.Services(ctx)
+	if err != nil && tenant.CodeOf(err) != wire.CodeForbidden {
+		return err
+	}
+	for _, s := range list {
+		if s.Name == service && !s.ServiceHost {
+			return &tenant.Error{
+				Code: tenant.CodeNotFound, Op: "open", Msg: fmt.Sprintf("%s does not answer at its own host name, as service_host of it is false", service),
+				Hint: fmt.Sprintf("name an instance, such as %s:NAME", service),
+			}
+		}
+	}
+	return nil
 }
 
 // browse opens a URL where there is a desktop, and does nothing elsewhere.

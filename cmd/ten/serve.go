@@ -318,6 +318,9 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			if check, ok := checkCerts(manager.Config(), o.domains, source, p.now()); ok && err == nil {
 				list = append(list, check)
 			}
+			if check, ok := checkServiceHosts(manager.Config(), o.domains[0], manager.List()); ok && err == nil {
+				list = append(list, check)
+			}
 			return wireChecks(list), err
 		},
 		Reload:     reloads.Reload,

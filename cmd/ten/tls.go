@@ -52,8 +52,8 @@ func knownHost(m *lifecycle.Manager, domains []string) func(host string) bool {
 		case proxy.Root:
 			return true
 		case proxy.Service:
-			_, ok := m.Config().Services[id.Service]
-			return ok
+			s, ok := m.Config().Services[id.Service]
+			return ok && s.ServiceHost
 		case proxy.Instance:
 			_, err := m.Get(id)
 			return err == nil

@@ -13,7 +13,8 @@ import (
 
 const aboutWeights = `A service's own host name, such as notes.DOMAIN, is answered by its instances in
 proportion to their weights. One without a weight counts as 100, one with 0 gets no
-request; at its own host name an instance answers whatever its weight.`
+request; at its own host name an instance answers whatever its weight. A service with
+service_host = false has no such name, and its instances no weights.`
 
 func newWeightCommand(p *program) *cobra.Command {
 	var asJSON bool

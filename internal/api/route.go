@@ -38,9 +38,9 @@ func (a *API) deployInstance(w http.ResponseWriter, r *http.Request, id tenant.I
 	if timeout < 0 || timeout > maxDeploy {
 		return invalid(fmt.Sprintf("a timeout of %v is not possible", timeout), fmt.Sprintf("use up to %v; 0 leaves it to the service", maxDeploy), nil)
 	}
-	weight := tenant.Weight{N: tenant.DefaultWeight, Set: true}
+	var weight tenant.Weight
 	if body.Weight != nil {
-		weight.N = *body.Weight
+		weight = tenant.Weight{N: *body.Weight, Set: true}
 	}
 	var created bool
 	outcome, err := a.waking(r.Context(), id, func() (s tenant.Snapshot, err error) {

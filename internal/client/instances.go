@@ -50,6 +50,15 @@ func (c *Client) List(ctx context.Context, service string) ([]wire.Instance, err
 	}
 }
 
+// Services asks for the services of the configuration, sorted by name.
+func (c *Client) Services(ctx context.Context) ([]wire.Service, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var list wire.Services
+	_, err := c.ask(ctx, http.MethodGet, "/services", nil, &list)
+	return list.Services, err
+}
+
 // Get asks for one instance.
 func (c *Client) Get(ctx context.Context, id tenant.ID) (wire.Instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)

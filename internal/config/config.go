@@ -163,6 +163,8 @@ type Service struct {
 	OnDemand bool
 	// KeepAlive is false where the app must get a new connection for each request.
 	KeepAlive bool
+	// ServiceHost is whether the service's own host name is answered by its instances.
+	ServiceHost bool
 	// Sticky keeps a client of the service's own host name at the instance that it was
 	// given first, by a cookie.
 	Sticky bool

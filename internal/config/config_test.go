@@ -64,6 +64,7 @@ func TestQuickStart(t *testing.T) {
 			StopGrace:      10 * time.Second,
 			MaxInFlight:    2000,
 			KeepAlive:      true,
+			ServiceHost:    true,
 			StoragePersist: true,
 		}},
 		searchPath: filepath.Join(dir, "bin"),
@@ -129,6 +130,7 @@ max_instances = 3
 max_in_flight = 5
 no_wake = ["head", "crawler"]
 on_demand = true
+service_host = false
 keepalive = false
 storage_persist = false
 env = { A = "1", PATH = "/usr/bin:bin:../bin" }
@@ -221,6 +223,7 @@ env.S = "{socket}"
 			StopGrace:      10 * time.Second,
 			MaxInFlight:    2000,
 			KeepAlive:      true,
+			ServiceHost:    true,
 			StoragePersist: true,
 		},
 		"worker": {
@@ -240,6 +243,7 @@ env.S = "{socket}"
 			StopGrace:      10 * time.Second,
 			MaxInFlight:    2000,
 			KeepAlive:      true,
+			ServiceHost:    true,
 			StoragePersist: true,
 		},
 	}

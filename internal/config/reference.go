@@ -89,6 +89,7 @@ var aboutService = map[string]about{
 	"access_log_query":     {"true, false", "", "with the query, which may hold secrets"},
 	"error_pages":          {"path", "Tenement's", "a directory with the service's own pages"},
 	"keepalive":            {"true, false", "", "false: a new connection to the app for each request"},
+	"service_host":         {"true, false", "", "false: the service's own host name, `SERVICE.DOMAIN`, answers 404; so it should be where instances are customers, as any of them would answer there"},
 	"sticky":               {"true, false", "", "a client of the service's own host name stays at one instance, by a cookie"},
 	"storage_persist":      {"true, false", "", "false: `ten stop` removes the data"},
 	"restart":              {"`on-failure`, `always`, `never`", "", "when an app that has ended is started again"},

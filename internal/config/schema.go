@@ -98,6 +98,7 @@ var serviceKeys = []key[draft]{
 	{"access_log_query", false, func(d *draft) reader { return flag(&d.AccessLogQuery) }},
 	{"error_pages", nil, func(d *draft) reader { return text(&d.ErrorPages) }},
 	{"keepalive", true, func(d *draft) reader { return flag(&d.KeepAlive) }},
+	{"service_host", true, func(d *draft) reader { return flag(&d.ServiceHost) }},
 	{"sticky", false, func(d *draft) reader { return flag(&d.Sticky) }},
 	{"storage_persist", true, func(d *draft) reader { return flag(&d.StoragePersist) }},
 	{"restart", "on-failure", func(d *draft) reader {

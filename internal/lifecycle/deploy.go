@@ -12,9 +12,10 @@ import (
 )
 
 // Deploy has an instance awake and healthy, and only then gives it its weight; a new
-// one gets no request for its service's own host name before. timeout bounds the
-// wait, 0 leaves it to the service's startup_timeout. If it fails, an instance that
-// did not run before is stopped and the weights stay as they were.
+// one gets no request for its service's own host name before. The zero Weight is
+// DefaultWeight, or none where the service has no such name. timeout bounds the wait, 0
+// leaves it to the service's startup_timeout. If it fails, an instance that did not run
+// before is stopped and the weights stay as they were.
 func (m *Manager) Deploy(ctx context.Context, id tenant.ID, w tenant.Weight, timeout time.Duration) (s tenant.Snapshot, created bool, err error) {
 	if err := m.awaitReady(ctx, "deploy", id); err != nil {
 		return tenant.Snapshot{}, false, err
@@ -23,7 +24,16 @@ func (m *Manager) Deploy(ctx context.Context, id tenant.ID, w tenant.Weight, tim
 	if err != nil {
 		return tenant.Snapshot{}, false, err
 	}
-	inst, created, err := m.register(ctx, id, service.MaxInstances, tenant.Weight{Set: true})
+	first := tenant.Weight{Set: true}
+	switch {
+	case !service.ServiceHost && w.Set:
+		return tenant.Snapshot{}, false, noServiceHost("deploy", tenant.CodeConflict, id)
+	case !service.ServiceHost:
+		first = w
+	case !w.Set:
+		w = tenant.Weight{N: tenant.DefaultWeight, Set: true}
+	}
+	inst, created, err := m.register(ctx, id, service.MaxInstances, first)
 	if err != nil {
 		return tenant.Snapshot{}, false, err
 	}

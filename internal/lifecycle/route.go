@@ -17,9 +17,12 @@ import (
 // that was active last is to be woken: a service's host name must not start one
 // process per visitor. An instance of weight 0, one that has failed or is paused and
 // those in tried are never chosen; prefer, the name of an instance, is chosen if it may be and
-// the service is sticky.
+// the service is sticky. A service without a host name of its own has no answer here.
 func (m *Manager) Route(service, prefer string, tried []tenant.ID) (id tenant.ID, sticky bool, err error) {
 	if s, ok := m.config.Load().Services[service]; ok {
+		if !s.ServiceHost {
+			return tenant.ID{}, false, noServiceHost("route", tenant.CodeNoServiceHost, tenant.ID{Service: service})
+		}
 		sticky = s.Sticky
 	}
 	if !sticky {
@@ -27,6 +30,23 @@ func (m *Manager) Route(service, prefer string, tried []tenant.ID) (id tenant.ID
 	}
 	id, err = m.choose(service, prefer, tried)
 	return id, sticky, err
+}
+
+// noServiceHost is the error where a service does not answer at its own host name.
+func noServiceHost(op string, code tenant.Code, id tenant.ID) error {
+	return &tenant.Error{
+		Code: code, Op: op, ID: id,
+		Msg:  fmt.Sprintf("%s does not answer at its own host name, as service_host of it is false", id.Service),
+		Hint: fmt.Sprintf("each instance answers at its own, NAME.%s.DOMAIN; service_host = true lets all of them answer at %s.DOMAIN", id.Service, id.Service),
+	}
+}
+
+// checkWeighed refuses to give weights to instances of a service where nothing goes by them.
+func (m *Manager) checkWeighed(op string, id tenant.ID) error {
+	if s, ok := m.config.Load().Services[id.Service]; ok && !s.ServiceHost {
+		return noServiceHost(op, tenant.CodeConflict, id)
+	}
+	return nil
 }
 
 func (m *Manager) choose(service, prefer string, tried []tenant.ID) (tenant.ID, error) {
@@ -111,7 +131,7 @@ func (m *Manager) latestLocked(service string, members []*instance, tried []tena
 }
 
 // SetWeight gives an instance its share of the requests for its service's own host
-// name; the zero Weight takes it away.
+// name; the zero Weight takes it away, also where the service has no such name.
 func (m *Manager) SetWeight(ctx context.Context, id tenant.ID, w tenant.Weight) (tenant.Snapshot, error) {
 	inst, err := m.find(ctx, "weight", id)
 	if err != nil {
@@ -122,6 +142,11 @@ func (m *Manager) SetWeight(ctx context.Context, id tenant.ID, w tenant.Weight) 
 			Code: tenant.CodeInvalid, Op: "weight", ID: id,
 			Msg:  fmt.Sprintf("%d is not a weight", w.N),
 			Hint: fmt.Sprintf("use 0 to %d; 0 is no requests", tenant.MaxWeight),
+		}
+	}
+	if w.Set {
+		if err := m.checkWeighed("weight", id); err != nil {
+			return tenant.Snapshot{}, err
 		}
 	}
 	if err := m.setWeights(ctx, map[*instance]tenant.Weight{inst: w}); err != nil {
@@ -148,6 +173,9 @@ func (m *Manager) Swap(ctx context.Context, from, to tenant.ID) (tenant.Snapshot
 	}
 	next, err := m.find(ctx, "route", to)
 	if err != nil {
+		return tenant.Snapshot{}, err
+	}
+	if err := m.checkWeighed("route", to); err != nil {
 		return tenant.Snapshot{}, err
 	}
 	if err := m.wakeByHand(ctx, next); err != nil {

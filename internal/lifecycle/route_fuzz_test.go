@@ -21,7 +21,7 @@ func FuzzRoute(f *testing.F) {
 	f.Fuzz(func(t *testing.T, table []byte, prefer byte) {
 		m := &Manager{services: map[string][]*instance{}}
 		m.pauses.Store(&map[tenant.ID]tenant.Pause{})
-		m.config.Store(&config.Config{Services: map[string]*config.Service{"notes": {Sticky: true}}})
+		m.config.Store(&config.Config{Services: map[string]*config.Service{"notes": {ServiceHost: true, Sticky: true}}})
 		var tried []tenant.ID
 		may := map[tenant.ID]bool{}
 		for i := 0; i+1 < len(table) && i < 40; i += 2 {

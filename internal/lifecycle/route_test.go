@@ -222,3 +222,37 @@ func TestFailedDeploy(t *testing.T) {
 }
 
 var broken = lifecycletest.App{Refusal: &ingress.Refusal{Class: ingress.ClassExited, Text: "status 3"}}
+
+// A service without a host name of its own answers nobody there, whatever its instances do
+// and weigh, and gives no weights.
+func TestNoServiceHost(t *testing.T) {
+	bubble(t, notes(""), func(t *testing.T, w *world) {
+		w.register(v3)
+		w.spawn(v1)
+		w.weigh(v1, 70)
+		w.manager.SetConfig(parse(t, notes("service_host = false")))
+		_, _, err := w.manager.Route("notes", "v1", nil)
+		code(t, err, tenant.CodeNoServiceHost)
+		_, err = w.manager.SetWeight(t.Context(), v1, weight(5))
+		code(t, err, tenant.CodeConflict)
+		_, err = w.manager.Swap(t.Context(), v1, v3)
+		code(t, err, tenant.CodeConflict)
+		_, _, err = w.manager.Deploy(t.Context(), v2, weight(0), 0)
+		code(t, err, tenant.CodeConflict)
+		if got := w.get(v3).State; got != tenant.Asleep {
+			t.Errorf("the target of a refused swap: got %v, want it asleep", got)
+		}
+		if _, err := w.manager.Get(v2); err == nil {
+			t.Error("a refused deployment has left an instance")
+		}
+		s, created, err := w.manager.Deploy(t.Context(), v2, tenant.Weight{}, 0)
+		if err != nil || !created || s.State != tenant.Awake || s.Weight.Set {
+			t.Errorf("a deployment without a weight: got %v, weight %v, created %v, %v", s.State, s.Weight, created, err)
+		}
+		if s, err := w.manager.SetWeight(t.Context(), v1, tenant.Weight{}); err != nil || s.Weight.Set {
+			t.Errorf("to take a weight away: got %v, %v", s.Weight, err)
+		}
+		w.manager.SetConfig(parse(t, notes("")))
+		w.wantShares(map[tenant.ID]float64{v1: 0.5, v2: 0.5})
+	})
+}

@@ -16,6 +16,8 @@ const (
 	CodeInvalid Code = "invalid"
 	// CodeNotFound: no such service or instance.
 	CodeNotFound Code = "not_found"
+	// CodeNoServiceHost: the service does not answer at its own host name.
+	CodeNoServiceHost Code = "no_service_host"
 	// CodeConflict: the request does not fit what exists.
 	CodeConflict Code = "conflict"
 	// CodeLimit: a configured maximum is reached.

@@ -8,7 +8,8 @@ type WeightRequest struct {
 
 // DeployRequest is the body of POST /api/v1/instances/{id}/deploy.
 type DeployRequest struct {
-	// Weight is what the instance gets when it is ready, 0 to 10000; null is 100.
+	// Weight is what the instance gets when it is ready, 0 to 10000; null is 100, or none where
+	// the service has no host name of its own.
 	Weight *int `json:"weight"`
 	// TimeoutMS bounds the wait for it; 0 leaves that to the service.
 	TimeoutMS float64 `json:"timeout_ms"`

@@ -20,6 +20,8 @@ type Service struct {
 	DozeTimeoutMS float64  `json:"doze_timeout_ms,omitempty"`
 	Schedule      []string `json:"schedule,omitempty"`
 	OnDemand      bool     `json:"on_demand,omitempty"`
+	// ServiceHost is whether its instances answer at its own host name.
+	ServiceHost bool `json:"service_host"`
 	// MaxInstances is missing for no limit.
 	MaxInstances int `json:"max_instances,omitempty"`
 }

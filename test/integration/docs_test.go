@@ -56,7 +56,8 @@ func readBlocks(t *testing.T, repo, page string) (list []block) {
 	return list
 }
 
-// addRelease has the quick start's service have releases, as the guide on deploying says.
+// addRelease has the quick start's service have releases and a host name of its own, as the
+// guide on deploying says.
 func addRelease(t *testing.T, s *harness.Server) {
 	t.Helper()
 	path := filepath.Join(s.Dir, "tenement.toml")
@@ -66,6 +67,7 @@ func addRelease(t *testing.T, s *harness.Server) {
 	}
 	changed := strings.Replace(string(text), "\ncommand = ", "\nrelease = \"v1\"\ncommand = ", 1)
 	changed = strings.Replace(changed, "\nDATA_DIR = ", "\nRELEASE = \"{release}\"\nDATA_DIR = ", 1)
+	changed = strings.Replace(changed, "\nservice_host = false", "\nservice_host = true ", 1)
 	s.WriteFile("tenement.toml", changed)
 }
 

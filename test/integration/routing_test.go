@@ -116,6 +116,48 @@ func TestProxyProtocol(t *testing.T) {
 	}
 }
 
+// Where instances are customers, nobody's answers at the service's own host name.
+func TestNoServiceHost(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app + "service_host = false\n"})
+	s.Spawn("app:alice", "app:bob")
+	s.Ten("stop", "app:alice")
+	s.Ten("stop", "app:bob")
+	s.Await("app:alice", tenant.Asleep)
+	ask := func() (int, string) {
+		t.Helper()
+		return raw(t, s, "GET / HTTP/1.1\r\nHost: app.localhost\r\nConnection: close\r\n\r\n")
+	}
+	if status, body := ask(); status != 404 || !strings.Contains(body, "no_service_host") || !strings.Contains(body, "service_host of it is false") {
+		t.Errorf("the service's own host: got %d %s, want a 404 that says why", status, body)
+	}
+	for _, one := range s.List() {
+		if one.State != tenant.Asleep || one.Wakes != 1 {
+			t.Errorf("%s: got %v, %d wakes, want it left asleep", one.ID, one.State, one.Wakes)
+		}
+	}
+	for _, args := range [][]string{{"weight", "app:alice", "5"}, {"route", "app", "--from", "alice", "--to", "bob"}, {"deploy", "app:v2", "--weight", "0"}} {
+		if r := s.Ten(args...); r.Code != 1 || !strings.Contains(r.Stderr, "service_host of it is false") {
+			t.Errorf("%s: want it refused", r)
+		}
+	}
+	if r := s.Ten("open", "app"); r.Code != 4 {
+		t.Errorf("%s: want no URL", r)
+	}
+	if r := s.Ten("deploy", "app:v2"); r.Code != 0 || strings.Contains(r.Stdout, "weight") {
+		t.Errorf("%s: want it started, without a weight", r)
+	}
+	s.WriteFile("tenement.toml", app)
+	if r := s.Ten("reload"); r.Code != 0 {
+		t.Fatal(r)
+	}
+	if status, body := ask(); status != 200 {
+		t.Errorf("once it is on: got %d %s", status, body)
+	}
+	if r := s.Ten("doctor"); !strings.Contains(r.Stdout, "app.localhost: any instance answers") {
+		t.Errorf("%s: want it told", r)
+	}
+}
+
 func TestDomains(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: app})
 	s.Spawn("app:alice")

@@ -91,7 +91,7 @@ func Run(path string) (*Daemon, error) {
 		Instances: d.Instances, Operator: d.Instances, Router: d.Instances, Domains: d.Instances,
 		Keeper: d.Instances, Limiter: d.Instances, Uses: d.Instances, Rollouts: newRollouts(), Pauser: d.Instances, Logs: logs, Tokens: tokens, Events: events,
 		Services: func() []wire.Service {
-			return []wire.Service{{Name: "broken", Isolation: tenant.IsolationNamespace, Network: tenant.NetworkHost}, {Name: "notes", Isolation: tenant.IsolationNamespace, Network: tenant.NetworkHost, IdleTimeoutMS: 1000, Release: "v1"}}
+			return []wire.Service{{Name: "broken", Isolation: tenant.IsolationNamespace, Network: tenant.NetworkHost}, {Name: "notes", Isolation: tenant.IsolationNamespace, Network: tenant.NetworkHost, IdleTimeoutMS: 1000, Release: "v1", ServiceHost: true}}
 		},
 		Doctor: Checks, Reload: d.reload, URL: URL, Version: Version, Metrics: http.HandlerFunc(d.metrics), Log: slog.New(slog.DiscardHandler),
 	})

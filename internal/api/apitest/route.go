@@ -49,6 +49,9 @@ func (m *Instances) Deploy(ctx context.Context, id tenant.ID, w tenant.Weight, t
 	if err != nil {
 		return tenant.Snapshot{}, false, err
 	}
+	if !w.Set {
+		w = tenant.Weight{N: tenant.DefaultWeight, Set: true}
+	}
 	s, err := m.SetWeight(ctx, id, w)
 	return s, created, err
 }
