@@ -92,6 +92,7 @@ shell: build ## a root shell in a throwaway systemd machine
 
 .PHONY: tools
 tools: # what the tests need on this machine; the test machine gets its own by itself
+	@command -v npm >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm; }
 	@command -v gcc >/dev/null && command -v groff >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev groff-base; }
 
 .PHONY: clean

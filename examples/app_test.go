@@ -21,6 +21,7 @@ import (
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/test/harness"
+	"tenement.dev/test/machine"
 )
 
 // soon bounds everything that takes no time on an idle machine.
@@ -35,43 +36,26 @@ type app struct {
 	done    chan struct{} // closed when the process has ended and cmd.ProcessState is set
 }
 
-// webProgram is the program of go-http.
-var webProgram string
-
 // TestMain runs the tests in the throwaway machine, which has what the examples need.
 func TestMain(m *testing.M) {
-	var err error
-	if webProgram, err = harness.Bin("web"); err != nil {
-		log.Fatal(err)
+	if !machine.Inside() {
+		if err := buildAll(); err != nil {
+			log.Fatal(err)
+		}
 	}
 	os.Exit(harness.Main(m))
 }
 
-// install copies an example to a directory of its own, which it returns.
+// install copies an example, built, to a directory of its own, which it returns.
 func install(t *testing.T, folder string) string {
 	t.Helper()
-	dir := t.TempDir()
-	entries, err := os.ReadDir(folder)
+	from, err := built(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range entries {
-		if !e.Type().IsRegular() || e.Name() == "web" {
-			continue
-		}
-		text, err := os.ReadFile(filepath.Join(folder, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, e.Name()), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if folder == "go-http" {
-		// By cp: a program that this process itself writes cannot always be run, see go.dev/issue/22315.
-		if out, err := exec.CommandContext(t.Context(), "cp", webProgram, filepath.Join(dir, "web")).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+	dir := t.TempDir()
+	if err := copyTree(from, dir); err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }

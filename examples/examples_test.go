@@ -160,3 +160,34 @@ func TestNode(t *testing.T) {
 	again.want("GET", "/count", "", 200, `{"count":1}`)
 	again.stop(0)
 }
+
+func TestFastAPI(t *testing.T) {
+	t.Parallel()
+	api := start(t, install(t, "python-fastapi"), "fastapi")
+	api.want("GET", "/health", "", 200, `{"status":"ok"}`)
+	api.sameInEveryLanguage("hello from fastapi")
+	api.stop(143)
+}
+
+func TestFastify(t *testing.T) {
+	t.Parallel()
+	api := start(t, install(t, "node-fastify"), "fastify")
+	api.want("GET", "/health", "", 200, `{"status":"ok"}`)
+	api.sameInEveryLanguage("hello from fastify")
+	api.stop(0)
+}
+
+// sameInEveryLanguage checks what go-http, python-fastapi and node-fastify have in common.
+func (a *app) sameInEveryLanguage(hello string) {
+	a.t.Helper()
+	a.want("GET", "/", "", 200, hello)
+	a.want("GET", "/count", "", 200, `{"count":1}`)
+	a.want("GET", "/count", "", 200, `{"count":2}`)
+	a.want("GET", "/visits", "", 200, `{"visits":1}`)
+	a.want("GET", "/visits", "", 200, `{"visits":2}`)
+	status, body, err := a.try("GET", "/headers", "")
+	if err != nil || status != 200 || !strings.Contains(body, `"authorization":"Bearer of tidings"`) || !strings.Contains(body, `"host":"alice.example.org"`) {
+		a.t.Errorf("GET /headers: got %d %s, %v", status, body, err)
+	}
+	a.onlyLoopback()
+}

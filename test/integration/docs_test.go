@@ -25,37 +25,6 @@ var notRun = map[string]string{
 	"api.md export TENEMENT_SERVER=https://example.com TENEMENT_TOKEN_FILE=token": "needs a domain",
 }
 
-// block is one fenced block of shell commands.
-type block struct{ page, kind, text string }
-
-// name is how notRun and failures call it.
-func (b block) name() string {
-	first, _, _ := strings.Cut(b.text, "\n")
-	return b.page + " " + first
-}
-
-// readBlocks gives the blocks of a page whose language is sh.
-func readBlocks(t *testing.T, repo, page string) (list []block) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(repo, "docs", page))
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := strings.Split(string(text), "\n```")
-	if len(parts)%2 == 0 {
-		t.Fatalf("%s: a block has no end", page)
-	}
-	for i, part := range parts {
-		language, body, _ := strings.Cut(part, "\n")
-		words := strings.Fields(language)
-		if i%2 == 0 || len(words) == 0 || words[0] != "sh" {
-			continue
-		}
-		list = append(list, block{page, strings.Join(words[1:], " "), body})
-	}
-	return list
-}
-
 // addRelease has the quick start's service have releases and a host name of its own, as the
 // guide on deploying says.
 func addRelease(t *testing.T, s *harness.Server) {
@@ -97,24 +66,31 @@ func TestDocs(t *testing.T) {
 		if page == "deploying.md" {
 			addRelease(t, s)
 		}
-		for _, b := range readBlocks(t, repo, page) {
-			switch b.kind {
+		blocks, err := harness.Blocks(filepath.Join(repo, "docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range blocks {
+			if b.Language != "sh" {
+				continue
+			}
+			switch b.Kind {
 			case "serve":
-				if want := "ten serve --port 8080 --domain localhost"; b.text != want {
-					t.Fatalf("%s: got %q, want %q", page, b.text, want)
+				if want := "ten serve --port 8080 --domain localhost"; b.Text != want {
+					t.Fatalf("%s: got %q, want %q", page, b.Text, want)
 				}
 				s.Run()
 			case "not-run":
-				seen[b.name()] = true
-				if notRun[b.name()] == "" {
-					t.Errorf("%s: is not run, and notRun does not say why", b.name())
+				seen[b.Name()] = true
+				if notRun[b.Name()] == "" {
+					t.Errorf("%s: is not run, and notRun does not say why", b.Name())
 				}
 			case "":
-				if out, err := s.Command("/bin/sh", "-e", "-c", b.text).CombinedOutput(); err != nil {
-					t.Fatalf("%s: %v\n%s\n%s", page, err, b.text, out)
+				if out, err := s.Command("/bin/sh", "-e", "-c", b.Text).CombinedOutput(); err != nil {
+					t.Fatalf("%s: %v\n%s\n%s", page, err, b.Text, out)
 				}
 			default:
-				t.Errorf("%s: nobody knows what %q is", b.name(), b.kind)
+				t.Errorf("%s: nobody knows what %q is", b.Name(), b.Kind)
 			}
 		}
 	}

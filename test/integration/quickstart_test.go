@@ -3,12 +3,10 @@ package integration
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"tenement.dev/internal/tenant"
 	"tenement.dev/test/harness"
 )
 
@@ -84,73 +82,4 @@ func readQuickStart(t *testing.T) (files map[string]string, commands []string) {
 		}
 	}
 	return files, commands
-}
-
-// TestExamples spawns each example, dozes it, wakes it, lets it sleep, wakes it again
-// and reads its logs.
-func TestExamples(t *testing.T) {
-	for name, example := range map[string]struct{ service, path, want string }{
-		"hello-world":  {"hello", "/", "hello from"},
-		"multi-tenant": {"notes", "/notes", "["},
-		"go-http":      {"web", "/count", ""},
-		"node":         {"node", "/count", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := harness.New(t, harness.Options{Config: app})
-			repo, err := harness.Repository()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if out, err := exec.Command("cp", "-r", filepath.Join(repo, "examples", name)+"/.", s.Dir).CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			if name == "go-http" {
-				if out, err := exec.Command("cp", filepath.Join(repo, "bin/web"), filepath.Join(s.Dir, "web")).CombinedOutput(); err != nil {
-					t.Fatalf("%v\n%s", err, out)
-				}
-			}
-			config, err := os.ReadFile(filepath.Join(repo, "examples", name, "tenement.toml"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.WriteFile("tenement.toml", shorterTimeouts(string(config)))
-			s.Run()
-			id := example.service + ":alice"
-			s.Spawn(id)
-			s.Await(id, tenant.Dozing)
-			before := s.Get(id)
-			if got := s.Text(id, example.path); !strings.Contains(got, example.want) {
-				t.Errorf("GET %s: got %q, want %q in it", example.path, got, example.want)
-			}
-			if got := s.Get(id); got.Thaws != before.Thaws+1 || got.Wakes != before.Wakes {
-				t.Errorf("a request to the dozing instance: got %d thaws and %d wakes, had %d and %d", got.Thaws, got.Wakes, before.Thaws, before.Wakes)
-			}
-			s.Await(id, tenant.Asleep)
-			if got := s.Text(id, example.path); !strings.Contains(got, example.want) {
-				t.Errorf("GET %s after sleep: got %q, want %q in it", example.path, got, example.want)
-			}
-			if got := s.Get(id).Wakes; got != before.Wakes+1 {
-				t.Errorf("wakes: got %d, want %d", got, before.Wakes+1)
-			}
-			if r := s.Ten("logs", id); r.Code != 0 || r.Stdout == "" {
-				t.Errorf("logs: %s", r)
-			}
-		})
-	}
-}
-
-// shorterTimeouts makes an example doze and sleep within a test.
-func shorterTimeouts(config string) string {
-	var out strings.Builder
-	for line := range strings.Lines(config) {
-		key, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		switch key {
-		case "doze_timeout":
-		case "idle_timeout":
-			out.WriteString("doze_timeout = \"500ms\"\nidle_timeout = \"2500ms\"\n")
-		default:
-			out.WriteString(line)
-		}
-	}
-	return out.String()
 }

@@ -27,6 +27,7 @@ var rootPackages = []string{
 	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libnss-systemd", "libnss-myhostname",
 	"bash", "ca-certificates", "caddy", "chromium", "curl", "e2fsprogs", "iproute2", "kmod", "less", "netcat-openbsd", "nftables", "nodejs", "procps", "prometheus", "python3",
 	"runsc", "strace", "systemd-journal-remote",
+	"python3-aiohttp", "python3-fastapi", "python3-uvicorn", // of the examples
 }
 
 // vmPackages is what virtual machines take from the same tree: their kernel, and what it is run with.
