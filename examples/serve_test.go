@@ -32,6 +32,8 @@ var all = []example{
 	{folder: "node", id: "node:bob", path: "/count", doze: `{"count":2}`, wake: `{"count":1}`},
 	{folder: "python-fastapi", id: "fastapi:bob", path: "/count", doze: `{"count":2}`, wake: `{"count":1}`},
 	{folder: "node-fastify", id: "fastify:bob", path: "/count", doze: `{"count":2}`, wake: `{"count":1}`},
+	{folder: "auth-test", id: "auth:alice", path: "/headers", doze: `"Host"`, wake: `"Host"`, more: testAuth},
+	{folder: "socket-activated", id: "fd:alice", path: "/", doze: `{"visit": 3,`, wake: `{"visit": 1,`},
 }
 
 // TestExamples does what each README says, word for word, as an ordinary user. Then it lets an instance doze, asks it, lets
