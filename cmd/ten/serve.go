@@ -236,7 +236,12 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Log:        log,
 	}
 	if tree != nil {
-		life.CPU = tree.CPU
+		life.CPU = func(id tenant.ID) (t lifecycle.CPUTime, err error) {
+			if t.Used, err = tree.CPU(id); err == nil {
+				t.Waited, err = tree.Waited(id)
+			}
+			return t, err
+		}
 		life.Use = func(id tenant.ID) (time.Duration, int64, error) {
 			u, err := tree.Use(id)
 			return u.CPU, u.Memory, err

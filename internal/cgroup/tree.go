@@ -1,7 +1,9 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -56,4 +58,32 @@ func (t Tree) CPU(id tenant.ID) (time.Duration, error) {
 		}
 	}
 	return 0, fmt.Errorf("read CPU time of %s: no usage_usec in %s", id, path)
+}
+
+// Waited is for how long, since its start, an instance wanted the CPU and none of its
+// processes had it: others did, or it has had all that its quota allows. It is 0 where the
+// kernel does not count that (PSI is off, or it is older than Linux 5.13), and where the
+// instance does not run. See "full" of cpu.pressure in Documentation/accounting/psi.rst.
+func (t Tree) Waited(id tenant.ID) (time.Duration, error) {
+	path := filepath.Join(t.Dir(id), "cpu.pressure")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errors.ErrUnsupported) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read CPU pressure of %s: %w", id, err)
+	}
+	for line := range strings.Lines(string(text)) {
+		fields, ok := strings.CutPrefix(strings.TrimSpace(line), "full ")
+		if !ok {
+			continue
+		}
+		_, total, _ := strings.Cut(fields, "total=")
+		usec, err := strconv.ParseInt(total, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read CPU pressure of %s: %w", id, err)
+		}
+		return time.Duration(usec) * time.Microsecond, nil
+	}
+	return 0, nil
 }

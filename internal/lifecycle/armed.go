@@ -323,13 +323,13 @@ func (m *Manager) checkArmed() {
 		inst.mu.Lock()
 		now := time.Now()
 		a := &inst.arming
-		if inst.armed && inst.op == nil && !a.cpuAt.IsZero() && float64(used-a.cpu) > armedCores*float64(now.Sub(a.cpuAt)) {
+		if inst.armed && inst.op == nil && !a.cpuAt.IsZero() && float64(used.Used-a.cpu) > armedCores*float64(now.Sub(a.cpuAt)) {
 			a.failures = 6 // it had its chance
 			a.failLocked(now)
-			m.log.Warn("armed, and works all the same: stopped", "instance", inst.id, "cpu", used-a.cpu, "within", now.Sub(a.cpuAt))
+			m.log.Warn("armed, and works all the same: stopped", "instance", inst.id, "cpu", used.Used-a.cpu, "within", now.Sub(a.cpuAt))
 			m.beginDisarmLocked(inst, "it works")
 		}
-		a.cpu, a.cpuAt = used, now
+		a.cpu, a.cpuAt = used.Used, now
 		inst.mu.Unlock()
 	}
 }

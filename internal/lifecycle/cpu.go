@@ -14,22 +14,59 @@ import (
 // each further window. When it is quiet in one it rests, and so it does when that has
 // gone on for busy_max: the next request gives it that time again.
 //
+// Where others take the machine's CPUs a job may get next to nothing, and is at work
+// nevertheless: it wants the CPU, and waits for it. Idle runtimes wait too, for what
+// little they do, but not for most of the time.
+//
+// What two looks too far apart have seen is no news of the last window: it neither makes
+// one busy nor ends that.
+//
 // Where the timeouts are too short for a window that would tell anything there is no
 // look. Nobody looks at instances that are not about to rest, unless memory is short
 // (relief.go).
 const (
 	busyCores    = 0.05
+	busyWants    = 0.5
 	maxCPUWindow = 5 * time.Second
 	minCPUWindow = 250 * time.Millisecond
 )
 
+// CPUTime is what an instance has had of the CPU since its start.
+type CPUTime struct {
+	// Used is the time of all cores together.
+	Used time.Duration
+	// Waited is for how long it wanted the CPU and none of its processes had it; 0 where
+	// nobody knows.
+	Waited time.Duration
+}
+
+// use is what an instance does with the CPU between two looks.
+type use struct {
+	cores float64 // used, 1 being a core
+	waits float64 // share of the time that it waited
+}
+
+// useSince is what was done since an earlier look at the same process. ok is false where
+// the two are not of the same process.
+func (c CPUTime) useSince(before CPUTime, elapsed time.Duration) (u use, ok bool) {
+	if c.Used < before.Used || c.Waited < before.Waited || elapsed <= 0 {
+		return use{}, false
+	}
+	return use{
+		cores: float64(c.Used-before.Used) / float64(elapsed),
+		waits: min(float64(c.Waited-before.Waited)/float64(elapsed), 1),
+	}, true
+}
+
+// busy reports whether that is work.
+func (u use) busy() bool { return u.cores > busyCores || u.cores+u.waits > busyWants }
+
 // cpuWatch is what has been seen of an instance's use of the CPU.
 type cpuWatch struct {
-	at   time.Time     // of the last look
-	used time.Duration // all it had used by then
-	// cores is how much it used before that look, 1 being a core; quiet says that this
-	// was little.
-	cores float64
+	at   time.Time // of the last look
+	time CPUTime   // all it had had by then
+	// use is what it did before that look; quiet says that this was little.
+	use   use
 	quiet bool
 	// busySince is the first of the looks in a row that found it busy, zero for none.
 	busySince time.Time
@@ -103,18 +140,22 @@ func (m *Manager) lookAtCPU(inst *instance) bool {
 	return true
 }
 
-func (i *instance) sawCPULocked(now time.Time, used time.Duration, err error, window time.Duration) {
+func (i *instance) sawCPULocked(now time.Time, used CPUTime, err error, window time.Duration) {
 	c := &i.cpu
-	seen := cpuWatch{at: now, used: used}
+	seen := cpuWatch{at: now, time: used}
 	elapsed := now.Sub(c.at)
+	did, ok := used.useSince(c.time, elapsed)
 	switch {
 	case err != nil:
 		seen.quiet = true
-	case c.at.Before(i.lastActive) || elapsed > 3*window || elapsed < window/2:
+	case c.at.Before(i.lastActive) || !ok:
 		// The first of two.
+	case elapsed > 3*window || elapsed < window/2:
+		// The first of two, too: if it was busy until now, it still is.
+		seen.busySince, seen.use = c.busySince, c.use
 	default:
-		seen.cores = float64(used-c.used) / float64(elapsed)
-		seen.quiet = seen.cores <= busyCores
+		seen.use = did
+		seen.quiet = !did.busy()
 		if !seen.quiet {
 			seen.busySince = now
 			if !c.busySince.IsZero() {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"tenement.dev/internal/lifecycle"
 	"tenement.dev/internal/tenant"
 )
 
@@ -15,34 +16,62 @@ type cpus struct {
 	jobs  map[tenant.ID]job
 	looks int
 	err   error
+	// late is how long the next look takes.
+	late time.Duration
 }
 
 type job struct {
-	cores float64
-	since time.Time
-	base  time.Duration
+	cores, waits float64
+	since        time.Time
+	base         lifecycle.CPUTime
 }
 
-func (c *cpus) used(id tenant.ID) (time.Duration, error) {
+// time is what a Manager is told when it looks.
+func (c *cpus) time(id tenant.ID) (lifecycle.CPUTime, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.looks++
-	return c.usedLocked(id), c.err
+	t, err, late := c.timeLocked(id), c.err, c.late
+	if c.late = 0; late > 0 {
+		c.mu.Unlock()
+		time.Sleep(late)
+		c.mu.Lock()
+	}
+	return t, err
 }
 
-func (c *cpus) usedLocked(id tenant.ID) time.Duration {
+func (c *cpus) used(id tenant.ID) (time.Duration, error) {
+	t, err := c.time(id)
+	return t.Used, err
+}
+
+func (c *cpus) timeLocked(id tenant.ID) lifecycle.CPUTime {
 	j := c.jobs[id]
-	return j.base + time.Duration(j.cores*float64(time.Since(j.since)))
+	elapsed := float64(time.Since(j.since))
+	return lifecycle.CPUTime{
+		Used:   j.base.Used + time.Duration(j.cores*elapsed),
+		Waited: j.base.Waited + time.Duration(j.waits*elapsed),
+	}
 }
 
 // burn has an instance use so many cores from now on.
-func (c *cpus) burn(id tenant.ID, cores float64) {
+func (c *cpus) burn(id tenant.ID, cores float64) { c.starve(id, cores, 0) }
+
+// starve is burn for one that also waits for the CPU, such a share of the time.
+func (c *cpus) starve(id tenant.ID, cores, waits float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.jobs == nil {
 		c.jobs = map[tenant.ID]job{}
 	}
-	c.jobs[id] = job{cores, time.Now(), c.usedLocked(id)}
+	c.jobs[id] = job{cores, waits, time.Now(), c.timeLocked(id)}
+}
+
+// delay has the next look take so long.
+func (c *cpus) delay(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = d
 }
 
 // restart has an instance use so many cores from now on, counted from 0.
@@ -50,7 +79,7 @@ func (c *cpus) restart(id tenant.ID, cores float64) {
 	c.burn(id, cores)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.jobs[id] = job{cores, time.Now(), 0}
+	c.jobs[id] = job{cores, 0, time.Now(), lifecycle.CPUTime{}}
 }
 
 func (c *cpus) fail(err error) {
@@ -184,5 +213,48 @@ func TestUnknownUseOfTheCPU(t *testing.T) {
 		w.spawn(alice)
 		time.Sleep(time.Minute)
 		w.state(alice, tenant.Asleep)
+	})
+}
+
+// On a machine whose CPUs others have taken a job hardly gets any. It is at work all the
+// same; an idle runtime, which waits for the little it does, is not.
+func TestStarvedJobIsAtWork(t *testing.T) {
+	bubble(t, notes("doze_timeout = 20\nidle_timeout = 3600\nbusy_max = 300"), func(t *testing.T, w *world) {
+		w.spawn(alice)
+		w.spawn(bob)
+		w.cpu.burn(alice, 0.5)
+		w.cpu.starve(bob, 0.02, 0.3)
+		time.Sleep(20 * time.Second)
+		w.holds(alice, "cpu 0")
+		w.state(bob, tenant.Dozing)
+		w.cpu.starve(alice, 0.01, 0.97)
+		time.Sleep(100 * time.Second)
+		list := w.holds(alice, "cpu 0")
+		if got := list[0]; got.Cores != 0.01 || got.Waits != 0.97 {
+			t.Errorf("got %+v, want one that waits", got)
+		}
+		time.Sleep(time.Until(list[0].Until) - time.Millisecond)
+		w.state(alice, tenant.Awake)
+		time.Sleep(time.Millisecond)
+		w.state(alice, tenant.Dozing)
+	})
+}
+
+// A look that comes late proves nothing about the last window: who was busy is held on,
+// for no longer than otherwise, and who was not is looked at once more.
+func TestLateLookProvesNothing(t *testing.T) {
+	bubble(t, notes("doze_timeout = 20\nidle_timeout = 3600\nbusy_max = 300"), func(t *testing.T, w *world) {
+		w.spawn(alice)
+		w.cpu.burn(alice, 0.5)
+		time.Sleep(20 * time.Second)
+		until := w.holds(alice, "cpu 0")[0].Until
+		w.cpu.delay(40 * time.Second) // the next look, which is due in 5 s
+		time.Sleep(46 * time.Second)
+		if got := w.holds(alice, "cpu 0")[0].Until; !got.Equal(until) {
+			t.Errorf("after a late look: held until %v, want %v as before", got, until)
+		}
+		w.cpu.burn(alice, 0)
+		time.Sleep(10 * time.Second)
+		w.state(alice, tenant.Dozing)
 	})
 }

@@ -34,7 +34,7 @@ func (m *Manager) holdsLocked(inst *instance, now time.Time) []tenant.Hold {
 		holds = append(holds, tenant.Hold{Kind: tenant.HoldLease, Holder: l.Holder, Until: l.Until})
 	}
 	if until := m.busyUntilLocked(inst); now.Before(until) {
-		holds = append(holds, tenant.Hold{Kind: tenant.HoldCPU, Cores: inst.cpu.cores, Until: until})
+		holds = append(holds, tenant.Hold{Kind: tenant.HoldCPU, Cores: inst.cpu.use.cores, Waits: inst.cpu.use.waits, Until: until})
 	}
 	if doze == 0 && stop == 0 {
 		holds = append(holds, tenant.Hold{Kind: tenant.HoldConfig})

@@ -38,9 +38,9 @@ type Options struct {
 	// TXT gives the texts of the TXT records of a name, none where it has none; without it
 	// no host name can be verified.
 	TXT func(ctx context.Context, name string) ([]string, error)
-	// CPU gives all the CPU time that an instance has used since its start. Without it
-	// an instance at work without a request is taken for idle.
-	CPU func(tenant.ID) (time.Duration, error)
+	// CPU gives what an instance has had of the CPU since its start. Without it an
+	// instance at work without a request is taken for idle.
+	CPU func(tenant.ID) (CPUTime, error)
 	// Use gives the same, and the memory that it has, in bytes, -1 where that is not known.
 	Use func(tenant.ID) (cpu time.Duration, memory int64, err error)
 	// Uses remembers what instances have used; without it nobody does.
@@ -76,7 +76,7 @@ type Manager struct {
 	refused    func(id tenant.ID, release string, err error)
 	reserved   func(host string) bool
 	txt        func(ctx context.Context, name string) ([]string, error)
-	cpu        func(tenant.ID) (time.Duration, error)
+	cpu        func(tenant.ID) (CPUTime, error)
 	marks      Marks                                         // or nil
 	use        func(tenant.ID) (time.Duration, int64, error) // or nil
 	uses       UseStore                                      // or nil

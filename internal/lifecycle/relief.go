@@ -116,17 +116,20 @@ func (m *Manager) giveBack(ctx context.Context) (*instance, *operation) {
 // notAtWork gives those that use next to none of the CPU, in the same order. Nobody has
 // looked at the CPU of an instance that was not about to rest.
 func (m *Manager) notAtWork(ctx context.Context, list []candidate) []candidate {
-	begun := time.Now()
-	before := make(map[*instance]time.Duration, len(list))
+	type look struct {
+		at   time.Time
+		time CPUTime
+	}
+	before := make(map[*instance]look, len(list))
 	for _, c := range list {
 		c.inst.mu.Lock()
-		look := m.cpuWindowLocked(c.inst) > 0
+		matters := m.cpuWindowLocked(c.inst) > 0
 		c.inst.mu.Unlock()
-		if !look {
+		if !matters {
 			continue
 		}
 		if used, err := m.cpu(c.inst.id); err == nil {
-			before[c.inst] = used
+			before[c.inst] = look{time.Now(), used}
 		}
 	}
 	if len(before) == 0 {
@@ -145,7 +148,8 @@ func (m *Manager) notAtWork(ctx context.Context, list []candidate) []candidate {
 			return false
 		}
 		used, err := m.cpu(c.inst.id)
-		return err == nil && float64(used-old) > busyCores*float64(time.Since(begun))
+		did, ok := used.useSince(old.time, time.Since(old.at))
+		return err == nil && ok && did.busy()
 	})
 }
 

@@ -121,7 +121,7 @@ func (w *world) start(cfg *config.Config) {
 		Boosts:     w.boosts,
 		SocketDir:  func(id tenant.ID) string { return "/run/tenement/app/" + id.Service + "@" + id.Name },
 		TXT:        w.zone.texts,
-		CPU:        w.cpu.used,
+		CPU:        w.cpu.time,
 		Use: func(id tenant.ID) (time.Duration, int64, error) {
 			cpu, err := w.cpu.used(id)
 			if w.resident != nil {

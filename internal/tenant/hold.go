@@ -35,6 +35,8 @@ type Hold struct {
 	Holder Holder `json:"holder,omitempty"`
 	// Cores is how much of the CPU it used when that was last looked at, 1 being a core.
 	Cores float64 `json:"cores,omitempty"`
+	// Waits is for what share of that time it waited for the CPU and did not get it.
+	Waits float64 `json:"waits,omitempty"`
 }
 
 // Holder is who has a lease on an instance's being awake.
@@ -62,7 +64,11 @@ func (h Hold) String() string {
 	case HoldLease:
 		return "a keep-awake lease of the " + string(h.Holder)
 	case HoldCPU:
-		return fmt.Sprintf("it uses %.0f %% of a core", 100*h.Cores)
+		text := fmt.Sprintf("it uses %.0f %% of a core", 100*h.Cores)
+		if h.Waits > 0.5 {
+			text += fmt.Sprintf(", and waits for more %.0f %% of the time", 100*h.Waits)
+		}
+		return text
 	case HoldConfig:
 		return "no timeout of its service applies"
 	case HoldRetry:

@@ -24,13 +24,14 @@ func FuzzTakeKeepAwake(f *testing.F) {
 
 func TestHoldsInWords(t *testing.T) {
 	for want, h := range map[string]Hold{
-		"1 request in flight":                        {Kind: HoldRequests, Count: 1},
-		"2 requests in flight":                       {Kind: HoldRequests, Count: 2},
-		"traffic on 1 stream":                        {Kind: HoldStreams, Count: 1},
-		"a keep-awake lease of the operator":         {Kind: HoldLease, Holder: HolderOperator},
-		"it uses 50 % of a core":                     {Kind: HoldCPU, Cores: 0.5},
-		"no timeout of its service applies":          {Kind: HoldConfig},
-		"the last attempt to let it rest has failed": {Kind: HoldRetry},
+		"1 request in flight":                                        {Kind: HoldRequests, Count: 1},
+		"2 requests in flight":                                       {Kind: HoldRequests, Count: 2},
+		"traffic on 1 stream":                                        {Kind: HoldStreams, Count: 1},
+		"a keep-awake lease of the operator":                         {Kind: HoldLease, Holder: HolderOperator},
+		"it uses 50 % of a core":                                     {Kind: HoldCPU, Cores: 0.5},
+		"it uses 4 % of a core, and waits for more 91 % of the time": {Kind: HoldCPU, Cores: 0.04, Waits: 0.91},
+		"no timeout of its service applies":                          {Kind: HoldConfig},
+		"the last attempt to let it rest has failed":                 {Kind: HoldRetry},
 		"whatever": {Kind: "whatever"},
 	} {
 		if got := h.String(); got != want {
