@@ -245,7 +245,11 @@ func (m *Manager) adoptArmed(ctx context.Context, inst *instance, op *operation)
 	inst.mu.Lock()
 	now := time.Now()
 	op.wake = false // who has joined looks again
-	inst.setLocked(tenant.Asleep, now, "")
+	left := inst.takeBeforeLocked()
+	inst.setLocked(tenant.Asleep, now, left.reason)
+	if !left.rests.IsZero() {
+		inst.since = left.rests
+	}
 	if err == nil && spec.Fingerprint() == fingerprint {
 		inst.fingerprint = fingerprint
 		m.setArmedLocked(inst, true)

@@ -158,8 +158,12 @@ func TestArmedAreAdopted(t *testing.T) {
 		time.Sleep(soon)
 		w.armed(alice, true)
 		w.armed(bob, true)
+		asleep := w.get(alice).Since
 		w.restart(parse(t, text))
 		w.armed(alice, true)
+		if got := w.get(alice).Since; !got.Equal(asleep) {
+			t.Errorf("got it asleep since %v, want still %v", got, asleep)
+		}
 		w.starts(alice, 2)
 		time.Sleep(time.Minute)
 		e, release := w.acquire(alice)

@@ -71,6 +71,9 @@ type Store interface {
 	SetWeights(ctx context.Context, weights map[tenant.ID]tenant.Weight) error
 	DomainStore
 	SaveActivity(ctx context.Context, list []registry.Instance) error
+	// TakeOver reports whether the daemon before has left in order; Leave says that this one does.
+	TakeOver(ctx context.Context) (orderly bool, err error)
+	Leave(ctx context.Context) error
 	Brakes(ctx context.Context) (map[tenant.ID]registry.Brake, error)
 	SetBrake(ctx context.Context, id tenant.ID, b registry.Brake) error
 	LimitStore

@@ -90,6 +90,7 @@
 //	brake.go       failures, and the waits after them
 //	exit.go        ends of units in words
 //	reconcile.go   adopting what runs; hints, and the truth
+//	before.go      what an earlier daemon has left: since when, and how idle
 //	operate.go     what operators ask for: spawn, wake, stop, restart, destroy
 //	why.go         why an instance is in its state
 //	release.go     releases of instances, and the way back from a bad one

@@ -106,6 +106,8 @@ type instance struct {
 	wokenBy tenant.Cause
 	wokenAt time.Time
 	rested  string
+	// before is what an earlier daemon has left, until it is adopted or woken.
+	before before
 	// unwoken counts, by kind, the requests that found it at rest and left it so.
 	unwoken [8]int64
 	// dirty: activity has changed since it was saved.
@@ -161,6 +163,12 @@ func newInstance(row registry.Instance, kept registry.Brake, now time.Time, even
 
 		appLease:      row.AppLease,
 		operatorLease: row.OperatorLease,
+		wokenBy:       row.WokenBy,
+		wokenAt:       row.WokenAt,
+		before:        newBefore(row),
+	}
+	if row.LastWake != (tenant.Wake{}) {
+		inst.lastWake = &row.LastWake
 	}
 	inst.active.Store(row.LastActive.UnixMicro())
 	if !row.RestsSince.IsZero() {
@@ -270,16 +278,26 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 func (i *instance) row() (registry.Instance, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.requests > 0 {
+		i.activeLocked(time.Now())
+	}
 	if !i.dirty {
 		return registry.Instance{}, false
 	}
 	i.dirty = false
 	row := registry.Instance{
 		ID: i.id, Port: i.port, Created: i.created, LastActive: i.lastActive, Wakes: i.wakes, Thaws: i.thaws,
-		AppLease: i.appLease, OperatorLease: i.operatorLease,
+		AppLease: i.appLease, OperatorLease: i.operatorLease, WokenBy: i.wokenBy, WokenAt: i.wokenAt,
 	}
-	if i.state == tenant.Asleep || i.state == tenant.Failed {
+	if i.lastWake != nil {
+		row.LastWake = *i.lastWake
+		row.LastWake.At = row.LastWake.At.UTC().Truncate(time.Microsecond)
+	}
+	switch i.state {
+	case tenant.Asleep, tenant.Failed:
 		row.RestsSince, row.Rested, row.Reason = i.since, i.rested, i.reason
+	case tenant.Awake, tenant.Dozing:
+		row.Runs, row.RunsSince, row.Process = i.state, i.since, i.startedAt
 	}
 	return row, true
 }

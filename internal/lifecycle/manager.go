@@ -116,6 +116,9 @@ type Manager struct {
 	// weighing is held while weights are changed, over the registry's write.
 	weighing sync.Mutex
 
+	// orderly: the daemon before has left in order; not changed after recover.
+	orderly bool
+
 	// metered is what the earlier daemon has counted, not changed after recover.
 	metered map[tenant.ID]tenant.Metered
 	// savingUse is held while use is saved, over the registry's write; usedOn is the day
@@ -250,7 +253,11 @@ func (m *Manager) Run(ctx context.Context) error {
 			// The context is over, but what was counted shall not be lost.
 			saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), slack)
 			defer cancel()
-			_ = m.save(saving)
+			if m.save(saving) == nil {
+				if err := m.store.Leave(saving); err != nil {
+					m.log.Error("registry not left in order", "err", err)
+				}
+			}
 			if m.uses != nil {
 				_, _ = m.Use(saving, tenant.UseQuery{}) // looks once more, and saves
 			}

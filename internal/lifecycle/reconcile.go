@@ -27,6 +27,9 @@ func (m *Manager) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read registry: %w", err)
 	}
+	if m.orderly, err = m.store.TakeOver(ctx); err != nil {
+		return fmt.Errorf("read registry: %w", err)
+	}
 	weights, err := m.store.Weights(ctx)
 	if err != nil {
 		return fmt.Errorf("read weights: %w", err)
@@ -346,7 +349,11 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 		return
 	}
 	inst.mu.Lock()
-	inst.wokenLocked(tenant.CauseAdopted, time.Now())
+	left := inst.takeBeforeLocked()
+	if err != nil || !left.same(answer) {
+		inst.wokenLocked(tenant.CauseAdopted, time.Now())
+		inst.lastWake = nil // it may have been another one
+	}
 	inst.mu.Unlock()
 	if err != nil || answer.ReadyAt == 0 {
 		// Still starting, or it only seems to run: that is a wake as any other, and one
@@ -383,7 +390,7 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 	inst.startedAt = answer.InitAt
 	inst.setLocked(state, now, "")
 	m.resumeLocked(inst, now)
-	inst.activeLocked(now)
+	inst.goOnLocked(now, left, answer, m.orderly)
 	m.watchIdleLocked(inst)
 	m.tuneLocked(inst)
 	m.tell(event.Adopted, inst.id, slog.String("state", state.String()))

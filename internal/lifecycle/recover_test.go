@@ -48,19 +48,110 @@ func TestNewManagerAdopts(t *testing.T) {
 	})
 }
 
-func TestAdoptedInstanceSleepsWhenIdle(t *testing.T) {
+// The idle time goes on over restarts of the daemon, and so do since when and by what the
+// instance is awake or dozes.
+func TestAdoptedInstanceGoesOn(t *testing.T) {
 	text := notes("doze_timeout = 10\nidle_timeout = 60")
 	bubble(t, text, func(t *testing.T, w *world) {
 		w.spawn(alice)
+		woke := *w.get(alice).LastWake
+		begun := w.get(alice).Since
 		time.Sleep(5 * time.Second)
+		w.stop()
+		time.Sleep(2 * time.Second) // there is no daemon
 		w.restart(parse(t, text))
-		time.Sleep(10 * time.Second)
+		why := w.why(alice, tenant.Awake)
+		if !why.Since.Equal(begun) || why.WokenBy != tenant.CauseOperator || !why.WokenAt.Equal(woke.At) {
+			t.Errorf("got it awake since %v, woken by %q at %v, want %v, an operator at %v", why.Since, why.WokenBy, why.WokenAt, begun, woke.At)
+		}
+		if got := why.LastWake; got == nil || got.Total != woke.Total || !got.At.Equal(woke.At) || got.Cause != woke.Cause {
+			t.Errorf("last wake: got %+v, want %+v", got, woke)
+		}
+		time.Sleep(begun.Add(10*time.Second - time.Millisecond).Sub(time.Now()))
+		w.state(alice, tenant.Awake)
+		time.Sleep(3 * time.Second) // its use of the CPU was looked at when it was adopted, and is once more
 		w.state(alice, tenant.Dozing)
+		dozed := w.get(alice).Since
+		time.Sleep(time.Second)
 		w.restart(parse(t, text))
+		if why := w.why(alice, tenant.Dozing); !why.Since.Equal(dozed) || why.WokenBy != tenant.CauseOperator {
+			t.Errorf("got it dozing since %v, woken by %q, want %v, operator", why.Since, why.WokenBy, dozed)
+		}
+		time.Sleep(begun.Add(60*time.Second - time.Millisecond).Sub(time.Now()))
 		w.state(alice, tenant.Dozing)
-		time.Sleep(60 * time.Second)
+		time.Sleep(time.Second)
 		w.state(alice, tenant.Asleep)
 		w.starts(alice, 1)
+		if why := w.why(alice, tenant.Asleep); why.WokenBy != tenant.CauseOperator || why.LastWake == nil {
+			t.Errorf("asleep: got it woken last by %q, %v, want an operator", why.WokenBy, why.LastWake)
+		}
+	})
+}
+
+// A daemon that is killed has not saved the latest requests: what is not known makes nobody
+// rest sooner than promised.
+func TestAdoptedFromAKilledDaemon(t *testing.T) {
+	text := notes("doze_timeout = 10\nidle_timeout = 60")
+	bubble(t, text, func(t *testing.T, w *world) {
+		w.spawn(alice)
+		begun := w.get(alice).Since
+		time.Sleep(8 * time.Second)
+		w.store.fail("save", errors.New("killed"))
+		w.store.fail("leave", errors.New("killed"))
+		w.served(alice, 1)
+		active := time.Now()
+		w.spawn(bob)
+		w.stop()
+		w.store.fail("save", nil)
+		w.store.fail("leave", nil)
+		time.Sleep(time.Second)
+		w.start(parse(t, text))
+		<-w.manager.Ready()
+		if why := w.why(alice, tenant.Awake); !why.Since.Equal(begun) || why.WokenBy != tenant.CauseOperator {
+			t.Errorf("got it awake since %v, woken by %q, want %v, operator", why.Since, why.WokenBy, begun)
+		}
+		// What is saved of bob is of no process, or of an earlier one.
+		if why := w.why(bob, tenant.Awake); why.WokenBy != tenant.CauseAdopted || why.Since.Before(active.Add(-time.Second)) {
+			t.Errorf("not saved: got it awake since %v, woken by %q, want it adopted", why.Since, why.WokenBy)
+		}
+		time.Sleep(active.Add(10*time.Second - time.Millisecond).Sub(time.Now()))
+		w.state(alice, tenant.Awake)
+		w.state(bob, tenant.Awake)
+		time.Sleep(2 * time.Second)
+		w.state(alice, tenant.Dozing)
+		w.state(bob, tenant.Dozing)
+		// Killed again before anything else is saved: the one before left in no order.
+		w.store.fail("leave", errors.New("killed"))
+		w.restart(parse(t, text))
+		w.store.fail("leave", nil)
+		time.Sleep(59 * time.Second)
+		w.state(alice, tenant.Dozing)
+		time.Sleep(2 * time.Second)
+		w.state(alice, tenant.Asleep)
+		w.starts(alice, 1)
+	})
+}
+
+// A request in flight when the daemon ends was the latest activity.
+func TestActivityOfARequestThatTheDaemonsEndCuts(t *testing.T) {
+	text := notes("doze_timeout = 10")
+	bubble(t, text, func(t *testing.T, w *world) {
+		w.spawn(alice)
+		_, release, err := w.manager.Acquire(t.Context(), alice, tenant.Visit{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		w.restart(parse(t, text))
+		release()
+		begun := time.Now()
+		time.Sleep(10*time.Second - time.Millisecond)
+		w.state(alice, tenant.Awake)
+		time.Sleep(time.Second)
+		w.state(alice, tenant.Dozing)
+		if got := w.get(alice).Since; got.Before(begun.Add(10 * time.Second)) {
+			t.Errorf("got it dozing since %v, %v after the restart", got, got.Sub(begun))
+		}
 	})
 }
 

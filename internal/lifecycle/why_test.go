@@ -102,8 +102,8 @@ func TestWhyAsleep(t *testing.T) {
 			t.Errorf("got it woken by %q, want a restart", why.WokenBy)
 		}
 		w.restart(parse(t, text))
-		if why := w.why(alice, tenant.Awake); why.WokenBy != tenant.CauseAdopted {
-			t.Errorf("got it woken by %q, want an adoption", why.WokenBy)
+		if why := w.why(alice, tenant.Awake); why.WokenBy != tenant.CauseRestart {
+			t.Errorf("after the daemon's restart: got it woken by %q, want a restart", why.WokenBy)
 		}
 		time.Sleep(time.Until(time.Now().Truncate(hour).Add(hour)) + time.Second)
 		if why := w.why(alice, tenant.Awake); why.WokenBy != "schedule 1h" {

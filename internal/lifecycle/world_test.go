@@ -292,6 +292,7 @@ type store struct {
 	pauses  map[tenant.ID]tenant.Pause
 	fault   map[string]error // by operation, for its next call
 	saves   int
+	orderly bool          // the latest daemon has left so
 	latency time.Duration // of AddDomain
 	removed func()        // called after Remove
 	scheduled
@@ -545,9 +546,29 @@ func (s *store) SaveActivity(ctx context.Context, list []registry.Instance) erro
 			row.LastActive, row.Wakes, row.Thaws = in.LastActive, in.Wakes, in.Thaws
 			row.AppLease, row.OperatorLease = in.AppLease, in.OperatorLease
 			row.RestsSince, row.Rested, row.Reason = in.RestsSince, in.Rested, in.Reason
+			row.Runs, row.RunsSince, row.Process = in.Runs, in.RunsSince, in.Process
+			row.WokenBy, row.WokenAt, row.LastWake = in.WokenBy, in.WokenAt, in.LastWake
 			s.rows[in.ID] = row
 		}
 	}
+	return nil
+}
+
+func (s *store) TakeOver(ctx context.Context) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	orderly := s.orderly
+	s.orderly = false
+	return orderly, s.faultLocked(ctx, "takeover")
+}
+
+func (s *store) Leave(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "leave"); err != nil {
+		return err
+	}
+	s.orderly = true
 	return nil
 }
 

@@ -32,6 +32,16 @@ type Instance struct {
 	// says why it went to sleep, and Reason how it failed before that.
 	RestsSince     time.Time
 	Rested, Reason string
+	// Runs is what it did, tenant.Awake or tenant.Dozing, since RunsSince, in the process that
+	// began at Process (nanoseconds of the machine's monotonic clock); RunsSince is zero where
+	// it did neither.
+	Runs      tenant.State
+	RunsSince time.Time
+	Process   int64
+	// WokenBy is what woke it last, at WokenAt, and LastWake how; zero where that is not known.
+	WokenBy  tenant.Cause
+	WokenAt  time.Time
+	LastWake tenant.Wake
 }
 
 // Registry is an open registry file. Its methods may be called from several goroutines.
@@ -81,12 +91,25 @@ func (r *Registry) instances(ctx context.Context) ([]Instance, error) {
 	var list []Instance
 	for rows.Next() {
 		var in Instance
-		var created, lastActive, appLease, operatorLease, restsSince int64
+		var created, lastActive, appLease, operatorLease, restsSince, runsSince, wokenAt int64
+		var runs, lastWake string
 		if err := rows.Scan(&in.ID.Service, &in.ID.Name, &in.Port,
 			&created, &lastActive, &in.Wakes, &in.Thaws, &appLease, &operatorLease,
-			&restsSince, &in.Rested, &in.Reason); err != nil {
+			&restsSince, &in.Rested, &in.Reason, &runs, &runsSince, &in.Process, &in.WokenBy, &wokenAt, &lastWake); err != nil {
 			return nil, err
 		}
+		if lastWake != "" {
+			if err := json.Unmarshal([]byte(lastWake), &in.LastWake); err != nil {
+				return nil, r.file.damaged(fmt.Errorf("last wake of %s: %w", in.ID, err))
+			}
+		}
+		if runs != "" {
+			if err := in.Runs.UnmarshalText([]byte(runs)); err != nil {
+				return nil, r.file.damaged(fmt.Errorf("state of %s: %w", in.ID, err))
+			}
+			in.RunsSince = fromMicros(runsSince)
+		}
+		in.WokenAt = fromMicros(wokenAt)
 		if !tenant.IsLabel(in.ID.Service) || !tenant.IsLabel(in.ID.Name) {
 			return nil, r.file.damaged(fmt.Errorf("instance %q is no valid name", in.ID))
 		}
@@ -187,23 +210,54 @@ func (r *Registry) explainUpdate(op string, id tenant.ID, err error) error {
 	return r.file.explain(op, id, err)
 }
 
-// SaveActivity writes LastActive, Wakes, Thaws, the leases and the rest of all instances in list,
-// or of none on an error. Of the first three a value lower than the stored one leaves
+// SaveActivity writes LastActive, Wakes, Thaws, the leases, the rest, what it did while it ran, and
+// its latest wake, of all instances in list, or of none on an error. Of the first three a value lower than the stored one leaves
 // that as it is; an instance that is not registered is passed over.
 func (r *Registry) SaveActivity(ctx context.Context, list []Instance) error {
 	if len(list) == 0 {
 		return nil
 	}
-	rows := make([][10]any, len(list))
+	rows := make([][16]any, len(list))
 	for i, in := range list {
-		rows[i] = [10]any{in.ID.Service, in.ID.Name, micros(in.LastActive), in.Wakes, in.Thaws,
-			micros(in.AppLease), micros(in.OperatorLease), micros(in.RestsSince), in.Rested, in.Reason}
+		runs, lastWake := "", ""
+		if !in.RunsSince.IsZero() {
+			runs = in.Runs.String()
+		}
+		if in.LastWake != (tenant.Wake{}) {
+			text, err := json.Marshal(in.LastWake)
+			if err != nil {
+				return fmt.Errorf("encode last wake of %s: %w", in.ID, err)
+			}
+			lastWake = string(text)
+		}
+		rows[i] = [16]any{in.ID.Service, in.ID.Name, micros(in.LastActive), in.Wakes, in.Thaws,
+			micros(in.AppLease), micros(in.OperatorLease), micros(in.RestsSince), in.Rested, in.Reason,
+			runs, micros(in.RunsSince), in.Process, in.WokenBy, micros(in.WokenAt), lastWake}
 	}
 	text, err := json.Marshal(rows)
 	if err == nil {
 		_, err = r.db.ExecContext(ctx, sqlSaveActivity, string(text))
 	}
 	return r.file.explain("save activity", tenant.ID{}, err)
+}
+
+// TakeOver reports whether the latest daemon has left in order, and notes that this one has
+// not: one that is killed does not get to save what has happened last.
+func (r *Registry) TakeOver(ctx context.Context) (orderly bool, err error) {
+	err = r.transact(ctx, "take over", tenant.ID{}, func(tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, sqlOrderly).Scan(&orderly); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, sqlSetOrderly, 0)
+		return err
+	})
+	return orderly && err == nil, err
+}
+
+// Leave notes that the daemon leaves in order: nothing happens after what is saved.
+func (r *Registry) Leave(ctx context.Context) error {
+	_, err := r.db.ExecContext(ctx, sqlSetOrderly, 1)
+	return r.file.explain("leave", tenant.ID{}, err)
 }
 
 // explainPort is explain for a statement that sets a port.

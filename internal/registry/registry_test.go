@@ -162,9 +162,11 @@ func TestSaveActivity(t *testing.T) {
 	alice, bob := id("notes", "alice"), id("notes", "bob")
 	mustAdd(t, r, Instance{ID: alice, Port: 20000, Created: created, LastActive: later, Wakes: 5, Thaws: 5})
 	mustAdd(t, r, Instance{ID: bob, Created: created})
+	wake := tenant.Wake{Kind: tenant.WakeCold, At: created, Cause: tenant.CauseOperator, Queue: 1, UnitStart: 2, Total: 3 * time.Millisecond}
 	err := r.SaveActivity(t.Context(), []Instance{
 		{ID: alice, Port: 1, Created: later, LastActive: created, Wakes: 4, Thaws: 6}, // older, but for Thaws
-		{ID: bob, LastActive: later, Wakes: 1, RestsSince: later, Rested: "it ended", Reason: `the "app" ended`},
+		{ID: bob, LastActive: later, Wakes: 1, RestsSince: later, Rested: "it ended", Reason: `the "app" ended`,
+			WokenBy: tenant.CauseOperator, WokenAt: created, LastWake: wake},
 		{ID: id("notes", "removed"), LastActive: later, Wakes: 1},
 	})
 	if err != nil {
@@ -172,20 +174,41 @@ func TestSaveActivity(t *testing.T) {
 	}
 	want := []Instance{
 		{ID: alice, Port: 20000, Created: created, LastActive: later, Wakes: 5, Thaws: 6},
-		{ID: bob, Created: created, LastActive: later, Wakes: 1, RestsSince: later, Rested: "it ended", Reason: `the "app" ended`},
+		{ID: bob, Created: created, LastActive: later, Wakes: 1, RestsSince: later, Rested: "it ended", Reason: `the "app" ended`,
+			WokenBy: tenant.CauseOperator, WokenAt: created, LastWake: wake},
 	}
 	if got := mustList(t, r); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if err := r.SaveActivity(t.Context(), []Instance{{ID: bob, LastActive: later, Wakes: 2}}); err != nil {
+	if err := r.SaveActivity(t.Context(), []Instance{{ID: bob, LastActive: later, Wakes: 2, Runs: tenant.Dozing, RunsSince: later, Process: 7}}); err != nil {
 		t.Fatal(err)
 	}
-	want[1] = Instance{ID: bob, Created: created, LastActive: later, Wakes: 2}
+	want[1] = Instance{ID: bob, Created: created, LastActive: later, Wakes: 2, Runs: tenant.Dozing, RunsSince: later, Process: 7}
 	if got := mustList(t, r); !slices.Equal(got, want) {
 		t.Errorf("awake again: got %v, want %v", got, want)
 	}
 	if err := r.SaveActivity(t.Context(), nil); err != nil {
 		t.Errorf("nothing to save: got %v, want nil", err)
+	}
+}
+
+// A daemon takes over from one that left in order only where that one said so, once.
+func TestTakeOver(t *testing.T) {
+	path := newPath(t)
+	r := mustOpen(t, path)
+	for i, want := range []bool{false, false, true, false} {
+		if i == 2 {
+			if err := r.Leave(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			r = mustOpen(t, path)
+		}
+		if got, err := r.TakeOver(t.Context()); err != nil || got != want {
+			t.Errorf("daemon %d: got %v, %v, want %v", i, got, err, want)
+		}
 	}
 }
 

@@ -159,6 +159,21 @@ var migrations = []string{
 		PRIMARY KEY (host, service, name),
 		FOREIGN KEY (service, name) REFERENCES instances ON DELETE CASCADE
 	) STRICT, WITHOUT ROWID`,
+
+	// What a running instance does ('awake', 'dozing', or nothing of both), since when, and in
+	// which process; what woke it last, and that wake as JSON. The one row of daemon says
+	// whether the latest one has left in order, with all of this saved.
+	`ALTER TABLE instances ADD COLUMN runs TEXT NOT NULL DEFAULT '' CHECK (runs IN ('', 'awake', 'dozing'));
+	ALTER TABLE instances ADD COLUMN runs_since INTEGER NOT NULL DEFAULT 0;
+	ALTER TABLE instances ADD COLUMN process INTEGER NOT NULL DEFAULT 0;
+	ALTER TABLE instances ADD COLUMN woken_by TEXT NOT NULL DEFAULT '';
+	ALTER TABLE instances ADD COLUMN woken_at INTEGER NOT NULL DEFAULT 0;
+	ALTER TABLE instances ADD COLUMN last_wake TEXT NOT NULL DEFAULT '';
+	CREATE TABLE daemon (
+		id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+		orderly INTEGER NOT NULL CHECK (orderly IN (0, 1))
+	) STRICT;
+	INSERT INTO daemon (id, orderly) VALUES (1, 0)`,
 }
 
 // Opening and migrating.
@@ -175,7 +190,7 @@ const (
 // Instances. A port of 0 is stored as NULL, of which a unique column holds many.
 const (
 	sqlList = `SELECT service, name, ifnull(port, 0), created, last_active, wakes, thaws, app_lease, operator_lease,
-			rests_since, rested, reason
+			rests_since, rested, reason, runs, runs_since, process, woken_by, woken_at, last_wake
 		FROM instances ORDER BY service, name`
 
 	sqlAdd = `INSERT INTO instances (service, name, port, created, last_active, wakes, thaws)
@@ -227,18 +242,26 @@ const (
 			failed = excluded.failed, reason = excluded.reason`
 
 	// ?1 is a JSON array of [service, name, last_active, wakes, thaws, app_lease,
-	// operator_lease, rests_since, rested, reason]. Counters only rise; the rest is as it is.
+	// operator_lease, rests_since, rested, reason, runs, runs_since, process, woken_by, woken_at,
+	// last_wake]. Counters only rise; the rest is as it is.
 	sqlSaveActivity = `UPDATE instances SET
 			last_active = max(instances.last_active, new.last_active),
 			wakes       = max(instances.wakes, new.wakes),
 			thaws       = max(instances.thaws, new.thaws),
 			app_lease   = new.app_lease, operator_lease = new.operator_lease,
-			rests_since = new.rests_since, rested = new.rested, reason = new.reason
+			rests_since = new.rests_since, rested = new.rested, reason = new.reason,
+			runs = new.runs, runs_since = new.runs_since, process = new.process,
+			woken_by = new.woken_by, woken_at = new.woken_at, last_wake = new.last_wake
 		FROM (SELECT value ->> 0 AS service, value ->> 1 AS name, value ->> 2 AS last_active,
 				value ->> 3 AS wakes, value ->> 4 AS thaws, value ->> 5 AS app_lease, value ->> 6 AS operator_lease,
-				value ->> 7 AS rests_since, value ->> 8 AS rested, value ->> 9 AS reason
+				value ->> 7 AS rests_since, value ->> 8 AS rested, value ->> 9 AS reason,
+				value ->> 10 AS runs, value ->> 11 AS runs_since, value ->> 12 AS process,
+				value ->> 13 AS woken_by, value ->> 14 AS woken_at, value ->> 15 AS last_wake
 			FROM json_each(?1)) AS new
 		WHERE instances.service = new.service AND instances.name = new.name`
+
+	sqlOrderly    = `SELECT orderly FROM daemon`
+	sqlSetOrderly = `UPDATE daemon SET orderly = ?1`
 )
 
 // Releases.

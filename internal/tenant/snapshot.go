@@ -47,7 +47,7 @@ type Snapshot struct {
 	// where it was not; StorageLimit is how many it may hold, 0 for no bound.
 	Storage      int64 `json:"storage,omitempty"`
 	StorageLimit int64 `json:"storage_limit,omitempty"`
-	// LastWake is the timing of the latest wake that this daemon made.
+	// LastWake is the timing of the latest wake that is known.
 	LastWake *Wake `json:"last_wake,omitempty"`
 	// Unwoken counts, by the kind's name, the requests that found the instance at rest
 	// and were answered without it, since the daemon started.

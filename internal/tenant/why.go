@@ -14,7 +14,7 @@ type Why struct {
 	// FailedChecks is how many checks in a row have failed.
 	CheckedAt    time.Time
 	FailedChecks int
-	// WokenBy and WokenAt are of the latest wake or adoption by this daemon.
+	// WokenBy and WokenAt are of the latest wake, or of the adoption of what no daemon had woken.
 	WokenBy Cause
 	WokenAt time.Time
 	// Rested says why it went to sleep, empty where that is not known.

@@ -56,6 +56,32 @@ command = "{bin}/testapp"
 	}
 }
 
+// Since when an instance runs, and what woke it, outlasts the daemon, however that ends.
+func TestSinceOutlastsTheDaemon(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	begun := s.Get("app:alice").Since
+	s.Signal(syscall.SIGTERM)
+	s.Run()
+	s.Await("app:alice", tenant.Awake)
+	if got := s.Get("app:alice").Since; got.Sub(begun).Abs() > time.Millisecond {
+		t.Errorf("after a restart: got it awake since %v, want %v", got, begun)
+	}
+	if r := s.Ten("why", "app:alice"); !strings.Contains(r.Stdout, ": operator\n") || !strings.Contains(r.Stdout, "that took ") {
+		t.Errorf("%s: want it woken by an operator, and how", r)
+	}
+	// A wake that nobody has saved: its ten-init knows.
+	s.Spawn("app:bob")
+	begun = s.Get("app:bob").Since
+	s.Signal(syscall.SIGKILL)
+	time.Sleep(time.Until(begun.Add(3 * time.Second))) // what is told apart from now
+	s.Run()
+	s.Await("app:bob", tenant.Awake)
+	if got := s.Get("app:bob").Since; got.Sub(begun).Abs() > time.Second {
+		t.Errorf("after kill -9: got it awake since %v, want about %v", got, begun)
+	}
+}
+
 // TestRestartUnderLoad restarts the daemon behind a socket that systemd holds: no
 // connection is refused, requests only fail where they were in flight at kill -9.
 func TestRestartUnderLoad(t *testing.T) {

@@ -1,0 +1,65 @@
+package lifecycle
+
+import (
+	"time"
+
+	"tenement.dev/internal/ingress"
+	"tenement.dev/internal/registry"
+	"tenement.dev/internal/tenant"
+)
+
+// before is what an earlier daemon has saved of an instance's state: asleep or failed since
+// rests, or else in state runs since runsSince, in the process that began at process.
+type before struct {
+	rests     time.Time
+	reason    string
+	runs      tenant.State
+	runsSince time.Time
+	process   int64
+}
+
+func newBefore(row registry.Instance) before {
+	return before{row.RestsSince, row.Reason, row.Runs, row.RunsSince, row.Process}
+}
+
+// takeBeforeLocked gives what an earlier daemon has left, once.
+func (i *instance) takeBeforeLocked() before {
+	b := i.before
+	i.before = before{}
+	return b
+}
+
+// same reports whether the instance whose ten-init answers is as it was left: in the same
+// process, and the same state.
+func (b before) same(answer ingress.Answer) bool {
+	state := tenant.Awake
+	if answer.Dozing {
+		state = tenant.Dozing
+	}
+	return !b.runsSince.IsZero() && answer.ReadyAt != 0 && b.process == answer.InitAt && b.runs == state
+}
+
+// goOnLocked has an adopted instance go on as it was left: since when it is in its state, and
+// for how long it has been idle. Of one that nothing is known of, the first is what its
+// ten-init says, held within what can be.
+//
+// It must not rest too early. Where the daemon before was killed, the last requests that it
+// served may not be saved, so the idle time begins anew.
+func (i *instance) goOnLocked(now time.Time, b before, answer ingress.Answer, orderly bool) {
+	same := b.same(answer)
+	switch {
+	case same:
+		i.since = b.runsSince
+	case i.state == tenant.Awake && b.process != answer.InitAt:
+		i.since = now.Add(-time.Duration(max(ingress.Monotonic()-answer.ReadyAt, 0)))
+		if i.since.Before(i.created) {
+			i.since = i.created
+		}
+	}
+	if i.since.After(now) { // the clock has been set back
+		i.since = now
+	}
+	if !same || !orderly {
+		i.activeLocked(now)
+	}
+}
