@@ -70,8 +70,11 @@ type upgraded struct {
 
 	// fromApp belongs to who reads. It and toApp are nil for other protocols than
 	// WebSocket, where every byte counts.
-	fromApp *frames
-	parted  bool // the client has been sent the close frame
+	fromApp  *frames
+	answered bool // the app has answered the close frame that it was sent
+	parted   bool // the client has been sent the close frame
+
+	told atomic.Bool // the app is being sent the close frame
 
 	mu      sync.Mutex // guards what follows, held over writes to the app
 	toApp   *frames
@@ -104,6 +107,7 @@ func (u *upgraded) part() {
 		if told = u.toApp.between() && !u.toApp.closing; told {
 			// Of a client, so it has a masking key, which may be 0 (section 5.3).
 			frame := append([]byte{0x88, 0x80 | byte(len(goingAway)), 0, 0, 0, 0}, goingAway...)
+			u.told.Store(true) // before: the answer may be quick
 			_, err := u.ReadWriteCloser.Write(frame)
 			told = err == nil
 		}
@@ -122,13 +126,23 @@ func (u *upgraded) part() {
 
 // Read gives what the app sends.
 func (u *upgraded) Read(p []byte) (int, error) {
-	if u.parted {
+	if u.parted || u.answered {
 		return u.farewell(p)
 	}
 	n, err := u.ReadWriteCloser.Read(p)
 	u.meter.Sent(n)
 	if n > 0 && (u.fromApp == nil || u.fromApp.data(p[:n])) {
 		_ = u.touch(u.ctx) // it sends, so it is awake
+	}
+	if n > 0 && u.fromApp != nil && u.fromApp.closeAt >= 0 && u.told.Load() {
+		// The app's answer to our close frame. Many say 1000 there, "normal closure", after which clients do not come
+		// back: the client is told why it ends.
+		n = u.fromApp.closeAt
+		u.fromApp, u.answered = &frames{}, true
+		if n > 0 {
+			return n, nil
+		}
+		return u.farewell(p)
 	}
 	if err == nil || !u.watch.begun() {
 		return n, err

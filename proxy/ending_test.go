@@ -54,7 +54,7 @@ var (
 // sides get a close frame with status 1001, once, and nothing after it.
 func TestWebSocketEnds(t *testing.T) {
 	for _, how := range []string{"instance", "proxy"} {
-		for _, app := range []string{"polite", "rude", "talking", "mid-frame"} {
+		for _, app := range []string{"polite", "other status", "no status", "rude", "talking", "mid-frame"} {
 			t.Run(how+" "+app, func(t *testing.T) {
 				t.Parallel()
 				heard := make(chan []byte, 1)
@@ -75,8 +75,15 @@ func TestWebSocketEnds(t *testing.T) {
 					got := make([]byte, len(clientClose))
 					_, _ = io.ReadFull(in, got)
 					heard <- got
-					if app == "polite" {
+					switch app {
+					case "polite":
 						_, _ = conn.Write(serverClose)
+						return
+					case "other status": // 1000, as many libraries have it, straight after something else
+						_, _ = fmt.Fprint(conn, "\x81\x02hi\x88\x02\x03\xe8")
+						return
+					case "no status":
+						_, _ = fmt.Fprint(conn, "\x88\x00")
 						return
 					}
 					_, _ = io.Copy(io.Discard, in)

@@ -39,6 +39,8 @@ type frames struct {
 	kind byte   // the present frame's opcode
 	// closing: there was a close frame, after which nothing follows.
 	closing bool
+	// closeAt is where that begins in the bytes that were looked at last, or -1.
+	closeAt int
 }
 
 // between reports whether a frame may begin here.
@@ -47,6 +49,8 @@ func (f *frames) between() bool { return f.left == 0 && len(f.head) == 0 }
 // data reports whether p, the next bytes of the connection, has any of a data frame.
 func (f *frames) data(p []byte) bool {
 	found := false
+	all, begin := len(p), -1 // begin is where the present frame begins
+	f.closeAt = -1
 	for len(p) > 0 {
 		if f.left > 0 {
 			n := min(f.left, uint64(len(p)))
@@ -54,6 +58,9 @@ func (f *frames) data(p []byte) bool {
 			p = p[n:]
 			found = found || f.kind < 8
 			continue
+		}
+		if len(f.head) == 0 {
+			begin = all - len(p)
 		}
 		f.head = append(f.head, p[0])
 		p = p[1:]
@@ -63,7 +70,9 @@ func (f *frames) data(p []byte) bool {
 		f.kind = f.head[0] & 0x0f
 		f.left = f.payloadLen()
 		f.head = f.head[:0]
-		f.closing = f.closing || f.kind == 8
+		if f.kind == 8 && !f.closing {
+			f.closing, f.closeAt = true, begin
+		}
 		found = found || f.kind < 8
 	}
 	return found
