@@ -23,7 +23,7 @@ func like(got, shown string) bool {
 		pattern.WriteString(`[ \t]*` + strings.Join(words, `[ \t]+`) + `[ \t]*\n`)
 	}
 	re := regexp.MustCompile(`\A` + pattern.String() + `\s*\z`)
-	return re.MatchString(strings.TrimRight(got, "\n") + "\n")
+	return re.MatchString(strings.TrimRight(strings.ReplaceAll(got, "\r\n", "\n"), "\n") + "\n")
 }
 
 func TestLike(t *testing.T) {
@@ -33,6 +33,7 @@ func TestLike(t *testing.T) {
 	}{
 		{"a\n", "a", true},
 		{"a", "a\n", true},
+		{"a: b\r\n", "a: b", true},
 		{"a b\n", "a", false},
 		{"a\nb\n", "a", false},
 		{"b\n", "a\nb", false},

@@ -34,6 +34,8 @@ var all = []example{
 	{folder: "node-fastify", id: "fastify:bob", path: "/count", doze: `{"count":2}`, wake: `{"count":1}`},
 	{folder: "auth-test", id: "auth:alice", path: "/headers", doze: `"Host"`, wake: `"Host"`, more: testAuth},
 	{folder: "socket-activated", id: "fd:alice", path: "/", doze: `{"visit": 3,`, wake: `{"visit": 1,`},
+	{folder: "multi-runtime", id: "python:alice", path: "/health", doze: `"ok"`, wake: `"ok"`, more: testChecks},
+	{folder: "websocket-chat", id: "chat:alice", path: "/messages", doze: "wake up", wake: "wake up", more: testChat},
 }
 
 // TestExamples does what each README says, word for word, as an ordinary user. Then it lets an instance doze, asks it, lets
@@ -83,22 +85,19 @@ func (e example) test(t *testing.T) {
 // follow does what the README says, in a copy of the example's folder.
 func (e example) follow(t *testing.T) *harness.Server {
 	t.Helper()
-	config, err := os.ReadFile(filepath.Join(e.folder, "tenement.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := readConfig(t, e.folder)
 	from, err := built(e.folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := harness.New(t, harness.Options{Config: string(config), Rootless: true})
+	s := harness.New(t, harness.Options{Config: config, Rootless: true})
 	if err := copyTree(from, s.Dir); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), "chown", "-R", "dev:", s.Dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	s.WriteFile("tenement.toml", string(config))
+	s.WriteFile("tenement.toml", config)
 	s.Port = 8080
 	blocks, err := harness.Blocks(filepath.Join(e.folder, "README.md"))
 	if err != nil {
@@ -125,15 +124,20 @@ func (e example) follow(t *testing.T) *harness.Server {
 	return s
 }
 
-// rest has all services rest after the given time instead of their own.
-func (e example) rest(t *testing.T, s *harness.Server, timeout string) {
+func readConfig(t *testing.T, folder string) string {
 	t.Helper()
-	config, err := os.ReadFile(filepath.Join(e.folder, "tenement.toml"))
+	text, err := os.ReadFile(filepath.Join(folder, "tenement.toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(text)
+}
+
+// rest has all services rest after the given time instead of their own.
+func (e example) rest(t *testing.T, s *harness.Server, timeout string) {
+	t.Helper()
 	var out strings.Builder
-	for line := range strings.Lines(string(config)) {
+	for line := range strings.Lines(readConfig(t, e.folder)) {
 		switch key, _, _ := strings.Cut(line, " "); key {
 		case "doze_timeout":
 		case "idle_timeout":
