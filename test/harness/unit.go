@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -29,9 +30,31 @@ ExecStart=%[2]s serve --domain localhost
 ExecReload=%[2]s reload
 Restart=always
 RestartSec=50ms
-%[3]s`, s.Dir, filepath.Join(s.bin, "ten"), env.String()))
+%[3]s%[4]s`, s.Dir, filepath.Join(s.bin, "ten"), env.String(), s.weights()))
 	s.Unit("link", "--runtime", filepath.Join(s.Dir, daemonUnit+".socket"), filepath.Join(s.Dir, daemonUnit+".service"))
 	s.Unit("start", daemonUnit+".socket", daemonUnit+".service")
+}
+
+// weights are the lines of the package's unit that say what the daemon is worth beside the
+// instances.
+func (s *Server) weights() string {
+	s.tb.Helper()
+	repo, err := Repository()
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(repo, "packaging/systemd/tenement.service"))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	var lines strings.Builder
+	for line := range strings.Lines(string(text)) {
+		switch key, _, _ := strings.Cut(line, "="); key {
+		case "Slice", "CPUWeight", "IOWeight", "OOMScoreAdjust":
+			lines.WriteString(line)
+		}
+	}
+	return lines.String()
 }
 
 // Unit runs systemctl, which must succeed. Without further arguments it is about the

@@ -78,7 +78,7 @@ func TestDoorbellAnsweredByAnybody(t *testing.T) {
 			during = append(during, latency(t, s, 50, over))
 		}
 	}
-	t.Logf("quiet %v, during %v", quiet, median(during))
+	t.Logf("quiet %v, during %v", quiet, harness.Median(during))
 	killed, kill := make(chan struct{}), time.NewTicker(100*time.Millisecond)
 	defer kill.Stop()
 	wg.Go(func() {

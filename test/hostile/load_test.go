@@ -2,7 +2,6 @@ package hostile
 
 import (
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,17 +33,10 @@ func latency(t *testing.T, s *harness.Server, n int, over <-chan struct{}) time.
 	return took[len(took)*99/100]
 }
 
-func median(list []time.Duration) time.Duration {
-	if len(list) == 0 {
-		return 0
-	}
-	return slices.Sorted(slices.Values(list))[len(list)/2]
-}
-
 // TestLoads has the hostile tenant use up what it can, and looks at its neighbour, and the
 // daemon, meanwhile. Where nothing but the scheduler's fairness is between them (there are
 // no cgroup controllers on this machine) one with a hundred busy threads gets a hundred
-// shares of the processors; that is for the suite in the virtual machine.
+// shares of the processors; that is for TestNeighbour of test/limits.
 func TestLoads(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: config})
 	s.Spawn(mallory, bob)
@@ -79,47 +71,23 @@ func TestLoads(t *testing.T) {
 	}
 }
 
-// quiet and attack alternate for so many rounds, each with so many requests.
 const (
-	fewest   = 3
-	many     = 8
-	rounds   = 16
-	requests = 300
-	most     = 2 // times the quiet p99
+	requests = 300 // in a window
+	most     = 2   // times the quiet p99
 )
 
-// compare compares the neighbour's 99th percentile during attacks with that of the quiet
-// before, between and after them. What the attack does is there in each round, and what
-// else goes on here comes and goes, in quiet as in attacks: so medians of the rounds are
-// compared, of as many as it takes. Where many do not tell the two apart, the worst quiet
-// is what the neighbour has to live with anyway; and where this machine is busy with
-// others all the time, the best of all rounds tells most of the attack itself. begin begins
-// an attack; over is closed when it has ended by itself, and end waits for that.
+// compare compares the neighbour's 99th percentile during attacks with that of the quiet.
+// Where this machine is busy with others all the time, the best of all rounds tells most of
+// the attack itself.
 func compare(t *testing.T, s *harness.Server, begin func() (over <-chan struct{}, end func())) {
 	t.Helper()
-	quiet := []time.Duration{latency(t, s, requests, nil)}
-	var during []time.Duration
-	ratio, best := 0.0, math.Inf(1)
-	for n := 1; n <= rounds; n++ {
-		over, end := begin()
-		during = append(during, latency(t, s, requests, over))
-		end()
-		best = min(best, float64(during[n-1])/float64(quiet[n-1]))
-		quiet = append(quiet, latency(t, s, requests, nil))
-		bound := median(quiet)
-		if n >= many {
-			bound = slices.Max(quiet)
-		}
-		ratio = float64(median(during)) / float64(bound)
-		if n >= fewest && ratio <= most {
-			break
-		}
-		if n == rounds {
-			ratio = best
-		}
+	neighbour := harness.Neighbour{
+		Window: func(over <-chan struct{}) time.Duration { return latency(t, s, requests, over) },
+		Rounds: 16, Many: 8,
 	}
-	t.Logf("p99 during %v, and without %v: %.1f times as long", during, quiet, ratio)
-	if ratio > most {
+	effect := neighbour.Under(most, begin)
+	t.Log(effect)
+	if ratio := min(effect.Ratio, effect.Best); ratio > most {
 		t.Errorf("the neighbour's p99 is %.1f times as long, want %d at most", ratio, most)
 	}
 	if got := resident(t, s); got > 200 {

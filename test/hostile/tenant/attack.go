@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -34,6 +39,8 @@ var attacks = map[string]func(url.Values, <-chan struct{}) (string, error){
 	"forks":   manyProcesses,
 	"cgroups": manyGroups,
 	"burn":    burn,
+	"bomb":    forkBomb,
+	"thrash":  thrash,
 }
 
 // done reports whether the time is over.
@@ -90,9 +97,10 @@ func manySockets(q url.Values, over <-chan struct{}) (string, error) {
 	return fmt.Sprint(len(fds)), err
 }
 
-// fillDisk writes into a directory until it is full, mb megabytes at most.
+// fillDisk writes into a directory until it is full, mb megabytes at most. The data
+// directory it fills again and again.
 func fillDisk(q url.Values, over <-chan struct{}) (string, error) {
-	path := filepath.Join(q.Get("path"), "fill")
+	path := filepath.Join(cmp.Or(q.Get("path"), os.Getenv("DATA_DIR")), "fill")
 	f, err := os.Create(path)
 	if err != nil {
 		return "0", err
@@ -102,7 +110,11 @@ func fillDisk(q url.Values, over <-chan struct{}) (string, error) {
 	megabyte := bytes.Repeat([]byte("x"), 1<<20)
 	n := 0
 	for ; n < number(q, "mb") && !done(over); n++ {
-		if _, err := f.Write(megabyte); err != nil {
+		_, err := f.Write(megabyte)
+		if errors.Is(err, unix.EDQUOT) && q.Get("path") == "" {
+			_, err = f.Seek(0, io.SeekStart)
+		}
+		if err != nil {
 			return fmt.Sprint(n), err
 		}
 	}
@@ -171,4 +183,59 @@ func burn(q url.Values, over <-chan struct{}) (string, error) {
 	<-over
 	close(stop)
 	return "", nil
+}
+
+// sleepers is how many processes the bomb has started, which stay.
+var sleepers int
+
+// forkBomb starts processes and never takes no for an answer. What is refused is a clone
+// that shares its memory: user-mode Linux 6.12 can panic where another one is (it flushes
+// a page table that it has not made yet).
+func forkBomb(_ url.Values, over <-chan struct{}) (string, error) {
+	haveThreads(8) // there will be none to get
+	refused := 0
+	for !done(over) {
+		if exec.Command("/bin/sleep", "1000").Start() != nil {
+			refused++
+			continue
+		}
+		sleepers++
+	}
+	return fmt.Sprintf("%d, and %d refused", sleepers, refused), nil
+}
+
+// haveThreads has the runtime make n threads, which it keeps.
+func haveThreads(n int) {
+	var all sync.WaitGroup
+	all.Add(n)
+	for range n {
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			all.Done()
+			all.Wait()
+		}()
+	}
+	all.Wait()
+}
+
+// memory is what the hog keeps from one attack to the next.
+var memory []byte
+
+// thrash writes to mb megabytes again and again, all in the kernel and nothing that packs.
+func thrash(q url.Values, over <-chan struct{}) (string, error) {
+	const piece = 64 << 10
+	if memory == nil {
+		memory = make([]byte, number(q, "mb")<<20)
+	}
+	n := 0
+	for !done(over) {
+		for at := 0; at < len(memory) && !done(over); at += piece {
+			if _, err := unix.Getrandom(memory[at:at+piece], 0); err != nil {
+				return fmt.Sprint(n), err
+			}
+			n++
+		}
+	}
+	return fmt.Sprint(n), nil
 }

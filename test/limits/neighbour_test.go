@@ -1,0 +1,147 @@
+package limits
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"tenement.dev/test/harness"
+)
+
+// A window is of so many requests, one every so often: the neighbour has a few visitors
+// and wants little, which it shall get.
+const (
+	requests = 20
+	interval = 20 * time.Millisecond
+)
+
+// most is how many times the quiet p99 it may be during an attack.
+const most = 2
+
+// TestNeighbour has a tenant use up all that it may and more: processor, tasks, memory,
+// disk and log. A neighbour must hardly notice, as long as the daemon's unit has the weight
+// that its package gives it.
+func TestNeighbour(t *testing.T) {
+	s := harness.Start(t, harness.Options{Unit: true, Config: `
+[service.app]
+command = "{bin}/testapp"
+[service.bad]
+command = "{bin}/hostile"
+stop_grace = 1
+memory_limit_mb = 20
+tasks_max = 24
+storage_quota_mb = 100
+`})
+	s.Spawn("bad:mallory", "app:bob")
+	standApart(t)
+	// On a busy host it is hard to tell ten times the share from as much.
+	if got := strings.TrimSpace(readFile(t, "/sys/fs/cgroup/tenement-test.service/cpu.weight")); got != "1000" {
+		t.Errorf("the daemon's cpu.weight: got %q, want ten times that of tenement.slice", got)
+	}
+	neighbour := harness.Neighbour{
+		Window: func(over <-chan struct{}) time.Duration { return latency(t, s, over) },
+		Floor:  20 * time.Millisecond, // two ticks of this kernel's scheduler: app and daemon may wait for one each
+		Rounds: 10, Many: 8,
+	}
+	for _, attack := range []struct {
+		name string
+		args url.Values
+	}{
+		{"burn", url.Values{"n": {"8"}}},
+		{"thrash", url.Values{"mb": {"32"}}},
+		{"disk", url.Values{"mb": {"100000"}}},
+		{"logs", url.Values{"size": {"200"}}},
+		{"bomb", nil}, // the last one: what it has started stays
+	} {
+		t.Run(attack.name, func(t *testing.T) {
+			effect := neighbour.Under(most, func() (over <-chan struct{}, end func()) {
+				ended, said := make(chan struct{}), ""
+				go func() {
+					defer close(ended)
+					path := fmt.Sprintf("/attack/%s?ms=%d&%s", attack.name, (requests * interval).Milliseconds(), attack.args.Encode())
+					resp, err := s.Do(t.Context(), http.MethodPost, "bad:mallory", path, "")
+					said = fmt.Sprint(resp.Status, resp.Body, err)
+				}()
+				return ended, func() {
+					<-ended
+					t.Log(said)
+				}
+			})
+			t.Log(effect)
+			if effect.Ratio > most {
+				t.Errorf("the neighbour's p99 is %.1f times as long, want %d at most", effect.Ratio, most)
+			}
+		})
+	}
+	for file, line := range map[string]string{"pids.events": "max", "memory.events": "max"} {
+		if cgroupStat(t, s, "bad:mallory", file, line) == 0 {
+			t.Errorf("%s of the attacker: got no %s, want it to have been at its limit", file, line)
+		}
+	}
+}
+
+// standApart gives this process what it wants of the processor: it stands for clients, who
+// are on other machines.
+func standApart(t *testing.T) {
+	t.Helper()
+	was := strings.TrimPrefix(strings.TrimSpace(readFile(t, "/proc/self/cgroup")), "0::")
+	const own = "/sys/fs/cgroup/clients"
+	enter := func(dir string) {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.Mkdir(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(own, "cpu.weight"), []byte("10000"), 0); err != nil {
+		t.Fatal(err)
+	}
+	enter(own)
+	t.Cleanup(func() {
+		enter("/sys/fs/cgroup" + was)
+		if err := os.Remove(own); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// latency gives the 99th percentile of a window's requests to the neighbour.
+func latency(t *testing.T, s *harness.Server, over <-chan struct{}) time.Duration {
+	t.Helper()
+	var took []time.Duration
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for range requests {
+		begun := time.Now()
+		resp, err := s.Do(t.Context(), http.MethodGet, "app:bob", "/health", "")
+		took = append(took, time.Since(begun))
+		if err != nil || resp.Status != http.StatusOK {
+			t.Errorf("the neighbour's request: got %d %s %v", resp.Status, resp.Body, err)
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-over:
+		}
+		break
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
+}
