@@ -32,7 +32,7 @@ func TestAllAsRoot(t *testing.T) {
 		if at == nil {
 			t.Fatalf("%s has no service", e.folder)
 		}
-		text = text[at[0]:] // without settings
+		text = text[at[0]:]              // without settings
 		if e.folder == "multi-runtime" { // a node is there already
 			text = strings.Replace(text, "[service.node]", "[service.javascript]", 1)
 		}

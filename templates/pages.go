@@ -18,7 +18,7 @@ var (
 	errorPage   = template.Must(template.New("error").Parse(errorHTML))
 )
 
-// Page is what the pages for people may say. README lists the fields.
+// Page is what the pages for people may say. docs/pages.md lists the fields.
 type Page struct {
 	// Status is the HTTP status, Code the kind of failure, as in the header Tenement-Error.
 	Status int

@@ -80,7 +80,7 @@ var aboutService = map[string]about{
 	"io_weight":            {"1 to 10000", "100", "its weight among those that want the disk"},
 	"tasks_max":            {"number", "1024", "threads"},
 	"nofile":               {"number", "8192", "open files of each process"},
-	"storage_quota_mb":     {"MiB", "none", "data; see the README's limits"},
+	"storage_quota_mb":     {"MiB", "none", "data; see [limits](isolation.md#limits)"},
 	"max_instances":        {"number", "no limit", "how many instances there may be; required with `on_demand`"},
 	"max_in_flight":        {"number", "", "requests that an instance may have at a time, beyond it 503"},
 	"no_wake":              {"array of kinds", "none", "requests that wake nobody: `uptime`, `head`, `favicon`, `robots`, `crawler`, `prefetch`, `preview`"},

@@ -15,8 +15,8 @@ import (
 
 // guides are the pages of docs/ in the order in which they are read, and run.
 var guides = []string{
-	"quick-start.md", "concepts.md", "configuration.md", "isolation.md", "deploying.md", "tls.md",
-	"logs-and-metrics.md", "api.md", "troubleshooting.md",
+	"quick-start.md", "concepts.md", "configuration.md", "lifecycle.md", "isolation.md", "deploying.md", "tls.md",
+	"pages.md", "logs-and-metrics.md", "dashboard.md", "api.md", "troubleshooting.md",
 }
 
 // notRun says which blocks cannot run on the test machine, by page and first line, and why.
@@ -135,5 +135,55 @@ func TestDocsHaveTheRoutes(t *testing.T) {
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("docs/api.md has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Links lead to files of the repository that are there, and to headings that they have.
+func TestLinks(t *testing.T) {
+	repo, err := harness.Repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pages []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "examples/*.md", "examples/*/README.md"} {
+		found, err := filepath.Glob(filepath.Join(repo, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, found...)
+	}
+	link := regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	punctuation := regexp.MustCompile("[^a-z0-9 -]")
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			path := page
+			if m[1] != "" {
+				path = filepath.Join(filepath.Dir(page), m[1])
+			}
+			if _, err := os.Stat(path); err != nil {
+				t.Errorf("%s: %s leads nowhere", page, m[0])
+				continue
+			}
+			if m[2] == "" {
+				continue
+			}
+			target, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var anchors []string
+			for _, h := range heading.FindAllStringSubmatch(string(target), -1) {
+				anchor := punctuation.ReplaceAllString(strings.ToLower(h[1]), "")
+				anchors = append(anchors, "#"+strings.ReplaceAll(anchor, " ", "-"))
+			}
+			if !slices.Contains(anchors, m[2]) {
+				t.Errorf("%s: %s leads to no heading", page, m[0])
+			}
+		}
 	}
 }
