@@ -26,6 +26,10 @@ man: build ## write the manual pages and completions into bin/man and bin/comple
 	mkdir -p bin/completions
 	for s in bash zsh fish; do bin/ten completion $$s > bin/completions/ten.$$s; done
 
+.PHONY: package
+package: ## build the .deb and .rpm packages for amd64 and arm64 into dist/
+	$(GO) run ./packaging/build -out dist
+
 .PHONY: docs
 docs: ## write docs/configuration.md from the configuration's schema
 	$(GO) test -run '^TestReference$$' ./internal/config -write

@@ -69,6 +69,7 @@ func commands(p *program) []*cobra.Command {
 		newVersionCommand(p),
 		newCompletionCommand(),
 		newManCommand(),
+		newLeaveCommand(p),
 	}
 }
 

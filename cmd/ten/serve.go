@@ -142,6 +142,11 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			return err
 		}
 	}
+	var unserved []net.Listener
+	if !cfg.Settings.TLS.Enabled {
+		listeners, unserved = splitSecure(listeners, o.httpsPort)
+		defer func() { closeAll(unserved) }()
+	}
 	origin := originOf(o, listeners, secure)
 	admins := p.adminGroup()
 	apiListener, err := api.Listen(filepath.Join(host.RuntimeDir, socketName), admins)
@@ -374,6 +379,9 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	operators.Handler = onListener(settings, manage, dash)
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })
+	}
+	for _, l := range unserved {
+		group.Go(func() error { return refuse(ctx, l) })
 	}
 	group.Go(func() error { return reloads.run(ctx) })
 	for _, l := range apiListeners {

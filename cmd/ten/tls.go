@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tenement.dev/internal/certs"
 	"tenement.dev/internal/config"
@@ -67,17 +73,55 @@ func knownHost(m *lifecycle.Manager, domains []string) func(host string) bool {
 // listenTLS finds the listeners for TLS among those that systemd passed on, by their
 // port, or makes them.
 func listenTLS(listeners []net.Listener, o serveOptions) (plain, secure []net.Listener, err error) {
-	for _, l := range listeners {
-		if addr, ok := l.Addr().(*net.TCPAddr); ok && addr.Port == o.httpsPort {
-			secure = append(secure, l)
-		} else {
-			plain = append(plain, l)
-		}
-	}
+	plain, secure = splitPort(listeners, o.httpsPort)
 	if len(secure) == 0 {
 		secure, err = listenTCP(o.listen, o.httpsPort, o.domains, "--https-port")
 	}
 	return plain, secure, err
+}
+
+// splitPort takes the listeners on a port out of a list.
+func splitPort(listeners []net.Listener, port int) (others, on []net.Listener) {
+	for _, l := range listeners {
+		if addr, ok := l.Addr().(*net.TCPAddr); ok && addr.Port == port {
+			on = append(on, l)
+		} else {
+			others = append(others, l)
+		}
+	}
+	return others, on
+}
+
+// splitSecure takes out the listeners for TLS that systemd has passed on though there are
+// no certificates, as a package's socket unit does: HTTP in the clear is not for them.
+func splitSecure(listeners []net.Listener, port int) (plain, unserved []net.Listener) {
+	plain, unserved = splitPort(listeners, port)
+	if len(plain) == 0 {
+		return listeners, nil // asked for so, by --port
+	}
+	return plain, unserved
+}
+
+// refuse closes all connections to a port that systemd holds open and nobody serves: they
+// would wait there for ever.
+func refuse(ctx context.Context, l net.Listener) error {
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			conn.Close()
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE):
+			select { // others have taken what there is; it passes
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		case !errors.Is(err, unix.ECONNABORTED):
+			return fmt.Errorf("close connections to %s: %w", l.Addr(), err)
+		}
+	}
 }
 
 // https is what clients are told of TLS.

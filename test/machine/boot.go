@@ -38,6 +38,7 @@ type Options struct {
 	Binds []Bind    // visible paths of the host
 	Log   io.Writer // gets the console; nil drops it
 	Input io.Reader // of the program of RunVM; nil is none. Other machines' programs have their own
+	Root  Root      // of what Debian it is made; not for RunVM
 }
 
 // Machine is a running machine. End it with Close.
@@ -65,7 +66,7 @@ type Machine struct {
 // Boot starts a machine and returns when its systemd and that of its user dev are up. ctx bounds the boot; the machine then
 // lives until Close, or until this process ends.
 func Boot(ctx context.Context, o Options) (*Machine, error) {
-	tree, err := Prepare(ctx)
+	tree, err := PrepareRoot(ctx, o.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ func (m *Machine) start(ctx context.Context, tree string, o Options) error {
 	if err := os.MkdirAll("/run/systemd/nspawn", 0o755); err != nil {
 		return err
 	}
-	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(m.dir, "notify"), Net: "unixgram"})
+	notify, err := m.listenReady()
 	if err != nil {
 		return err
 	}
@@ -123,9 +124,15 @@ func (m *Machine) start(ctx context.Context, tree string, o Options) error {
 	if err := m.startBoot(tree, o); err != nil {
 		return err
 	}
+	return m.awaitUp(ctx, notify)
+}
+
+// awaitUp waits until the machine has booted, and finds its PID 1.
+func (m *Machine) awaitUp(ctx context.Context, notify *net.UnixConn) error {
 	if err := m.awaitReady(ctx, notify); err != nil {
 		return err
 	}
+	var err error
 	if m.leader, err = m.findLeader(); err != nil {
 		return err
 	}

@@ -11,8 +11,13 @@ mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn
 mount -t tmpfs -o mode=755 tmpfs "$dir/mnt"
 mkdir "$dir/mnt/upper" "$dir/mnt/work" "$dir/mnt/root"
 mount -t overlay -o "lowerdir=$tree,upperdir=$dir/mnt/upper,workdir=$dir/mnt/work" overlay "$dir/mnt/root"
-(
-	for group in $groups; do echo 0 >"$group/cgroup.procs"; done
-	exec "$@"
-)
-exit $?
+# With 133 nspawn ends for a reboot, where it is to be started again by whoever keeps its unit.
+code=133
+while [ "$code" = 133 ]; do
+	code=0
+	(
+		for group in $groups; do echo 0 >"$group/cgroup.procs"; done
+		exec "$@"
+	) || code=$?
+done
+exit "$code"

@@ -22,6 +22,36 @@ var customize string
 // suite is the Debian release inside the machine: systemd 257.
 const suite = "trixie"
 
+// suites are all that a tree may be of.
+var suites = []string{suite, "bookworm"}
+
+// bootPackages is what every machine needs to boot beside Debian's minimal base.
+var bootPackages = []string{
+	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libnss-systemd", "libnss-myhostname",
+	"bash", "ca-certificates", "curl", "iproute2", "nftables", "procps", "python3",
+}
+
+// Root is another Debian than the usual one. The zero value is the usual one.
+type Root struct {
+	Suite    string   // "trixie" ("" too), which has systemd 257, or "bookworm", 252
+	Packages []string // beside what it needs to boot
+}
+
+// flags are what mmdebstrap is told of the tree.
+func (r Root) flags() []string {
+	if r.Suite == "" && r.Packages == nil {
+		return mmdebstrapFlags()
+	}
+	return flagsFor(append(bootPackages[:len(bootPackages):len(bootPackages)], r.Packages...))
+}
+
+func (r Root) suite() string {
+	if r.Suite == "" {
+		return suite
+	}
+	return r.Suite
+}
+
 // rootPackages is what the machine holds beside Debian's minimal base.
 var rootPackages = []string{
 	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libnss-systemd", "libnss-myhostname",
@@ -36,7 +66,10 @@ var vmPackages = map[string][]string{"amd64": {"user-mode-linux"}}
 // Prepare returns the machine's root tree, read-only by convention. The first call on a host installs what is missing there
 // and makes the tree, which takes about half a minute and needs the network; later calls find it in the cache,
 // /var/cache/tenement-test or $TENEMENT_TEST_CACHE. Processes that call it at once wait for the one that builds.
-func Prepare(ctx context.Context) (string, error) {
+func Prepare(ctx context.Context) (string, error) { return PrepareRoot(ctx, Root{}) }
+
+// PrepareRoot is Prepare for another root.
+func PrepareRoot(ctx context.Context, r Root) (string, error) {
 	if os.Geteuid() != 0 {
 		return "", errors.New("the test machine needs root (it boots a container): run this as root, for example with sudo")
 	}
@@ -53,12 +86,12 @@ func Prepare(ctx context.Context) (string, error) {
 	if err := install(ctx); err != nil {
 		return "", err
 	}
-	entry := filepath.Join(cache, cacheKey())
+	entry := filepath.Join(cache, r.cacheKey())
 	if _, err := os.Stat(entry); errors.Is(err, fs.ErrNotExist) {
 		if err := clean(cache); err != nil {
 			return "", err
 		}
-		if err := build(ctx, cache, entry); err != nil {
+		if err := build(ctx, r, cache, entry); err != nil {
 			return "", fmt.Errorf("build the test machine's root, for which a Debian mirror must be reachable: %w", err)
 		}
 	} else if err != nil {
@@ -88,7 +121,11 @@ const keepUnused = 14 * 24 * time.Hour
 
 // clean removes what interrupted builds left, which the holder of the lock may, and trees of old versions.
 func clean(cache string) error {
-	old, _ := filepath.Glob(filepath.Join(cache, suite+"-*"))
+	var old []string
+	for _, s := range suites {
+		trees, _ := filepath.Glob(filepath.Join(cache, s+"-*"))
+		old = append(old, trees...)
+	}
 	doomed, _ := filepath.Glob(filepath.Join(cache, "building-*"))
 	for _, entry := range old {
 		if info, err := os.Stat(entry); err == nil && time.Since(info.ModTime()) > keepUnused {
@@ -104,23 +141,27 @@ func clean(cache string) error {
 }
 
 // cacheKey names a tree by everything that decides what is in it.
-func cacheKey() string {
+func (r Root) cacheKey() string {
 	h := sha256.New()
-	fmt.Fprintln(h, "layout 2", suite, runtime.GOARCH, mmdebstrapFlags())
+	fmt.Fprintln(h, "layout 2", r.suite(), runtime.GOARCH, r.flags())
 	fmt.Fprintln(h, customize)
-	return suite + "-" + hex.EncodeToString(h.Sum(nil))[:12]
+	return r.suite() + "-" + hex.EncodeToString(h.Sum(nil))[:12]
 }
 
 func mmdebstrapFlags() []string {
+	return flagsFor(append(rootPackages[:len(rootPackages):len(rootPackages)], vmPackages[runtime.GOARCH]...))
+}
+
+func flagsFor(packages []string) []string {
 	return []string{
-		"--mode=root", "--variant=minbase", "--format=directory", "--include=" + strings.Join(append(rootPackages[:len(rootPackages):len(rootPackages)], vmPackages[runtime.GOARCH]...), ","),
+		"--mode=root", "--variant=minbase", "--format=directory", "--include=" + strings.Join(packages, ","),
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*",
 	}
 }
 
 // build makes a cache entry beside its final place and renames it, so that an entry that has its name is complete.
-func build(ctx context.Context, cache, entry string) error {
+func build(ctx context.Context, r Root, cache, entry string) error {
 	tmp, err := os.MkdirTemp(cache, "building-")
 	if err != nil {
 		return err
@@ -130,7 +171,7 @@ func build(ctx context.Context, cache, entry string) error {
 	if err := os.WriteFile(hook, []byte(customize), 0o755); err != nil {
 		return err
 	}
-	args := append(mmdebstrapFlags(), "--customize-hook="+hook, suite, filepath.Join(tmp, "root"))
+	args := append(r.flags(), "--customize-hook="+hook, r.suite(), filepath.Join(tmp, "root"))
 	if mirror := hostMirror("/etc"); mirror != "" {
 		args = append(args, mirror)
 	}
