@@ -98,7 +98,7 @@ func what(e event.Event) (string, int) {
 		}
 		return "is kept awake for " + get("for"), priorityInfo
 	case event.Paused:
-		text := pausedSubject(e) + "is paused"
+		text := serviceSubject(e) + "is paused"
 		if d := e.Field("for"); d.Kind() == slog.KindDuration {
 			text += " for " + d.String()
 		}
@@ -107,7 +107,11 @@ func what(e event.Event) (string, int) {
 		}
 		return text, priorityNotice
 	case event.Unpaused:
-		return pausedSubject(e) + "is not paused any more", priorityNotice
+		return serviceSubject(e) + "is not paused any more", priorityNotice
+	case event.SecretSet:
+		return serviceSubject(e) + "has a new value for its secret " + get("secret"), priorityNotice
+	case event.SecretRemoved:
+		return serviceSubject(e) + "has lost its secret " + get("secret"), priorityNotice
 	case event.Scheduled:
 		return because("ran by its schedule " + get("entry")), priorityInfo
 	case event.StorageFull:
@@ -142,8 +146,8 @@ func what(e event.Event) (string, int) {
 	}
 }
 
-// pausedSubject is what is paused, where that is no single instance.
-func pausedSubject(e event.Event) string {
+// serviceSubject is the service, where it is not about a single instance.
+func serviceSubject(e event.Event) string {
 	if !e.Instance.IsZero() {
 		return ""
 	}

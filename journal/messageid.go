@@ -28,6 +28,8 @@ var messageIDs = map[event.Kind]string{
 	event.KeptAwake:     "1f0d9a0a4d394180af4af1a8acd3d7f5",
 	event.Paused:        "47dcd8a5dc78412284d90369967abccb",
 	event.Unpaused:      "0ba33adc7fc84837848f446371d105be",
+	event.SecretSet:     "9f5f4f0f2d7b4bd2a7d9a1c07a7c5e31",
+	event.SecretRemoved: "c1c35d7ab6c94b6fb0a8f9a7de0e4d52",
 	event.Scheduled:     "2263c20369ff461a91063b5870bccf15",
 	event.StorageFull:   "e2ea3f2eb4e147998d84deed55f77c78",
 	event.MemoryShort:   "5837e6bbacee4352922dac43fddb081f",

@@ -98,6 +98,14 @@ func (h Host) Bundle(spec tenant.Spec) []byte {
 			{h.RuntimeDir, "tmpfs", "tmpfs", []string{"ro", "nosuid", "nodev", "mode=0711", "size=4k"}},
 		},
 	}
+	if len(spec.Secrets) > 0 {
+		dir := h.credentialsDir(spec.ID)
+		b.Process.Env = append(spec.Env[:len(spec.Env):len(spec.Env)], "CREDENTIALS_DIRECTORY="+dir)
+		b.Mounts = append(b.Mounts, bundleMount{dir, "bind", sandboxCredentials, []string{"rbind", "ro", "nosuid", "nodev", "noexec"}})
+	}
+	if names := inEnvironment(spec); names != "" {
+		b.Process.Args = append([]string{h.InitPath, withSecrets, names}, spec.Argv...)
+	}
 	for _, path := range h.writable(spec) {
 		b.Mounts = append(b.Mounts, writableMount(path.Destination, path.Source))
 	}

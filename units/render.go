@@ -17,11 +17,15 @@ const slack = 5 * time.Second
 // Render gives the socket and the service of an instance. account is the user that
 // the service runs as, empty for the manager's own. A promise of the spec that the
 // machine cannot keep is a *tenant.Error with CodeUnsupported.
-func (h Host) Render(spec tenant.Spec, account string) (socket, service Unit, err error) {
+//
+// credentials are the files with the spec's secrets.
+func (h Host) Render(spec tenant.Spec, account string, credentials ...Credential) (socket, service Unit, err error) {
 	if err := h.check(spec); err != nil {
 		return Unit{}, Unit{}, err
 	}
-	return h.socket(spec), h.service(spec, account), nil
+	service = h.service(spec, account)
+	service.Properties = append(service.Properties, load(credentials)...)
+	return h.socket(spec), service, nil
 }
 
 func (h Host) socket(spec tenant.Spec) Unit {
@@ -116,6 +120,9 @@ func (h Host) exec(spec tenant.Spec) Exec {
 	}
 	if h.ownsPort(spec) {
 		argv = append(argv, "-own-port")
+	}
+	if names := inEnvironment(spec); names != "" && spec.Isolation != tenant.IsolationSandbox {
+		argv = append(argv, "-secrets", names)
 	}
 	if spec.Isolation == tenant.IsolationSandbox {
 		argv = append(argv, "-runsc", h.Runsc, "-bundle", h.BundleDir(spec.ID))

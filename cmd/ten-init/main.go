@@ -42,6 +42,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == shimFlag {
 		execShim(os.Args[2:])
 	}
+	if len(os.Args) > 1 && os.Args[1] == secretsFlag {
+		execSecrets(os.Args[2:])
+	}
 	if len(os.Args) > 1 && os.Args[1] == probeFlag {
 		os.Exit(runProbe(os.Args[2:]))
 	}
@@ -52,6 +55,12 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ten-init:", err)
 		os.Exit(exitUsage)
+	}
+	if o.secrets != "" {
+		if err := takeSecrets(o.secrets); err != nil {
+			fmt.Fprintln(os.Stderr, "ten-init:", err)
+			os.Exit(exitUsage)
+		}
 	}
 	doorbell, err := listener(3)
 	if err != nil {
@@ -76,6 +85,7 @@ type options struct {
 	startupTimeout time.Duration
 	stopGrace      time.Duration
 	fence          bool     // see inFence
+	secrets        string   // see takeSecrets
 	argv           []string // empty with a sandbox
 	sandbox        *sandbox // nil without
 }
@@ -90,6 +100,7 @@ func parse(args []string) (options, error) {
 	flags.BoolVar(&o.fence, "fence", false, "let the app bind no TCP port but that of -listen and those that the kernel chooses")
 	flags.DurationVar(&o.startupTimeout, "startup-timeout", 10*time.Second, "time until the app must accept connections")
 	flags.DurationVar(&o.stopGrace, "stop-grace", 10*time.Second, "time between SIGTERM and SIGKILL")
+	flags.StringVar(&o.secrets, "secrets", "", "`names` of credentials that the app gets in its environment, with commas between")
 	flags.StringVar(&box.runsc, "runsc", "", "`path` of gVisor's runsc, to run the bundle with")
 	flags.StringVar(&box.bundle, "bundle", "", "`directory` of the app's OCI bundle")
 	if err := flags.Parse(args); err != nil {

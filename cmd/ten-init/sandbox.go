@@ -22,9 +22,17 @@ type sandbox struct {
 	sockets       bool // the app makes a Unix socket that ten-init connects to
 }
 
-// prepare makes the directory for runsc's state.
+// sandboxCredentials is where the bundle has the app's credentials from, if it has any
+// (package units).
+const sandboxCredentials = "/var/tmp/credentials"
+
+// prepare makes the directory for runsc's state, and the files of credentials.
 func (s *sandbox) prepare() error {
-	if err := os.Mkdir(sandboxState, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := os.Mkdir(sandboxState, 0o700)
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && (err == nil || errors.Is(err, fs.ErrExist)) {
+		err = os.CopyFS(sandboxCredentials, os.DirFS(dir))
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("prepare sandbox: %w", err)
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 )
 
 // noJSON are the commands whose output is a text of another kind, or nothing at all.
-var noJSON = []string{"ten", "ten serve", "ten caddy", "ten completion", "ten help", "ten config", "ten domain", "ten token"}
+var noJSON = []string{"ten", "ten serve", "ten caddy", "ten completion", "ten help", "ten config", "ten domain", "ten secret", "ten token"}
 
 func everyCommand() []*cobra.Command {
 	root := newRootCommand(&program{world: world{getenv: func(string) string { return "" }}})

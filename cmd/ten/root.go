@@ -62,6 +62,7 @@ func commands(p *program) []*cobra.Command {
 		newReloadCommand(p),
 		newCaddyCommand(p),
 		newLimitCommand(p),
+		newSecretCommand(p),
 		newTokenCommand(p),
 		newTokenGenAlias(p),
 		newUsageCommand(p),

@@ -318,6 +318,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Limiter:   manager,
 		Uses:      manager,
 		Pauser:    manager,
+		Secrets:   manager,
 		Tokens:    tokens,
 		Events:    events,
 		Group:     admins,

@@ -127,6 +127,7 @@ type Options struct {
 	Rollouts  Rollouts
 	Uses      Uses
 	Pauser    Pauser
+	Secrets   Secrets
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
 	Doctor func(ctx context.Context) ([]wire.Check, error)
@@ -163,6 +164,7 @@ type API struct {
 	rollouts  Rollouts
 	uses      Uses
 	pauser    Pauser
+	secrets   Secrets
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
 	reload    func(ctx context.Context) (string, error)
@@ -201,6 +203,7 @@ func New(o Options) *API {
 		rollouts:  o.Rollouts,
 		uses:      o.Uses,
 		pauser:    o.Pauser,
+		secrets:   o.Secrets,
 		logs:      o.Logs,
 		doctor:    o.Doctor,
 		reload:    o.Reload,

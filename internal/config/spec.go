@@ -22,6 +22,8 @@ type Placement struct {
 	Release string
 	// Limits are the instance's own, which come before those of its service.
 	Limits tenant.Limits
+	// Secrets are the instance's own and its service's.
+	Secrets []tenant.SecretRef
 }
 
 // maxSocketPath is the longest path of a Unix socket in bytes: sun_path less its NUL
@@ -51,6 +53,7 @@ func (c *Config) Spec(id tenant.ID, p Placement) (tenant.Spec, error) {
 		User:              s.User,
 		BindReadOnlyPaths: slices.Clone(s.BindReadOnlyPaths),
 		Limits:            p.Limits.Or(s.Limits),
+		Secrets:           p.Secrets,
 		StartupTimeout:    s.StartupTimeout,
 		StopGrace:         s.StopGrace,
 	}

@@ -52,11 +52,14 @@ const (
 	// Paused is the beginning of a pause, or a change of it: message, and for where it ends
 	// by itself, of which there is no event. Both have service, and no instance, where all
 	// of a service is meant.
-	Paused      Kind = "paused"
-	Unpaused    Kind = "unpaused"
-	Scheduled   Kind = "scheduled" // entry, and reason where the run has failed
-	StorageFull Kind = "storage_nearly_full"
-	MemoryShort Kind = "memory_short" // becomes, reason: memory is taken back
+	Paused   Kind = "paused"
+	Unpaused Kind = "unpaused"
+	// SecretSet and SecretRemoved: secret, its name, and service where it is that of a whole one.
+	SecretSet     Kind = "secret_set" // env
+	SecretRemoved Kind = "secret_removed"
+	Scheduled     Kind = "scheduled" // entry, and reason where the run has failed
+	StorageFull   Kind = "storage_nearly_full"
+	MemoryShort   Kind = "memory_short" // becomes, reason: memory is taken back
 
 	Rollout Kind = "rollout" // service, release, text: a step of a rollout, in words
 

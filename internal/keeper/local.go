@@ -37,6 +37,7 @@ type Local struct {
 	sandbox  *Sandbox  // nil where host says it all
 	accounts *accounts // nil for a user's manager
 	fence    *fence    // nil where there can be none
+	vault    *vault
 	cgroups  cgroups
 	log      *slog.Logger
 	events   chan units.Status
@@ -75,6 +76,7 @@ func NewLocal(o Options) (*Local, error) {
 	o.Host.RealDataRoot = resolved
 	l := &Local{
 		systemd: persistent{o.Units}, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log,
+		vault:  newVault(o.Host, o.Log),
 		events: make(chan units.Status), walking: make(chan struct{}, 1), walkTime: walkTime, cgroups: findCgroups(o.Host.User),
 	}
 	if !o.Host.User {
@@ -159,9 +161,13 @@ func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
 	if err != nil {
 		return err
 	}
-	socket, service, err := host.Render(spec, account)
+	credentials, err := l.vault.load(spec)
 	if err != nil {
-		return err
+		return errors.Join(err, l.vault.unload(spec.ID))
+	}
+	socket, service, err := host.Render(spec, account, credentials...)
+	if err != nil {
+		return errors.Join(err, l.vault.unload(spec.ID))
 	}
 	if l.ownAccount(spec) {
 		if err := l.accounts.publish(spec.ID, owner.uid, spec.DataDir); err != nil {
@@ -237,7 +243,7 @@ func (l *Local) Unload(ctx context.Context, id tenant.ID) error {
 
 // removeRuntime removes what an instance has below /run.
 func (l *Local) removeRuntime(id tenant.ID) error {
-	err := errors.Join(os.RemoveAll(l.host.SocketDir(id)), os.RemoveAll(l.host.BundleDir(id)))
+	err := errors.Join(os.RemoveAll(l.host.SocketDir(id)), os.RemoveAll(l.host.BundleDir(id)), l.vault.unload(id))
 	if l.accounts != nil {
 		if uid, ok := l.accounts.known(id); ok {
 			err = errors.Join(err, l.accounts.withdraw(uid))

@@ -25,6 +25,7 @@ type Controller interface {
 	// Wipe removes the data directory of an instance that is not running.
 	Wipe(ctx context.Context, id tenant.ID) error
 	Limiter
+	SecretKeeper
 	// List tells of the named instances, or of all that the manager knows. Unknown
 	// ones are left out.
 	List(ctx context.Context, ids ...tenant.ID) ([]units.Status, error)
@@ -45,6 +46,22 @@ type Limiter interface {
 	// Measure tells how many bytes an instance's data has, and whether the file system
 	// enforces LimitStorage. Where it does not, this takes a while.
 	Measure(ctx context.Context, id tenant.ID) (bytes int64, enforced bool, err error)
+}
+
+// SecretKeeper is the part of a Controller that has the values of secrets. An ID without a
+// name stands for a service, whose secrets all its instances get. Instances are handed those
+// that their Spec names, with their next start.
+type SecretKeeper interface {
+	SetSecret(ctx context.Context, id tenant.ID, name string, value []byte) error
+	// RemoveSecrets forgets the named ones, all if none is named.
+	RemoveSecrets(ctx context.Context, id tenant.ID, names ...string) error
+}
+
+// SecretStore remembers which secrets there are.
+type SecretStore interface {
+	Secrets(ctx context.Context) (map[tenant.ID][]tenant.Secret, error)
+	SetSecret(ctx context.Context, id tenant.ID, s tenant.Secret) error
+	RemoveSecret(ctx context.Context, id tenant.ID, name string) error
 }
 
 // LimitStore remembers the instances' own limits.
@@ -78,5 +95,6 @@ type Store interface {
 	SetBrake(ctx context.Context, id tenant.ID, b registry.Brake) error
 	LimitStore
 	PauseStore
+	SecretStore
 	ReleaseStore
 }

@@ -56,7 +56,8 @@
 // Lock order: lease.mu, instance.mu, Manager.mu; none is held over I/O. Two others are, by
 // design, and come before all of these: Manager.weighing over the registry's write of
 // weights, and an instance's limits.changing over the change of its unit; Manager.pausing is held
-// over the registry's write of a pause, with nothing else, Manager.naming over that of a host
+// over the registry's write of a pause, with nothing else, Manager.hiding over that of a secret and the
+// keeping of its value, with nothing else, Manager.naming over that of a host
 // name, before Manager.mu, and Manager.savingUse over that of what
 // was used, before instance.mu and Manager.mu. Lines are logged
 // under the mutexes, so a logger must not wait for its reader.
@@ -98,6 +99,7 @@
 //	storage.go     the size of data
 //	relief.go      memory that is given back
 //	pause.go       maintenance: requests are answered without the instance
+//	secret.go      secrets, whose values the keeper has
 //	schedule.go    when scheduled runs are due
 //	cron.go        the runs themselves
 //	route.go       weights, and the choice by them

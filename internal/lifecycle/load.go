@@ -61,7 +61,7 @@ func (m *Manager) specOf(ctx context.Context, inst *instance, cfg *config.Config
 	inst.mu.Lock()
 	own, release := inst.limits.own, m.releaseLocked(inst, cfg)
 	inst.mu.Unlock()
-	return cfg.Spec(inst.id, config.Placement{Port: port, SocketDir: m.socketDir(inst.id), Limits: own, Release: release})
+	return cfg.Spec(inst.id, config.Placement{Port: port, SocketDir: m.socketDir(inst.id), Limits: own, Release: release, Secrets: m.secretsOf(inst.id)})
 }
 
 // loadError leaves errors for people as they are, which say all this themselves.

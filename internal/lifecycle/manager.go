@@ -94,6 +94,10 @@ type Manager struct {
 	// registry's write.
 	pauses  atomic.Pointer[map[tenant.ID]tenant.Pause]
 	pausing sync.Mutex
+	// secrets is likewise, by instance, and by service with an ID that has no name; hiding is
+	// held over the write of the value and the registry's.
+	secrets atomic.Pointer[map[tenant.ID][]tenant.Secret]
+	hiding  sync.Mutex
 
 	scheduler *scheduler // nil without schedules
 
@@ -207,6 +211,7 @@ func New(o Options) *Manager {
 	m.gate = admission.New(wakeConcurrency(o.Config.Settings), gate)
 	m.config.Store(o.Config)
 	m.pauses.Store(&map[tenant.ID]tenant.Pause{})
+	m.secrets.Store(&map[tenant.ID][]tenant.Secret{})
 	return m
 }
 

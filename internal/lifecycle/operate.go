@@ -323,10 +323,16 @@ func (m *Manager) remove(inst *instance) error {
 	if err := m.unloadAndWipe(inst); err != nil {
 		return err
 	}
+	if len((*m.secrets.Load())[inst.id]) > 0 {
+		if err := m.controller.RemoveSecrets(m.ctx, inst.id); err != nil {
+			return err
+		}
+	}
 	if err := m.store.Remove(m.ctx, inst.id); err != nil {
 		return fmt.Errorf("unregister %s: %w", inst.id, err)
 	}
 	m.forgetPause(inst.id) // first: one that takes the name may be paused
+	m.forgetSecrets(inst.id)
 	m.forget(inst)
 	return nil
 }

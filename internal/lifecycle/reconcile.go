@@ -47,6 +47,11 @@ func (m *Manager) recover(ctx context.Context) error {
 		return fmt.Errorf("read pauses: %w", err)
 	}
 	m.pauses.Store(&pauses)
+	secrets, err := m.store.Secrets(ctx)
+	if err != nil {
+		return fmt.Errorf("read secrets: %w", err)
+	}
+	m.secrets.Store(&secrets)
 	list, err := m.controller.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list units: %w", err)

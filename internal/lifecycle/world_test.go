@@ -290,6 +290,7 @@ type store struct {
 	claims  []tenant.Domain
 	brakes  map[tenant.ID]registry.Brake
 	pauses  map[tenant.ID]tenant.Pause
+	secrets map[tenant.ID][]tenant.Secret
 	fault   map[string]error // by operation, for its next call
 	saves   int
 	orderly bool          // the latest daemon has left so
@@ -303,7 +304,7 @@ type store struct {
 func newStore() *store {
 	return &store{
 		rows: map[tenant.ID]registry.Instance{}, weights: map[tenant.ID]tenant.Weight{}, brakes: map[tenant.ID]registry.Brake{},
-		lims: map[tenant.ID]registry.Limited{}, domains: map[string]tenant.Domain{}, pauses: map[tenant.ID]tenant.Pause{}, fault: map[string]error{},
+		lims: map[tenant.ID]registry.Limited{}, domains: map[string]tenant.Domain{}, pauses: map[tenant.ID]tenant.Pause{}, secrets: map[tenant.ID][]tenant.Secret{}, fault: map[string]error{},
 		releases: map[tenant.ID]registry.Release{}, serviceReleases: map[string]string{},
 	}
 }
@@ -364,6 +365,7 @@ func (s *store) Remove(ctx context.Context, id tenant.ID) error {
 	s.dropClaimsLocked(func(c tenant.Domain) bool { return c.ID == id })
 	delete(s.lims, id)
 	delete(s.pauses, id)
+	delete(s.secrets, id)
 	delete(s.releases, id)
 	if then := s.removed; then != nil {
 		s.mu.Unlock()
@@ -390,6 +392,34 @@ func (s *store) SetPause(ctx context.Context, id tenant.ID, p tenant.Pause) erro
 	}
 	s.pauses[id] = p
 	return nil
+}
+
+func (s *store) Secrets(ctx context.Context) (map[tenant.ID][]tenant.Secret, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.secrets), s.faultLocked(ctx, "secrets")
+}
+
+func (s *store) SetSecret(ctx context.Context, id tenant.ID, secret tenant.Secret) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.faultLocked(ctx, "setsecret"); err != nil {
+		return err
+	}
+	s.dropSecretLocked(id, secret.Name)
+	s.secrets[id] = append(s.secrets[id], secret)
+	return nil
+}
+
+func (s *store) RemoveSecret(ctx context.Context, id tenant.ID, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropSecretLocked(id, name)
+	return s.faultLocked(ctx, "removesecret")
+}
+
+func (s *store) dropSecretLocked(id tenant.ID, name string) {
+	s.secrets[id] = slices.DeleteFunc(slices.Clone(s.secrets[id]), func(old tenant.Secret) bool { return old.Name == name })
 }
 
 func (s *store) RemovePause(ctx context.Context, id tenant.ID) error {

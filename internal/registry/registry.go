@@ -146,7 +146,7 @@ func (r *Registry) Add(ctx context.Context, in Instance) (added bool, err error)
 // Remove forgets an instance and frees its port; an unknown one is no error.
 func (r *Registry) Remove(ctx context.Context, id tenant.ID) error {
 	return r.transact(ctx, "remove", id, func(tx *sql.Tx) error {
-		for _, statement := range []string{sqlRemove, sqlRemoveWeight, sqlRemoveDomains, sqlRemovePause} {
+		for _, statement := range []string{sqlRemove, sqlRemoveWeight, sqlRemoveDomains, sqlRemovePause, sqlRemoveSecrets} {
 			if _, err := tx.ExecContext(ctx, statement, id.Service, id.Name); err != nil {
 				return err
 			}

@@ -174,6 +174,16 @@ var migrations = []string{
 		orderly INTEGER NOT NULL CHECK (orderly IN (0, 1))
 	) STRICT;
 	INSERT INTO daemon (id, orderly) VALUES (1, 0)`,
+
+	// Which secrets there are, without their values; a name of '' stands for the service.
+	`CREATE TABLE secrets (
+		service TEXT    NOT NULL,
+		name    TEXT    NOT NULL,
+		secret  TEXT    NOT NULL,
+		env     INTEGER NOT NULL CHECK (env IN (0, 1)),
+		changed INTEGER NOT NULL,
+		PRIMARY KEY (service, name, secret)
+	) STRICT, WITHOUT ROWID`,
 }
 
 // Opening and migrating.
@@ -231,6 +241,13 @@ const (
 	sqlSetPause = `INSERT OR REPLACE INTO pauses (service, name, message, since, until) SELECT ?1, ?2, ?3, ?4, ?5
 		WHERE ?2 = '' OR EXISTS (SELECT * FROM instances WHERE service = ?1 AND name = ?2)`
 	sqlRemovePause = `DELETE FROM pauses WHERE service = ?1 AND name = ?2`
+
+	sqlSecrets = `SELECT service, name, secret, env, changed FROM secrets ORDER BY service, name, secret`
+	// An instance that is not registered has none.
+	sqlSetSecret = `INSERT OR REPLACE INTO secrets (service, name, secret, env, changed) SELECT ?1, ?2, ?3, ?4, ?5
+		WHERE ?2 = '' OR EXISTS (SELECT * FROM instances WHERE service = ?1 AND name = ?2)`
+	sqlRemoveSecret  = `DELETE FROM secrets WHERE service = ?1 AND name = ?2 AND secret = ?3`
+	sqlRemoveSecrets = `DELETE FROM secrets WHERE service = ?1 AND name = ?2`
 
 	sqlBrakes = `SELECT service, name, restarts, failures, failed, reason FROM brakes`
 

@@ -83,6 +83,8 @@ type Spec struct {
 
 	// Limits are those that are set for the instance, by whomever.
 	Limits Limits
+	// Secrets are what the instance gets as credentials, sorted by name.
+	Secrets []SecretRef `json:",omitempty"`
 
 	// StartupTimeout bounds the time from start to the first accepted connection.
 	StartupTimeout time.Duration

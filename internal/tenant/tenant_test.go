@@ -137,6 +137,8 @@ func TestFingerprint(t *testing.T) {
 			*v = 1
 		case *Limits:
 			*v = Limits{LimitMemory: 1}
+		case *[]SecretRef:
+			*v = []SecretRef{{Version: 1}}
 		default:
 			switch field.Kind() {
 			case reflect.String:

@@ -28,11 +28,15 @@ type Instances struct {
 	limits  map[tenant.ID]tenant.Limits
 	release chan struct{}
 	waiting chan struct{}
+
+	secretsMu sync.Mutex
+	secrets   map[tenant.ID][]tenant.Secret
 }
 
 func newInstances(logs *Logs) *Instances {
 	return &Instances{
-		logs: logs, all: map[tenant.ID]tenant.Snapshot{}, domains: map[string]tenant.Domain{}, why: map[tenant.ID]tenant.Why{},
+		secrets: map[tenant.ID][]tenant.Secret{},
+		logs:    logs, all: map[tenant.ID]tenant.Snapshot{}, domains: map[string]tenant.Domain{}, why: map[tenant.ID]tenant.Why{},
 		limits:  map[tenant.ID]tenant.Limits{},
 		release: make(chan struct{}), waiting: make(chan struct{}, 1),
 	}

@@ -23,12 +23,7 @@ func (m *Instances) Unpause(_ context.Context, id tenant.ID) (bool, error) {
 }
 
 func (m *Instances) setPause(id tenant.ID, p *tenant.Pause) (was bool, err error) {
-	if id.Name == "" {
-		err = m.CheckService(id.Service)
-	} else {
-		_, err = m.Get(id)
-	}
-	if err != nil {
+	if err := m.knows(id); err != nil {
 		return false, err
 	}
 	for _, s := range m.List() {

@@ -28,6 +28,7 @@ type Systemd struct {
 	// scheduled has the scheduled requests that apps got.
 	scheduled map[tenant.ID][]string
 	wiped     map[tenant.ID]int
+	secrets   map[tenant.ID]map[string]string
 	taken     map[int]bool
 	faults    map[string][]fault
 	latency   func(op string) time.Duration
@@ -65,6 +66,7 @@ func New() *Systemd {
 		runs:      map[tenant.ID]int{},
 		scheduled: map[tenant.ID][]string{},
 		wiped:     map[tenant.ID]int{},
+		secrets:   map[tenant.ID]map[string]string{},
 		taken:     map[int]bool{},
 		faults:    map[string][]fault{},
 		storage:   map[tenant.ID]int64{},
