@@ -54,7 +54,7 @@ func (r *Reader) run(ctx context.Context, args []string, q Query, yield func(Ent
 	defer func() { _ = wait() }()
 	defer cancel() // before the wait: end it, if it has not ended by itself
 
-	entries := entryReader{decoder: newDecoder(out), unit: q.Unit, prefix: q.Prefix, events: q.Events, slice: q.Slice, scope: r.scope}
+	entries := entryReader{decoder: newDecoder(out), unit: q.Unit, prefix: q.Prefix, units: q.Units, tenant: q.Tenant, viewer: q.Viewer, events: q.Events, slice: q.Slice, scope: r.scope}
 	for {
 		entry, err := entries.next()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

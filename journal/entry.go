@@ -3,10 +3,13 @@ package journal
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"tenement.dev/internal/tenant"
 )
 
 // MaxMessage is how many bytes of a message are kept; the rest is replaced by a marker.
@@ -48,9 +51,12 @@ const managerUnit = "init.scope"
 type entryReader struct {
 	decoder decoder
 	scope   Scope
-	unit    string // the one that was asked for
-	prefix  string // or, instead, how the names of those begin
-	events  bool   // or, instead, events
+	unit    string   // the one that was asked for
+	prefix  string   // or, instead, how the names of those begin
+	units   []string // those of them that are meant, nil for all
+	events  bool     // or, instead, events
+	tenant  string   // whose, empty for everybody's; viewer is who asks then
+	viewer  tenant.Actor
 	slice   string // where instances are, whom nobody believes to be events
 
 	entry      Entry
@@ -71,9 +77,14 @@ func (r *entryReader) next() (Entry, error) {
 		if err := r.decoder.next(r.field); err != nil {
 			return Entry{}, err
 		}
-		if r.belongs() {
-			return r.finish()
+		if !r.belongs() {
+			continue
 		}
+		entry, err := r.finish()
+		if err == nil && r.tenant != "" && !entry.mask(r.viewer) {
+			continue
+		}
+		return entry, err
 	}
 }
 
@@ -93,7 +104,7 @@ func (r *entryReader) belongs() bool {
 		if r.entry.Manager {
 			r.entry.Unit = r.about
 		}
-		return strings.HasPrefix(r.entry.Unit, r.prefix) && unitName.MatchString(r.entry.Unit)
+		return strings.HasPrefix(r.entry.Unit, r.prefix) && (r.units == nil || slices.Contains(r.units, r.entry.Unit)) && unitName.MatchString(r.entry.Unit)
 	}
 	nobodys := r.systemUnit == "" && r.userUnit == ""
 	return owner == r.unit || r.entry.Manager || nobodys

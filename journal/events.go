@@ -119,6 +119,7 @@ func (w *Events) say(e event.Event) {
 const (
 	fieldService  = "TENEMENT_SERVICE"
 	fieldInstance = "TENEMENT_INSTANCE"
+	fieldTenant   = "TENEMENT_TENANT"
 	fieldEvent    = "TENEMENT_EVENT_JSON"
 )
 
@@ -135,7 +136,7 @@ func fieldsOf(e event.Event) []field {
 	}
 	if !e.Instance.IsZero() {
 		fields = append(fields, field{fieldService, e.Instance.Service}, field{fieldInstance, e.Instance.String()},
-			field{"TENEMENT_TENANT", e.Instance.Name})
+			field{fieldTenant, e.Instance.Name})
 	}
 	if e.Actor != "" {
 		fields = append(fields, field{"TENEMENT_ACTOR", string(e.Actor)})

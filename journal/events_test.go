@@ -142,6 +142,43 @@ func TestEventsInTheJournal(t *testing.T) {
 	}
 }
 
+// A tenant is told of its own instances, and not who else works on them; a search finds only
+// what is told.
+func TestEventsForTenants(t *testing.T) {
+	w, log := newEvents(true)
+	alice, bob := someone(), someone()
+	by := func(actor tenant.Actor, kind event.Kind, fields ...slog.Attr) event.Event {
+		return event.Event{Kind: kind, Instance: alice, Actor: actor, Fields: fields}
+	}
+	tellAll(t, w, log,
+		by("user carol", event.Paused), by("token alice", event.Unpaused),
+		by("user carol", event.Audit, slog.String("action", "pause")), by("token alice", event.Audit, slog.String("action", "unpause")),
+		by("user carol", event.Routed, slog.String("from", bob.String()), slog.Int("weight", 70)),
+		event.Event{Kind: event.Dozed, Instance: bob, Actor: "user carol"})
+	q := Query{Tenant: alice.Name, Viewer: "token alice", Lines: -1}
+	list := readEvents(t, q)
+	want := []string{
+		alice.String() + " is paused", alice.String() + " is not paused any more, by token alice",
+		"somebody asked for pause of " + alice.String(), "token alice asked for unpause of " + alice.String(),
+		alice.String() + " gets requests, with weight 70",
+	}
+	if got := texts(list); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, e := range list {
+		if strings.Contains(e.Event, "carol") || strings.Contains(e.Event, bob.Name) || !json.Valid([]byte(e.Event)) {
+			t.Errorf("%q: the event tells too much: %s", e.Message, e.Event)
+		}
+	}
+	q.Search = "carol"
+	if got := texts(readEvents(t, q)); len(got) != 0 {
+		t.Errorf("a search for who it was: got %q, want nothing", got)
+	}
+	if got := texts(readEvents(t, Query{Tenant: alice.Name, Service: "nosuch", Lines: -1})); len(got) != 0 {
+		t.Errorf("of another service: got %q", got)
+	}
+}
+
 // An instance that claims to be Tenement is not believed.
 func TestForgedEvents(t *testing.T) {
 	victim := someone()

@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,11 +29,17 @@ type Query struct {
 	// Prefix, instead of Unit, begins the names of all service units that are meant, such
 	// as "tenement-notes@", and Slice is the slice that they are in.
 	Prefix, Slice string
+	// Units are those of Prefix alone that are meant, nil for all.
+	Units []string
 	// Events asks, instead, for the events that an Events has put into the journal, with
 	// Slice where no event comes from; of one Instance, such as "notes:alice", or of one
 	// Service, or all.
 	Events            bool
 	Service, Instance string
+	// Tenant is, with Events, whose instances are meant, empty for everybody's. What others than
+	// Viewer have done is told without who they are.
+	Tenant string
+	Viewer tenant.Actor
 	// Identifier is the unit's SyslogIdentifier=, empty if it has none of its own. It
 	// finds the lines of a user's unit whose writer was gone before journald looked.
 	Identifier string
@@ -76,7 +83,7 @@ func (q Query) check() error {
 	}
 	switch {
 	case q.Events && (q.Unit+q.Prefix != "" || !sliceName.MatchString(q.Slice) ||
-		!identifierForm.MatchString(q.Service) || !identifierForm.MatchString(q.Instance)):
+		!identifierForm.MatchString(q.Service) || !identifierForm.MatchString(q.Tenant) || !identifierForm.MatchString(q.Instance)):
 		return invalid("events are of an instance, a service, or all", "give one of the two, or none")
 	case q.Events:
 	case q.Prefix == "" && !unitName.MatchString(q.Unit):
@@ -85,6 +92,8 @@ func (q Query) check() error {
 	case q.Prefix != "" && (q.Unit != "" || !unitPrefix.MatchString(q.Prefix) || !sliceName.MatchString(q.Slice)):
 		return invalid(fmt.Sprintf("%.80q in %.80q is not what names of service units begin with", q.Prefix, q.Slice),
 			"for example tenement-notes@ in tenement.slice")
+	case q.Prefix == "" && q.Units != nil || slices.ContainsFunc(q.Units, func(u string) bool { return !unitName.MatchString(u) || !strings.HasPrefix(u, q.Prefix) }):
+		return invalid("some of the units are not those that are meant", "use full names that begin with the prefix")
 	case !identifierForm.MatchString(q.Identifier):
 		return invalid(fmt.Sprintf("%.80q is not an identifier", q.Identifier),
 			"use letters, digits and :_.@-")
@@ -224,7 +233,13 @@ func (r *Reader) matches(q Query) []string {
 		if q.Instance != "" {
 			list = append(list, fieldInstance+"="+q.Instance)
 		}
+		if q.Tenant != "" {
+			list = append(list, fieldTenant+"="+q.Tenant)
+		}
 		return list
+	}
+	if q.Units != nil {
+		return r.unitMatches(q.Units)
 	}
 	if q.Prefix != "" && r.scope == System {
 		return []string{"_SYSTEMD_SLICE=" + q.Slice, "+", "_SYSTEMD_CGROUP=/init.scope"}
@@ -241,6 +256,23 @@ func (r *Reader) matches(q Query) []string {
 		groups = append(groups, "+", "_TRANSPORT=stdout", uid, "SYSLOG_IDENTIFIER="+q.Identifier)
 	}
 	return groups
+}
+
+// unitMatches is matches for several units; a field that is named again is an alternative.
+func (r *Reader) unitMatches(units []string) []string {
+	var own, about []string
+	for _, unit := range units {
+		if r.scope == System {
+			own, about = append(own, "_SYSTEMD_UNIT="+unit), append(about, "UNIT="+unit)
+		} else {
+			own, about = append(own, "_SYSTEMD_USER_UNIT="+unit), append(about, "USER_UNIT="+unit)
+		}
+	}
+	if r.scope == System {
+		return slices.Concat(own, []string{"+", "_SYSTEMD_CGROUP=/init.scope"}, about)
+	}
+	uid := "_UID=" + strconv.Itoa(r.uid)
+	return slices.Concat(own, []string{uid, "+", "_SYSTEMD_USER_UNIT=init.scope", uid}, about)
 }
 
 // timestamp is t for --since and --until (systemd.time(7)), in microseconds, which is

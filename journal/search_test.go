@@ -221,8 +221,8 @@ func TestManyUnits(t *testing.T) {
 	base := strings.TrimSuffix(slice, ".slice")
 	write := func(unit, slice, text string) {
 		runUnit(t, unit, "echo "+text) // to have the name in the manager's lines alone
-		run(t, "systemd-run", "--quiet", "--wait", "--collect", "--unit="+unit, "--slice="+slice, "bash", "-c", "echo "+text)
-		run(t, "journalctl", "--sync")
+		run(t, "systemd-run", "--quiet", "--wait", "--collect", "--unit="+unit, "--slice="+slice, "bash", "-c",
+			"echo "+text+"; journalctl --sync") // journald asks for the slice of who is still there
 	}
 	write(base+"-notes@alice", slice, "of-alice")
 	write(base+"-notes@bob", slice, "of-bob")
@@ -248,6 +248,19 @@ func TestManyUnits(t *testing.T) {
 				t.Errorf("%s: got %q of the manager about %v", prefix, messages(list, true), about)
 			}
 		}
+	}
+	// Some of them by name.
+	some := Query{Prefix: base + "-", Slice: slice, Units: []string{base + "-notes@alice.service", base + "-blog@alice.service"}, Lines: -1}
+	list := read(t, some)
+	if got, want := slices.Compact(messages(list, false)), []string{"of-alice", "of-the-blog"}; !slices.Equal(got, want) {
+		t.Errorf("of two units: got %q, want %q", got, want)
+	}
+	if len(messages(list, true)) < 4 || slices.ContainsFunc(list, func(e Entry) bool { return !slices.Contains(some.Units, e.Unit) }) {
+		t.Errorf("of two units: got %+v", list)
+	}
+	some.Units = append(some.Units, "other.service")
+	if _, err := first(t.Context(), New(System), some); tenant.CodeOf(err) != tenant.CodeInvalid {
+		t.Errorf("a unit of another prefix: got %v", err)
 	}
 	if _, err := first(t.Context(), New(System), Query{Prefix: "x", Lines: 1}); tenant.CodeOf(err) != tenant.CodeInvalid {
 		t.Errorf("without a slice: got %v", err)

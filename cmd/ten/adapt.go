@@ -30,11 +30,12 @@ func (l journalLogs) Read(ctx context.Context, q api.LogQuery) iter.Seq2[wire.Lo
 		}
 		if q.Events {
 			query.Events, query.Slice, query.Service = true, units.Slice, q.Service
+			query.Tenant, query.Viewer = q.Tenant, q.Viewer
 			if !q.Instance.IsZero() {
 				query.Instance = q.Instance.String()
 			}
 		} else if q.Unit == "" {
-			query.Prefix, query.Slice = units.Prefix, units.Slice
+			query.Prefix, query.Slice, query.Units = units.Prefix, units.Slice, q.Units
 			if q.Service != "" {
 				query.Prefix = units.ServicePrefix(q.Service)
 			}

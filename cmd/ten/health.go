@@ -19,7 +19,8 @@ func newHealthCommand(p *program) *cobra.Command {
 		Long: `Tell whether an instance is well, or each of a service, or all: what the checks of the
 awake ones have found. One that sleeps or dozes is not checked, and not woken for it.
 
-The exit code is 1 where one is degraded, unhealthy or failed: a monitor can use it.`,
+The exit code is 1 where one is degraded, unhealthy or failed, or sleeps because its latest
+start has failed or it is about to be started again: a monitor can use it.`,
 		Example: "  ten health\n  ten health notes:alice --json",
 		Args:    whomArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,7 +60,7 @@ func (p *program) health(ctx context.Context, whom tenant.ID, asJSON bool) error
 		all, ill := []healthOf{}, 0
 		rows := [][]string{{"INSTANCE", "STATE", "HEALTH", "REASON"}}
 		for _, inst := range list {
-			h := healthOf{inst.ID, inst.State, inst.Health, inst.State != tenant.Failed, inst.Reason}
+			h := healthOf{inst.ID, inst.State, inst.Health, inst.State != tenant.Failed && !inst.Failing, inst.Reason}
 			if inst.State == tenant.Awake && inst.Health != "" && inst.Health != tenant.Healthy {
 				h.Well = false
 			}

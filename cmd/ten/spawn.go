@@ -31,6 +31,9 @@ func spawn(ctx context.Context, c *client.Client, id tenant.ID) (done, error) {
 	return done{fmt.Sprintf("%s exists already; it is %s", id, describeAwake(out)), out}, nil
 }
 
+// pausedNote is said of one that is awake, or was woken, and is paused.
+const pausedNote = "; it is paused: requests get the maintenance page"
+
 // describeAwake is "awake at URL (woke in 63 ms)", or what the instance is otherwise.
 func describeAwake(out wire.Outcome) string {
 	text := out.State.String()
@@ -39,6 +42,9 @@ func describeAwake(out wire.Outcome) string {
 	}
 	if out.Woke != nil {
 		text += fmt.Sprintf(" (woke in %s)", millis(out.Woke.TotalMS))
+	}
+	if out.Paused != nil {
+		text += pausedNote
 	}
 	return text
 }

@@ -41,7 +41,8 @@ core, memory, wakes. It goes on until q is typed; c, m, r, w and n sort by CPU, 
 requests, wakes and name. Nothing is woken or kept awake by being shown.
 
 Where the output is no terminal, or with --once, what one interval has brought is printed
-once. Instances beyond metrics_max_instances have no figures.`,
+once. What is not known is "-": memory where the machine lacks cgroup v2's memory controller,
+all figures of instances beyond metrics_max_instances.`,
 		Example: "  ten top\n  ten top notes --sort memory\n  ten top --json --interval 5s",
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
@@ -110,8 +111,11 @@ func compare(before, now look) []busy {
 			if !last.Known { // what it had before is not of this interval
 				requests, cpu = 0, 0
 			}
-			memory := int64(present.Memory)
-			b.PerSecond, b.CPUPercent, b.Memory = &requests, &cpu, &memory
+			b.PerSecond, b.CPUPercent = &requests, &cpu
+			if present.Memory != nil {
+				memory := int64(*present.Memory)
+				b.Memory = &memory
+			}
 		}
 		list = append(list, b)
 	}
@@ -230,15 +234,23 @@ func (p *program) topScreen(list []busy, o topOptions) string {
 	count := map[tenant.State]int{}
 	var perSecond, cpu float64
 	var memory int64
+	measured := false
 	for _, b := range list {
 		count[b.State]++
 		if b.PerSecond != nil {
-			perSecond, cpu, memory = perSecond+*b.PerSecond, cpu+*b.CPUPercent, memory+*b.Memory
+			perSecond, cpu = perSecond+*b.PerSecond, cpu+*b.CPUPercent
 		}
+		if b.Memory != nil {
+			memory, measured = memory+*b.Memory, true
+		}
+	}
+	total := "-"
+	if measured {
+		total = tenant.FormatBytes(memory)
 	}
 	head := fmt.Sprintf("%s: %d awake, %d dozing, %d asleep, %d failed   %.1f req/s   %.0f%% CPU   %s",
 		tenant.Count(len(list), "instance", "instances"), count[tenant.Awake], count[tenant.Dozing], count[tenant.Asleep], count[tenant.Failed],
-		perSecond, cpu, tenant.FormatBytes(memory))
+		perSecond, cpu, total)
 	if rows := s.height - 4; rows > 0 && len(list) > rows {
 		list = list[:rows]
 	}
@@ -260,8 +272,8 @@ func busyRows(list []busy) [][]string {
 		row := []string{b.ID.String(), state, strconv.Itoa(b.InFlight), "-", "-", "-", strconv.FormatInt(b.Wakes, 10)}
 		if b.PerSecond != nil {
 			row[3], row[4] = fmt.Sprintf("%.1f", *b.PerSecond), fmt.Sprintf("%.1f", *b.CPUPercent)
-			row[5] = tenant.FormatBytes(*b.Memory)
 		}
+		row[5] = known(b.Memory, tenant.FormatBytes, "-")
 		rows = append(rows, row)
 	}
 	return rows

@@ -31,7 +31,8 @@ func newUsageCommand(p *program) *cobra.Command {
 		Long: `Show what instances have used in a month: requests that their apps got, bytes from
 clients and to them (of bodies and upgraded connections), time awake and dozing, CPU time
 of all cores, memory in GiB hours (looked at once a minute) and the most data that they
-had on a day. Days and months are in UTC. It is remembered for 400 days, also of
+had on a day. What is not known is "-", such as memory where the machine lacks cgroup v2's
+memory controller, and null or empty in JSON and CSV. Days and months are in UTC. It is remembered for 400 days, also of
 instances that were destroyed; a daemon that is killed loses a minute of it.
 
 --csv and --json have each day by itself, for a program that makes bills.`,
@@ -98,10 +99,11 @@ func (p *program) writeUsage(days []wire.DailyUse) error {
 	}}
 	whole := func(n int64) string { return strconv.FormatInt(n, 10) }
 	number := func(f float64, digits int) string { return strconv.FormatFloat(f, 'f', digits, 64) }
+	memory := func(f float64) string { return number(f, 6) }
 	for _, d := range days {
 		rows = append(rows, []string{
 			d.Day, d.ID.Service, d.ID.Name, whole(d.Requests), whole(d.ReceivedBytes), whole(d.SentBytes),
-			number(d.AwakeSeconds, 0), number(d.DozingSeconds, 0), number(d.CPUSeconds, 3), number(d.MemoryGiBHours, 6), whole(d.StorageBytes),
+			number(d.AwakeSeconds, 0), number(d.DozingSeconds, 0), number(d.CPUSeconds, 3), known(d.MemoryGiBHours, memory, ""), known(d.StorageBytes, whole, ""),
 		})
 	}
 	return w.WriteAll(rows)
@@ -124,21 +126,37 @@ func (p *program) printUsage(days []wire.DailyUse) error {
 		sum.AwakeSeconds += d.AwakeSeconds
 		sum.DozingSeconds += d.DozingSeconds
 		sum.CPUSeconds += d.CPUSeconds
-		sum.MemoryGiBHours += d.MemoryGiBHours
-		sum.StorageBytes = max(sum.StorageBytes, d.StorageBytes)
+		if memory := d.MemoryGiBHours; memory != nil {
+			if sum.MemoryGiBHours != nil {
+				*memory += *sum.MemoryGiBHours
+			}
+			sum.MemoryGiBHours = memory
+		}
+		if data := d.StorageBytes; data != nil && (sum.StorageBytes == nil || *data > *sum.StorageBytes) {
+			sum.StorageBytes = data
+		}
 	}
 	slices.SortFunc(order, func(a, b tenant.ID) int {
 		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Name, b.Name))
 	})
+	memory := func(f float64) string { return fmt.Sprintf("%.3f", f) }
 	rows := [][]string{{"INSTANCE", "REQUESTS", "IN", "OUT", "AWAKE", "DOZING", "CPU", "GIB HOURS", "DATA"}}
 	for _, id := range order {
 		s := sums[id]
 		rows = append(rows, []string{
 			id.String(), strconv.FormatInt(s.Requests, 10), tenant.FormatBytes(s.ReceivedBytes), tenant.FormatBytes(s.SentBytes),
-			span(s.AwakeSeconds), span(s.DozingSeconds), span(s.CPUSeconds), fmt.Sprintf("%.3f", s.MemoryGiBHours), tenant.FormatBytes(s.StorageBytes),
+			span(s.AwakeSeconds), span(s.DozingSeconds), span(s.CPUSeconds), known(s.MemoryGiBHours, memory, "-"), known(s.StorageBytes, tenant.FormatBytes, "-"),
 		})
 	}
 	return p.printTable(rows)
+}
+
+// known shows a figure, or otherwise where it is not known.
+func known[T any](v *T, show func(T) string, otherwise string) string {
+	if v == nil {
+		return otherwise
+	}
+	return show(*v)
 }
 
 // span is a time for people, to the second, or less where it is short.

@@ -21,7 +21,11 @@ func wake(ctx context.Context, c *client.Client, id tenant.ID) (done, error) {
 		return done{}, err
 	}
 	if out.Woke == nil && out.State == tenant.Awake {
-		return done{fmt.Sprintf("%s was awake already, at %s", id, out.URL), out}, nil
+		text := fmt.Sprintf("%s was awake already, at %s", id, out.URL)
+		if out.Paused != nil {
+			text += pausedNote
+		}
+		return done{text, out}, nil
 	}
 	return done{fmt.Sprintf("%s is %s", id, describeAwake(out)), out}, nil
 }

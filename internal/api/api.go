@@ -95,10 +95,16 @@ type LogQuery struct {
 	// Unit is the instance's service unit. Where it is empty, all instances' are meant,
 	// or all of Service.
 	Unit, Service string
+	// Units are those of all instances that are meant, nil for all of them.
+	Units []string
 	// Events asks, instead, for what Tenement did: with Instance, or all of Service, or
 	// everything.
 	Events   bool
 	Instance tenant.ID
+	// Tenant is whose instances are meant then, empty for everybody's; what others than Viewer
+	// did is told without who they are.
+	Tenant string
+	Viewer tenant.Actor
 	// Lines is how many stored entries to give at most, the newest of those that fit, or
 	// the first with After; negative is all.
 	Lines int

@@ -35,6 +35,7 @@ func (a *API) getLogs(w http.ResponseWriter, r *http.Request, id tenant.ID) erro
 	return a.streamLog(w, r, q)
 }
 
+// getAllLogs gives the logs of all instances; to a tenant, those of its own.
 func (a *API) getAllLogs(w http.ResponseWriter, r *http.Request) error {
 	q, err := logQuery(r)
 	if err != nil {
@@ -43,22 +44,48 @@ func (a *API) getAllLogs(w http.ResponseWriter, r *http.Request) error {
 	if q.Service, err = a.namedService(r); err != nil {
 		return err
 	}
+	if p := who(r); !p.admin {
+		if q.Units = a.unitsOf(p, q.Service); q.Units == nil {
+			return &tenant.Error{
+				Code: tenant.CodeNotFound, Op: "read log",
+				Msg: "there is no instance called " + p.tenant, Hint: "the logs are those of instances that there are",
+			}
+		}
+	}
 	return a.streamLog(w, r, q)
 }
 
-// getHistory gives the events of the past, also of instances that are gone.
+// unitsOf are those of the instances that are somebody's, of a service where that has a name.
+func (a *API) unitsOf(p *principal, service string) (units []string) {
+	for _, s := range a.instances.List() {
+		if p.owns(s.ID) && (service == "" || s.ID.Service == service) {
+			units = append(units, s.Unit)
+		}
+	}
+	return units
+}
+
+// getHistory gives the events of the past, also of instances that are gone; to a tenant, those of
+// its own.
 func (a *API) getHistory(w http.ResponseWriter, r *http.Request) error {
 	q, err := logQuery(r)
 	if err != nil {
 		return err
 	}
 	q.Events = true
+	p := who(r)
+	if !p.admin {
+		q.Tenant, q.Viewer = p.tenant, p.actor
+	}
 	if q.Service, err = a.namedService(r); err != nil {
 		return err
 	}
 	if r.URL.Query().Has("instance") {
 		if q.Instance, err = tenant.ParseID(r.URL.Query().Get("instance")); err != nil {
 			return err
+		}
+		if !p.owns(q.Instance) {
+			return forbidden(q.Instance.String()+" is not an instance of "+p.tenant, "leave the instance out to see your own")
 		}
 		if q.Service != "" {
 			return invalid("service= and instance= do not go together", "leave out one of the two", nil)
@@ -75,6 +102,9 @@ func (a *API) namedService(r *http.Request) (string, error) {
 	}
 	if err := tenant.CheckLabel("service", name); err != nil {
 		return "", err
+	}
+	if !who(r).admin { // tenants are not told which there are
+		return name, nil
 	}
 	return name, a.instances.CheckService(name)
 }

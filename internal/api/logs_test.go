@@ -15,6 +15,7 @@ import (
 	"tenement.dev/internal/api/apitest"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
+	"tenement.dev/units"
 )
 
 const unit = "tenement-notes@alice.service"
@@ -142,6 +143,39 @@ func TestHistory(t *testing.T) {
 	must[wire.Failure](t, d, 400, "GET", "/api/v1/history?instance=Notes", "")
 	must[wire.Failure](t, d, 400, "GET", "/api/v1/history?instance=notes:alice&service=web", "")
 	must[wire.Failure](t, d, 404, "GET", "/api/v1/history?service=nobody", "")
+}
+
+// A tenant reads the logs and the history of its own instances, under every service.
+func TestTenantsReadTheirOwn(t *testing.T) {
+	d := start(t)
+	mine, others := tenant.ID{Service: "web", Name: "alice"}, tenant.ID{Service: "notes", Name: "bob"}
+	for _, id := range []tenant.ID{alice, mine, others} {
+		d.Instances.Put(tenant.Snapshot{ID: id, Unit: units.ServiceName(id)})
+		d.Logs.Add(units.ServiceName(id), "printed by "+id.String(), false)
+		d.Logs.Tell(id, "dozed", id.String()+" dozes")
+	}
+	_, own := give(t, d, tenant.Token{Tenant: "alice"})
+	_, stranger := give(t, d, tenant.Token{Tenant: "carol"})
+	for _, c := range []struct {
+		secret, path string
+		status       int
+		want, not    string
+	}{
+		{own, "/logs", 200, "printed by notes:alice.*printed by web:alice", "bob"},
+		{own, "/logs?service=web", 200, "printed by web:alice", "notes"},
+		{own, "/logs?service=nosuch", 404, "no instance called alice", "notes"},
+		{own, "/history", 200, "notes:alice dozes.*web:alice dozes", "bob"},
+		{own, "/history?service=notes", 200, "notes:alice dozes", "web"},
+		{own, "/history?instance=notes:alice", 200, "notes:alice dozes", "web"},
+		{own, "/history?instance=notes:bob", 403, "not an instance of alice", "dozes"},
+		{stranger, "/logs", 404, "no instance called carol", "printed"},
+		{stranger, "/history", 200, "^$", "dozes"},
+	} {
+		status, _, answer := over(t, d, c.secret, http.MethodGet, "/api/v1"+c.path, "")
+		if status != c.status || !regexp.MustCompile("(?s)"+c.want).MatchString(answer) || strings.Contains(answer, c.not) {
+			t.Errorf("%s: got %d %s\nwant %d with %q and without %q", c.path, status, answer, c.status, c.want, c.not)
+		}
+	}
 }
 
 // A browser follows by server-sent events, and goes on where it was when it comes back.

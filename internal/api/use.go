@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -56,14 +57,44 @@ func (a *API) getUse(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if len(list) == 0 && p.admin { // tenants are not told which there are
+		if err := a.checkUsed(query); err != nil {
+			return err
+		}
+	}
 	use := wire.Use{Days: make([]wire.DailyUse, len(list))}
 	for i, u := range list {
 		use.Days[i] = wire.DailyUse{
 			Day: u.Day, ID: u.ID, Requests: u.Requests, ReceivedBytes: u.Received, SentBytes: u.Sent,
 			AwakeSeconds: u.Awake.Seconds(), DozingSeconds: u.Dozing.Seconds(), CPUSeconds: u.CPU.Seconds(),
-			MemoryGiBHours: u.Memory / (1 << 30) / 3600, StorageBytes: u.Storage,
+		}
+		// What runs has memory, and a directory some blocks: 0 is what nobody has looked at.
+		if u.Memory > 0 || u.Awake+u.Dozing == 0 {
+			hours := u.Memory / (1 << 30) / 3600
+			use.Days[i].MemoryGiBHours = &hours
+		}
+		if u.Storage > 0 {
+			use.Days[i].StorageBytes = &u.Storage
 		}
 	}
 	a.reply(w, r, http.StatusOK, use)
+	return nil
+}
+
+// checkUsed reports whether there is what was asked for, of which no use is known.
+func (a *API) checkUsed(q tenant.UseQuery) error {
+	if q.Service == "" {
+		return nil
+	}
+	if err := a.instances.CheckService(q.Service); err != nil || q.Name == "" {
+		return err
+	}
+	id := tenant.ID{Service: q.Service, Name: q.Name}
+	if _, err := a.instances.Get(id); tenant.CodeOf(err) == tenant.CodeNotFound {
+		return &tenant.Error{
+			Code: tenant.CodeNotFound, Op: "tell use of", ID: id,
+			Msg: fmt.Sprintf("there is no instance %s, and there was none that month", id), Hint: "`ten ps` lists the instances; --month says another month",
+		}
+	}
 	return nil
 }

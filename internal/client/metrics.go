@@ -16,7 +16,8 @@ import (
 type Counters struct {
 	Known         bool
 	Requests, CPU float64 // since the daemon's start, since the app's; CPU in seconds
-	Memory        float64 // bytes, 0 where it does not run
+	// Memory is in bytes, nil where it does not run or that is not known.
+	Memory *float64
 }
 
 // Counters asks the daemon's metrics for those of instances. One that is not in them has
@@ -44,7 +45,7 @@ func (c *Client) Counters(ctx context.Context) (map[tenant.ID]Counters, error) {
 		case "cpu_seconds_total":
 			of.CPU = value
 		case "memory_bytes":
-			of.Memory = value
+			of.Memory = &value
 		}
 		all[id] = of
 	}

@@ -97,7 +97,7 @@ func (m *Manager) join(ctx context.Context, inst *instance, service *config.Serv
 
 // awaken waits until the instance is awake, waking it if need be. The timing is of
 // the wake that was waited for, nil if there was none. With force it starts whatever
-// the brake says, which is released when it begins. The caller has counted itself in.
+// the brake says, which forgets failures if that succeeds. The caller has counted itself in.
 func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority, force bool) (*tenant.Wake, error) {
 	asked := time.Now()
 	held, rank := false, p
@@ -150,7 +150,7 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority,
 		if op == nil {
 			inst.wokenLocked(tenant.CauseOf(ctx, tenant.CauseRequest("")), asked)
 			if force && inst.state == tenant.Dozing {
-				inst.forgetBrakeLocked() // it begins at once
+				inst.restForGoodLocked() // it begins at once
 			}
 			op = m.beginWakeLocked(inst, p, asked)
 			op.forced, op.actor = force, tenant.ActorOf(ctx)

@@ -28,12 +28,13 @@ func (b *brake) forgetOld(now time.Time, s config.Settings) {
 	b.failures = kept
 }
 
-// fail notes a failure and reports whether the instance has now failed for good.
+// fail notes a failure and reports whether the instance has now failed for good; one that had
+// before has, whoever has asked for another start.
 func (b *brake) fail(now time.Time, s config.Settings) bool {
 	b.forgetOld(now, s)
 	b.failures = append(b.failures, now)
 	b.until = now.Add(backoff(len(b.failures), s))
-	b.spent = len(b.failures) > s.MaxRestarts
+	b.spent = b.spent || len(b.failures) > s.MaxRestarts
 	b.dirty = true
 	return b.spent
 }
@@ -44,7 +45,8 @@ func (b *brake) release() {
 	b.until, b.spent = time.Time{}, false
 }
 
-// reset forgets the failures, since somebody has looked at them.
+// reset forgets the failures, since somebody has seen to them: a start that was asked for
+// has succeeded.
 func (b *brake) reset() {
 	b.dirty = b.dirty || b.spent || len(b.failures) > 0
 	b.failures, b.until, b.spent = nil, time.Time{}, false

@@ -139,7 +139,7 @@ type operation struct {
 	// have.
 	cancel  context.CancelCauseFunc
 	givenUp bool
-	// forced: what has braked the instance is forgotten when the wake begins. yields: the
+	// forced: somebody has asked for the wake, whatever brakes the instance. yields: the
 	// wake does not begin any more, if it has not.
 	forced, yields bool
 	// actor is who has asked for the operation, empty for Tenement itself and for visitors.
@@ -260,6 +260,7 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 		Restarts:   i.brake.restarts,
 		Unwoken:    unwokenCounts(i.unwoken[:]),
 		Traffic:    i.meter.Traffic(),
+		Failing:    i.state == tenant.Asleep && (i.reviving || i.rested == startFailed),
 	}
 	if i.state == tenant.Awake {
 		s.Health, s.Reason = i.health.tell()

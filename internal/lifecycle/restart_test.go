@@ -131,3 +131,43 @@ func TestConfiguredInstancesAreTriedAgain(t *testing.T) {
 		w.starts(alice, w.systemd.Starts(alice))
 	})
 }
+
+// Commands start what brakes, and their failures count too: one that is spawned again and
+// again is failed like another, and stays so until a start succeeds.
+func TestFailuresOfCommandsCount(t *testing.T) {
+	bubble(t, notes(""), func(t *testing.T, w *world) {
+		w.systemd.SetApp(alice, lifecycletest.App{Refusal: exits})
+		for i := range 6 {
+			_, _, err := w.manager.Spawn(t.Context(), alice)
+			code(t, err, tenant.CodeStartFailed)
+			want := tenant.Asleep
+			if i >= 3 { // max_restarts
+				want = tenant.Failed
+			}
+			if s := w.state(alice, want); s.Failing != (want == tenant.Asleep) {
+				t.Errorf("spawn %d: got failing %v in state %v", i, s.Failing, s.State)
+			}
+			w.starts(alice, i+1)
+		}
+		time.Sleep(10 * time.Minute) // longer than restart_window
+		_, err := w.manager.Restart(t.Context(), alice)
+		code(t, err, tenant.CodeStartFailed)
+		w.state(alice, tenant.Failed)
+
+		w.systemd.SetApp(alice, lifecycletest.App{})
+		if _, err := w.manager.Restart(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 { // as many as one without failures may have
+			w.systemd.Crash(alice)
+			time.Sleep(10 * time.Second)
+			w.state(alice, tenant.Awake)
+		}
+		if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		if s := w.state(alice, tenant.Asleep); s.Failing {
+			t.Error("one that was stopped is said to be failing")
+		}
+	})
+}

@@ -87,7 +87,7 @@ func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.
 	defer cancel(nil)
 	inst.mu.Lock()
 	if op.forced {
-		inst.forgetBrakeLocked()
+		inst.restForGoodLocked()
 	}
 	op.endByLocked(cancel)
 	inst.used.begunLocked()
@@ -104,12 +104,6 @@ func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.
 		return nil, startEnded(inst.id)
 	}
 	return conn, err
-}
-
-// forgetBrakeLocked begins anew with an instance that somebody has asked for.
-func (i *instance) forgetBrakeLocked() {
-	i.brake.reset()
-	i.restForGoodLocked()
 }
 
 // notBegun ends a wake that did not begin: the instance is as it was, also what it has
@@ -137,6 +131,9 @@ func (m *Manager) notBegun(inst *instance, op *operation, w *tenant.Wake, from t
 	}
 }
 
+// startFailed is why an instance rests whose latest start has failed.
+const startFailed = "its start failed"
+
 // endWake enters the state that the wake has led to. spare is nil beside an error.
 func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare net.Conn, err error) {
 	now := time.Now()
@@ -147,6 +144,9 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		w.Cause = inst.wokenBy
 		inst.lastWake = w
 		inst.brake.release()
+		if op.forced {
+			inst.brake.reset()
+		}
 		inst.reviving = false
 		inst.unasked = 0
 		if w.Kind == tenant.WakeDoze {
@@ -187,7 +187,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		}
 	}
 	inst.reviving = false
-	inst.rested = cmp.Or(f.rested, "its start failed")
+	inst.rested = cmp.Or(f.rested, startFailed)
 	m.observer.WakeFailed(inst.id, tenant.CodeOf(err))
 	m.log.Log(m.ctx, inst.failureLevelLocked(err), "wake failed", "instance", inst.id, "kind", string(w.Kind), "dur", w.Total, "state", f.state.String(), "err", err)
 	m.tellBy(op.actor, event.WakeFailed, inst.id, slog.String("kind", string(w.Kind)), slog.Duration("dur", w.Total),

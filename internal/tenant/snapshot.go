@@ -47,6 +47,9 @@ type Snapshot struct {
 	// where it was not; StorageLimit is how many it may hold, 0 for no bound.
 	Storage      int64 `json:"storage,omitempty"`
 	StorageLimit int64 `json:"storage_limit,omitempty"`
+	// Failing: it is asleep because it failed; its latest start did, or it is about to be
+	// started again.
+	Failing bool `json:"failing,omitempty"`
 	// LastWake is the timing of the latest wake that is known.
 	LastWake *Wake `json:"last_wake,omitempty"`
 	// Unwoken counts, by the kind's name, the requests that found the instance at rest

@@ -15,6 +15,8 @@ type Instance struct {
 	// Armed says of one that sleeps that its sandbox is ready, so that a wake starts the
 	// app and nothing else.
 	Armed bool `json:"armed,omitempty"`
+	// Failing says of one that sleeps that this is because it failed.
+	Failing bool `json:"failing,omitempty"`
 	// Health is of an awake instance.
 	Health tenant.Health `json:"health,omitempty"`
 	// Restarts counts the times that it was started again after a failure.

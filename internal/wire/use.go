@@ -22,8 +22,9 @@ type DailyUse struct {
 	// CPUSeconds is the CPU time of all cores together.
 	CPUSeconds float64 `json:"cpu_seconds"`
 	// MemoryGiBHours is the memory that it had: 1 is 1 GiB for an hour. It is looked at
-	// once a minute.
-	MemoryGiBHours float64 `json:"memory_gib_hours"`
-	// StorageBytes is its data when that was last looked at on that day.
-	StorageBytes int64 `json:"storage_bytes"`
+	// once a minute; null where it ran and that is not known, as without cgroup v2's memory
+	// controller.
+	MemoryGiBHours *float64 `json:"memory_gib_hours"`
+	// StorageBytes is its data when that was last looked at on that day, null where nobody has.
+	StorageBytes *int64 `json:"storage_bytes"`
 }

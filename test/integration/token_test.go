@@ -135,8 +135,8 @@ func TestTokens(t *testing.T) {
 		list.Instances[0].ID.Name != "alice" || list.Instances[1].ID.Name != "alice" {
 		t.Errorf("alice's list: got %+v, %v", list.Instances, err)
 	}
-	s.Fetch("app:alice", "/log?line=of-alice")
-	s.Fetch("app:bob", "/log?line=of-bob")
+	s.Fetch("app:alice", "/log?out=of-alice")
+	s.Fetch("app:bob", "/log?out=of-bob")
 	for _, path := range []string{"", "/why", "/limits", "/logs"} {
 		api.want(200, hers, "GET", "/instances/app:alice"+path, "")
 		api.want(403, hers, "GET", "/instances/app:bob"+path, "")
@@ -146,7 +146,14 @@ func TestTokens(t *testing.T) {
 	api.want(403, hers, "POST", "/instances/app:alice/wake", "")
 	api.want(403, hers, "POST", "/instances/app:alice/stop", "")
 	api.want(403, hers, "DELETE", "/instances/app:alice", "")
-	api.want(403, hers, "GET", "/logs", "")
+	eventually(t, "alice's logs have what she printed", func() bool { return strings.Contains(api.want(200, hers, "GET", "/logs", ""), "of-alice") })
+	if text := api.want(200, hers, "GET", "/logs?lines=-1", ""); !strings.Contains(text, `"id":"web:alice"`) || strings.Contains(text, "bob") {
+		t.Errorf("alice's logs have\n%s", text)
+	}
+	if text := api.want(200, hers, "GET", "/history?lines=-1", ""); !strings.Contains(text, "web:alice woke") || strings.Contains(text, "bob") || strings.Contains(text, "by root") {
+		t.Errorf("alice's history has\n%s", text)
+	}
+	api.want(403, hers, "GET", "/history?instance=app:bob", "")
 	api.want(403, hers, "GET", "/tokens", "")
 
 	// Her stream has what happens to her instances; it ends with her token, at once.

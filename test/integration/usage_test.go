@@ -3,6 +3,8 @@ package integration
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -71,6 +73,18 @@ func TestUsage(t *testing.T) {
 	}
 	if got := usageOf(t, s, id); got.Requests != 1 || got.ReceivedBytes != 1000 || got.SentBytes < 1000 || got.AwakeSeconds <= 0 {
 		t.Errorf("after a request: got %+v, want one, its bytes, and time awake", got)
+	}
+
+	// What the machine does not know is not said to be nothing.
+	if has, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers"); err != nil {
+		t.Fatal(err)
+	} else if !strings.Contains(string(has), "memory") {
+		if r := s.Ten("usage", id); !regexp.MustCompile(`app:alice .* -  +-\n$`).MatchString(r.Stdout) {
+			t.Errorf("%s: want memory and data not known", r)
+		}
+		if r := s.Ten("top", "--once", "--interval", "200ms"); !regexp.MustCompile(`app:alice +awake +0 +[0-9.]+ +[0-9.]+ +- +1\n$`).MatchString(r.Stdout) {
+			t.Errorf("%s: want memory not known", r)
+		}
 	}
 
 	burn()

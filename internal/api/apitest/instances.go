@@ -149,6 +149,8 @@ func (m *Instances) Wake(ctx context.Context, id tenant.ID) (tenant.Snapshot, er
 		return tenant.Snapshot{}, fail
 	case id.Name == "late":
 		fail.Code, fail.Msg = tenant.CodeStartTimeout, "nothing listens on port 30001 after 10s"
+		s.Reason, s.Failing = fail.Msg, true
+		m.Put(s)
 		return tenant.Snapshot{}, fail
 	case id.Name == "secret":
 		return tenant.Snapshot{}, errors.New("/var/lib/secret: is broken")

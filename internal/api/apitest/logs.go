@@ -118,6 +118,9 @@ func (l *Logs) follow(by int) {
 func (l *Logs) entriesOfLocked(q api.LogQuery) (list []wire.LogEntry) {
 	if q.Events {
 		for _, e := range l.history {
+			if q.Tenant != "" && e.ID.Name != q.Tenant {
+				continue
+			}
 			if q.Instance.IsZero() && q.Service == "" || e.ID == q.Instance || e.ID.Service == q.Service {
 				e.ID = tenant.ID{} // it is in the message
 				list = append(list, e)
@@ -129,7 +132,8 @@ func (l *Logs) entriesOfLocked(q api.LogQuery) (list []wire.LogEntry) {
 		return l.entries[q.Unit]
 	}
 	for unit, entries := range l.entries {
-		if id, ok := units.ParseName(unit); ok && (q.Service == "" || q.Service == id.Service) {
+		if id, ok := units.ParseName(unit); ok && (q.Service == "" || q.Service == id.Service) &&
+			(q.Units == nil || slices.Contains(q.Units, unit)) {
 			for _, e := range entries {
 				e.ID = id
 				list = append(list, e)
