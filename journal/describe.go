@@ -97,6 +97,14 @@ func what(e event.Event) (string, int) {
 			return "is not kept awake any more", priorityInfo
 		}
 		return "is kept awake for " + get("for"), priorityInfo
+	case event.BackedUp:
+		return fmt.Sprintf("was backed up: %s files with %s bytes", get("files"), get("bytes")), priorityInfo
+	case event.Restored:
+		text := fmt.Sprintf("has the data of a backup of %s of %s", get("from"), get("taken_at"))
+		if kept := get("kept"); kept != "" {
+			text += "; what it had is in " + kept
+		}
+		return text, priorityNotice
 	case event.Paused:
 		text := serviceSubject(e) + "is paused"
 		if d := e.Field("for"); d.Kind() == slog.KindDuration {

@@ -26,6 +26,8 @@ var messageIDs = map[event.Kind]string{
 	event.DomainAdded:   "cb5151b902aa42b6a729a4459a9cc9dc",
 	event.DomainRemoved: "6456de0b13bd4453b4565dc01ab8ef77",
 	event.KeptAwake:     "1f0d9a0a4d394180af4af1a8acd3d7f5",
+	event.BackedUp:      "5b1f5a3c0c6e4f6f9b52f8a0d1c7e3a4",
+	event.Restored:      "c04b7d0e8a2f4c1db6c93f1e5a7d2088",
 	event.Paused:        "47dcd8a5dc78412284d90369967abccb",
 	event.Unpaused:      "0ba33adc7fc84837848f446371d105be",
 	event.SecretSet:     "9f5f4f0f2d7b4bd2a7d9a1c07a7c5e31",

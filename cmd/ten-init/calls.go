@@ -13,6 +13,9 @@ import (
 // it has accepted others: some close their socket between two requests.
 const refusedPatience = time.Second
 
+// holdTime bounds how long a caller may have the app frozen.
+const holdTime = 15 * time.Minute
+
 // busyPatience is how long a connection is tried for with an app whose backlog is full.
 const busyPatience = 10 * time.Second
 
@@ -48,23 +51,31 @@ func (s *supervisor) answer(call *ingress.Call) {
 		answer, app, err = s.probe()
 	case ingress.Doze:
 		answer, err = s.doze()
+	case ingress.Freeze:
+		s.hold(call)
+		return
 	case ingress.Status, ingress.Arm:
 		answer = s.status()
 	default:
 		err = &ingress.Refusal{Class: ingress.ClassBadRequest, Text: "unknown verb"}
 	}
-	var refusal *ingress.Refusal
-	switch {
-	case errors.As(err, &refusal):
-		_ = call.Refuse(refusal)
-	case err != nil:
-		_ = call.Refuse(&ingress.Refusal{Class: ingress.ClassGone, Text: err.Error()})
-	default:
-		_ = call.Answer(answer, app)
-		if app != nil {
-			app.Close()
-		}
+	if err != nil {
+		_ = call.Refuse(refusalOf(err))
+		return
 	}
+	_ = call.Answer(answer, app)
+	if app != nil {
+		app.Close()
+	}
+}
+
+// refusalOf is err as a caller is told it.
+func refusalOf(err error) *ingress.Refusal {
+	var refusal *ingress.Refusal
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	return &ingress.Refusal{Class: ingress.ClassGone, Text: err.Error()}
 }
 
 // wake waits for the app to be ready, thaws it, and connects to it if asked to.
@@ -172,23 +183,93 @@ func (s *supervisor) onEnding(f func()) (stop func()) {
 func (s *supervisor) thaw() (bool, error) {
 	s.freezeMu.Lock()
 	defer s.freezeMu.Unlock()
+	s.awaitHeld()
 	if !s.frozen {
 		return false, nil
 	}
+	return true, s.thawHeld()
+}
+
+// thawHeld lets a frozen app go on. freezeMu must be held.
+func (s *supervisor) thawHeld() error {
 	if err := s.cg.thaw(); err != nil {
-		return true, err
+		return err
 	}
 	s.frozen = false
-	return true, nil
+	s.thaws++
+	return nil
 }
 
 // doze freezes the app and starts to give its memory back.
 func (s *supervisor) doze() (ingress.Answer, error) {
+	s.freezeMu.Lock()
+	defer s.freezeMu.Unlock()
+	before := s.frozen
+	answer, err := s.freezeHeld()
+	if err == nil && !before {
+		go s.cg.reclaim()
+	}
+	return answer, err
+}
+
+// awaitHeld waits until nobody has the app frozen. freezeMu must be held.
+func (s *supervisor) awaitHeld() {
+	for s.held != nil {
+		held := s.held
+		s.freezeMu.Unlock()
+		<-held
+		s.freezeMu.Lock()
+	}
+}
+
+// hold freezes the app for as long as the caller stays, or until it is to stop.
+func (s *supervisor) hold(call *ingress.Call) {
+	s.freezeMu.Lock()
+	s.awaitHeld()
+	before := s.frozen
+	answer, err := s.freezeHeld()
+	thaws := s.thaws
+	held := make(chan struct{})
+	if err == nil {
+		s.held = held
+	}
+	s.freezeMu.Unlock()
+	if err != nil {
+		_ = call.Refuse(refusalOf(err))
+		return
+	}
+	answer.Dozing = before
+	ctx, cancel := context.WithTimeout(context.Background(), holdTime)
+	defer cancel()
+	stop := s.onEnding(cancel)
+	waits := call.Hold(ctx, answer)
+	stop()
+
+	s.freezeMu.Lock()
+	s.held = nil
+	close(held)
+	kept := s.frozen && s.thaws == thaws && ctx.Err() == nil
+	if s.frozen && s.thaws == thaws && !before {
+		err = s.thawHeld()
+	}
+	s.freezeMu.Unlock()
+	switch {
+	case !waits:
+		call.Close()
+	case err != nil:
+		_ = call.Refuse(refusalOf(err))
+	case !kept:
+		_ = call.Refuse(&ingress.Refusal{Class: ingress.ClassGone, Text: "the app was not frozen all the time"})
+	default:
+		_ = call.Answer(answer, nil)
+	}
+}
+
+// freezeHeld freezes the app, unless it is frozen. freezeMu must be held.
+func (s *supervisor) freezeHeld() (ingress.Answer, error) {
 	if s.cg == nil {
 		return ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassUnsupported, Text: s.cgErr.Error()}
 	}
-	s.freezeMu.Lock()
-	defer s.freezeMu.Unlock()
 	s.mu.Lock()
 	phase, readyAt := s.phase, s.readyAt
 	s.mu.Unlock()
@@ -204,7 +285,6 @@ func (s *supervisor) doze() (ingress.Answer, error) {
 			return ingress.Answer{}, &ingress.Refusal{Class: class, Text: err.Error()}
 		}
 		s.frozen = true
-		go s.cg.reclaim()
 	}
 	return ingress.Answer{InitAt: s.started, ReadyAt: readyAt, Dozing: true}, nil
 }

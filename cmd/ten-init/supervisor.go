@@ -62,9 +62,14 @@ type supervisor struct {
 	connects int      // callers that wait for a connection
 	spare    net.Conn // the connection that proved readiness, for one of them
 
-	// freezeMu is held over freezing and thawing; it guards frozen.
+	// freezeMu is held over freezing and thawing; it guards frozen and thaws, which counts
+	// how often the app was let go on.
 	freezeMu sync.Mutex
 	frozen   bool
+	thaws    int
+	// held, not nil while a caller has the app frozen, is closed when it has no more: who
+	// wants it thawed waits.
+	held chan struct{}
 }
 
 func newSupervisor(o options, started int64) *supervisor {
@@ -307,8 +312,7 @@ func (s *supervisor) stopping(doorbell *net.UnixListener) {
 	s.freezeMu.Lock()
 	defer s.freezeMu.Unlock()
 	if s.frozen {
-		_ = s.cg.thaw()
-		s.frozen = false
+		_ = s.thawHeld()
 	}
 }
 

@@ -49,6 +49,12 @@ const (
 	DomainAdded   Kind = "domain_added"  // host
 	DomainRemoved Kind = "domain_removed"
 	KeptAwake     Kind = "kept_awake" // for; 0 where all leases were ended
+	// BackedUp is a copy of an instance's data: bytes, files, and frozen, for how long its
+	// app was; that the client has got it is not said.
+	BackedUp Kind = "backed_up"
+	// Restored is data that has taken the place of the instance's: from, taken_at, bytes,
+	// files, and kept where the data before is.
+	Restored Kind = "restored"
 	// Paused is the beginning of a pause, or a change of it: message, and for where it ends
 	// by itself, of which there is no event. Both have service, and no instance, where all
 	// of a service is meant.

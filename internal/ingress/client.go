@@ -67,6 +67,47 @@ func (d Doorbell) Do(ctx context.Context, verb Verb) (Answer, error) {
 	return answer, err
 }
 
+// Freeze has the app frozen until release is called, which says whether it was so all the
+// time; it must be called. A process that ends without that has the app go on, too. The
+// answer's Dozing is whether the app dozed before, and does afterwards. A doorbell that
+// nobody is behind starts the instance: ask it of one that runs.
+func (d Doorbell) Freeze(ctx context.Context) (release func(context.Context) error, a Answer, err error) {
+	conn, err := d.dial(ctx)
+	if err != nil {
+		return nil, Answer{}, err
+	}
+	if a, err = conn.freeze(ctx, string(Freeze)+"\n"); err != nil {
+		conn.file.Close()
+		return nil, Answer{}, err
+	}
+	return func(ctx context.Context) error {
+		defer conn.file.Close()
+		_, err := conn.freeze(ctx, "\n")
+		return err
+	}, a, nil
+}
+
+// freeze makes one of the two exchanges of a Freeze.
+func (s socket) freeze(ctx context.Context, line string) (Answer, error) {
+	_ = s.file.SetDeadline(time.Time{})
+	stop := context.AfterFunc(ctx, func() { _ = s.file.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	answer, sent, err := exchange(s, line)
+	if sent.fd >= 0 {
+		unix.Close(sent.fd)
+		if err == nil {
+			err = errors.New("answer with a descriptor")
+		}
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return Answer{}, fmt.Errorf("%s: %w", Freeze, err)
+	}
+	return answer, nil
+}
+
 // descriptor is one that came with an answer, and whose process sent it. fd is -1 where
 // none came.
 type descriptor struct {
@@ -86,7 +127,7 @@ func (d Doorbell) ring(ctx context.Context, verb Verb) (Answer, descriptor, erro
 	stop := context.AfterFunc(ctx, func() { _ = conn.file.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
-	answer, sent, err := exchange(conn, verb)
+	answer, sent, err := exchange(conn, string(verb)+"\n")
 	if err != nil {
 		if sent.fd >= 0 {
 			unix.Close(sent.fd)
@@ -139,17 +180,17 @@ func (d Doorbell) dialOnce() (socket, error) {
 	return newSocket(fd, "doorbell")
 }
 
-// exchange writes the verb and reads the answer. A descriptor that came is returned
+// exchange writes a line and reads the answer. A descriptor that came is returned
 // also beside an error.
-func exchange(conn socket, verb Verb) (Answer, descriptor, error) {
-	if _, err := conn.file.Write([]byte(string(verb) + "\n")); err != nil {
+func exchange(conn socket, line string) (Answer, descriptor, error) {
+	if _, err := conn.file.Write([]byte(line)); err != nil {
 		return Answer{}, none, hungUp(err)
 	}
-	line, sent, err := readAnswer(conn)
+	text, sent, err := readAnswer(conn)
 	if err != nil {
 		return Answer{}, sent, err
 	}
-	answer, err := decode(line)
+	answer, err := decode(text)
 	return answer, sent, err
 }
 

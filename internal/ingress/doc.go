@@ -12,6 +12,11 @@
 // A request is at most 256 bytes long. No key is defined yet; both sides ignore those
 // that they do not know, so that an instance's old ten-init understands a new daemon.
 //
+// Only "freeze" has a second exchange, with which the client lets the app go:
+//
+//	client: "\n"
+//	server: as above
+//
 // The answer to the verb "connect" carries one descriptor (SCM_RIGHTS, unix(7)): a
 // stream socket that ten-init connected to the app from inside the app's network
 // namespace. So does the answer to "probe" while the app is awake.

@@ -24,6 +24,11 @@ const (
 	Arm Verb = "arm"
 	// Doze: freeze the app and give its memory back.
 	Doze Verb = "doze"
+	// Freeze: freeze the app for as long as the caller stays, and keep its memory. An app
+	// that dozes goes on to do so afterwards, any other goes on to run. The caller ends it
+	// with a line of its own, and is told whether the app was frozen all the time; one that
+	// hangs up ends it, too.
+	Freeze Verb = "freeze"
 	// Status: tell what the app is doing, changing nothing.
 	Status Verb = "status"
 )

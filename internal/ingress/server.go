@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -79,6 +80,27 @@ func (c *Call) Answer(a Answer, app net.Conn) error {
 	}
 	return writeErr
 }
+
+// Hold answers yes, and stays on the line until the caller lets go, hangs up or ctx ends;
+// leave is true where the caller waits for another answer.
+func (c *Call) Hold(ctx context.Context, a Answer) (leave bool) {
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	_ = c.conn.SetWriteDeadline(time.Now().Add(verbTimeout))
+	if _, err := c.conn.Write([]byte(a.encode())); err != nil {
+		return false
+	}
+	_ = c.conn.SetReadDeadline(time.Time{})
+	if ctx.Err() != nil {
+		return true
+	}
+	var line [1]byte
+	_, err := c.conn.Read(line[:])
+	return err == nil || ctx.Err() != nil
+}
+
+// Close hangs up without an answer.
+func (c *Call) Close() { c.conn.Close() }
 
 // Refuse answers no and hangs up.
 func (c *Call) Refuse(r *Refusal) error {

@@ -243,7 +243,7 @@ func (r *rig) bench(t *testing.T, isolation tenant.Isolation, network tenant.Net
 		Limits: func(id tenant.ID) tenant.Limits { return r.limits(t, id) },
 		Data: func(id tenant.ID, bytes int64) {
 			dir := filepath.Join(r.host.DataRoot, id.Service, id.Name)
-			half := make([]byte, bytes/2)
+			half := []byte(strings.Repeat("x", int(bytes/2))) // zeros may become holes
 			err := errors.Join(os.MkdirAll(filepath.Join(dir, "a/b"), 0o755),
 				os.WriteFile(filepath.Join(dir, "x"), half, 0o644), os.WriteFile(filepath.Join(dir, "a/b/y"), half, 0o644))
 			if err != nil {

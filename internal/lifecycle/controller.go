@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"io"
 	"net"
 
 	"tenement.dev/internal/ingress"
@@ -26,6 +27,7 @@ type Controller interface {
 	Wipe(ctx context.Context, id tenant.ID) error
 	Limiter
 	SecretKeeper
+	Archiver
 	// List tells of the named instances, or of all that the manager knows. Unknown
 	// ones are left out.
 	List(ctx context.Context, ids ...tenant.ID) ([]units.Status, error)
@@ -64,6 +66,26 @@ type SecretStore interface {
 	RemoveSecret(ctx context.Context, id tenant.ID, name string) error
 }
 
+// Archiver is the part of a Controller that copies instances' data. Of each instance there
+// is one snapshot and one arrival at most, and one caller at a time. What a method that
+// fails has made is removed. Errors about data and archives are *tenant.Error.
+type Archiver interface {
+	// Snapshot copies an instance's data, which nobody may change meanwhile, to where only
+	// the Controller reaches it.
+	Snapshot(ctx context.Context, id tenant.ID) (tenant.DataSize, error)
+	// Pack writes the snapshot, as what follows the manifest of an archive (package
+	// archive), and removes it, whether that fails or not.
+	Pack(ctx context.Context, id tenant.ID, w io.Writer) error
+	// Unpack reads an archive, uncompressed, checks it, and makes its data beside the
+	// instance's own, which need not be there, as whom spec says.
+	Unpack(ctx context.Context, spec tenant.Spec, r io.Reader, o tenant.Unpacking) (tenant.DataSize, error)
+	// Replace puts what Unpack has made in the place of the data of an instance that is not
+	// loaded, at once. What was there is removed, or kept in a directory that is told.
+	Replace(ctx context.Context, id tenant.ID, keep bool) (kept string, err error)
+	// Discard removes snapshot and arrival of an instance, or of all where id is zero.
+	Discard(ctx context.Context, id tenant.ID) error
+}
+
 // LimitStore remembers the instances' own limits.
 type LimitStore interface {
 	Limits(ctx context.Context) ([]registry.Limited, error)
@@ -76,6 +98,7 @@ type Doorbell interface {
 	Connect(ctx context.Context) (net.Conn, ingress.Answer, error)
 	ProbeApp(ctx context.Context) (net.Conn, ingress.Answer, error)
 	Do(ctx context.Context, verb ingress.Verb) (ingress.Answer, error)
+	Freeze(ctx context.Context) (release func(context.Context) error, a ingress.Answer, err error)
 }
 
 // Store remembers which instances there are.

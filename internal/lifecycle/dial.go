@@ -70,6 +70,16 @@ func (m *Manager) connectSame(ctx context.Context, l *lease) (net.Conn, error) {
 	startedAt := l.startedAt
 	l.mu.Unlock()
 	inst.mu.Lock()
+	for inst.op != nil && inst.op.same {
+		op := inst.op
+		inst.mu.Unlock()
+		select {
+		case <-op.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		inst.mu.Lock()
+	}
 	generation := inst.generation
 	serves := inst.startedAt == startedAt && (inst.op == nil && inst.state == tenant.Awake || inst.draining)
 	inst.mu.Unlock()

@@ -120,6 +120,8 @@ type operation struct {
 	done chan struct{}
 	// wake tells wakes from the other kinds: requests join them.
 	wake bool
+	// same: the process that runs is the same after it, and cannot be reached meanwhile.
+	same bool
 	err  error
 	woke *tenant.Wake
 	// fate is what a stop leads to, nil for sleep.

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -89,6 +90,7 @@ type Manager struct {
 	hall       *admission.Hall
 	// starved says that a start waits for memory.
 	starved chan struct{}
+	copies  chan struct{} // places for copies of data
 	config  atomic.Pointer[config.Config]
 	// pauses is replaced, never changed; pausing is held while that is done, over the
 	// registry's write.
@@ -140,6 +142,7 @@ type Manager struct {
 	services  map[string][]*instance   // the instances of each
 	ports     map[int]tenant.ID
 	nextPort  int
+	copying   map[tenant.ID]bool // whose data is copied or replaced
 	sleepers  sleepers
 	armed     map[*instance]bool
 	// waking has those whose wake wants to know of hints.
@@ -168,6 +171,8 @@ func New(o Options) *Manager {
 		log:        o.Log,
 		hall:       admission.NewHall(o.Config.Settings.MaxWaiting),
 		starved:    make(chan struct{}, 1),
+		copies:     make(chan struct{}, maxCopies),
+		copying:    map[tenant.ID]bool{},
 		ready:      make(chan struct{}),
 		instances:  map[tenant.ID]*instance{},
 		domains:    map[string]tenant.Domain{},
@@ -402,6 +407,12 @@ func notRegistered(op string, id tenant.ID) error {
 // register makes an instance known, in the registry and here. limit bounds the
 // number of instances of its service, 0 for none. weight is what it begins with.
 func (m *Manager) register(ctx context.Context, id tenant.ID, limit int, weight tenant.Weight) (inst *instance, added bool, err error) {
+	return m.registerWith(ctx, id, limit, weight, nil)
+}
+
+// registerWith is register that has prepare, if it is not nil, called before anybody can
+// wake the instance; where it fails the instance is removed.
+func (m *Manager) registerWith(ctx context.Context, id tenant.ID, limit int, weight tenant.Weight, prepare func(*instance) error) (inst *instance, added bool, err error) {
 	m.mu.Lock()
 	if inst, ok := m.instances[id]; ok {
 		m.mu.Unlock()
@@ -436,6 +447,13 @@ func (m *Manager) register(ctx context.Context, id tenant.ID, limit int, weight 
 	}
 	if err == nil {
 		m.tellOf(ctx, event.Created, id, slog.String("cause", string(tenant.CauseOf(ctx, tenant.CauseOperator))))
+		if prepare != nil {
+			err = prepare(inst)
+		}
+		if err != nil {
+			m.tellOf(ctx, event.Destroyed, id)
+			err = errors.Join(err, m.remove(inst))
+		}
 	}
 	inst.mu.Lock()
 	inst.removed = err != nil

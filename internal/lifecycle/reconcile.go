@@ -68,6 +68,9 @@ func (m *Manager) recover(ctx context.Context) error {
 	if err := m.clearStaleMarks(list); err != nil {
 		return err
 	}
+	if err := m.controller.Discard(ctx, tenant.ID{}); err != nil { // of a daemon that was killed
+		m.log.Error("copies of data not removed", "err", err)
+	}
 	now := time.Now()
 	m.mu.Lock()
 	for _, row := range rows {

@@ -12,6 +12,7 @@ const (
 	CauseConfigured Cause = "configured"
 	CauseRestart    Cause = "restart"
 	CauseRelease    Cause = "a new release"
+	CauseImport     Cause = "import"
 	CauseAdopted    Cause = "adopted"
 	CauseTraffic    Cause = "traffic on a stream"
 	CauseEnded      Cause = "restart, after it had failed or ended"

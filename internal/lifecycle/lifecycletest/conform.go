@@ -49,11 +49,13 @@ func Conform(t *testing.T, open func(t *testing.T) Bench) {
 		{"crash", crash},
 		{"unload", unload},
 		{"doze and thaw", dozeAndThaw},
+		{"freeze", freeze},
 		{"a probe changes nothing", probeChangesNothing},
 		{"armed", armed},
 		{"stop and unload of a dozing one", stopDozing},
 		{"limits", limits},
 		{"data", data},
+		{"snapshots and arrivals", snapshots},
 		{"an app that exits", appExits},
 		{"an app that hangs", appHangs},
 		{"a caller that leaves", callerLeaves},
@@ -241,6 +243,52 @@ func dozeAndThaw(t *testing.T, b *bench) {
 	if s, _ := b.status(); s.Active != "active" {
 		t.Errorf("got ActiveState %q, want active", s.Active)
 	}
+}
+
+// A freeze lasts until it is let go, and leaves the app as it was; who wants the app awake
+// waits for its end. It is told of a stop.
+func freeze(t *testing.T, b *bench) {
+	b.load()
+	first := b.do(ingress.Ready)
+	hold := func(dozes bool) func(context.Context) error {
+		t.Helper()
+		release, a, err := b.Doorbell(b.id).Freeze(b.ctx())
+		b.must(err)
+		if a.Dozing != dozes || a.InitAt != first.InitAt {
+			t.Errorf("freeze: got %+v, want the same process, dozing before: %t", a, dozes)
+		}
+		if a := b.do(ingress.Status); !a.Dozing {
+			t.Errorf("status: got %+v, want it frozen", a)
+		}
+		return release
+	}
+	b.must(hold(false)(b.ctx()))
+	if a := b.do(ingress.Status); a.Dozing {
+		t.Errorf("let go: got %+v, want it awake", a)
+	}
+	b.do(ingress.Doze)
+	b.must(hold(true)(b.ctx()))
+	if a := b.do(ingress.Status); !a.Dozing {
+		t.Errorf("let go: got %+v, want it dozing still", a)
+	}
+	b.must(b.get())
+
+	release := hold(false)
+	got := make(chan error, 1)
+	go func() { got <- b.get() }()
+	select {
+	case err := <-got:
+		t.Errorf("a request meanwhile: got %v, want it to wait", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	b.must(release(b.ctx()))
+	b.must(<-got)
+	release = hold(false)
+	b.must(b.Controller.Stop(b.ctx(), b.id))
+	if err := release(b.ctx()); err == nil {
+		t.Error("stopped meanwhile: got no error")
+	}
+	b.becomes("inactive")
 }
 
 // An armed instance is active for the manager and has no app, until somebody wants it.

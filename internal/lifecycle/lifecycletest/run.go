@@ -33,6 +33,7 @@ type run struct {
 	initAt, readyAt int64
 	waiting         []*call       // taken and not answered
 	thawed          chan struct{} // not nil while frozen; closed by a thaw
+	held            bool          // somebody has it frozen
 	single          chan struct{} // the place at which a Single app serves
 }
 
@@ -45,6 +46,9 @@ type call struct {
 	answer ingress.Answer
 	conn   net.Conn
 	err    error
+	// frozen is the run that a freeze has frozen, and thawed what its end closes.
+	frozen *run
+	thawed chan struct{}
 }
 
 func (c *call) end(a ingress.Answer, err error) {
@@ -296,7 +300,9 @@ func (s *Systemd) handleLocked(u *unit, c *call) {
 		r.waiting = append(r.waiting, c)
 	case c.verb == ingress.Status, c.verb == ingress.Arm:
 		c.end(r.answer(r.thawed != nil), nil)
-	case c.verb == ingress.Doze:
+	case r.held && c.verb != ingress.Probe:
+		r.waiting = append(r.waiting, c)
+	case c.verb == ingress.Doze, c.verb == ingress.Freeze:
 		s.dozeLocked(u, c)
 	case c.verb == ingress.Probe:
 		if r.running && r.thawed == nil {
@@ -359,11 +365,13 @@ func (s *Systemd) dozeLocked(u *unit, c *call) {
 			c.end(ingress.Answer{}, &ingress.Refusal{Class: ingress.ClassGone, Text: "the app is not running"})
 			return
 		}
-		if r.thawed == nil {
+		before := r.thawed != nil
+		if !before {
 			r.thawed = make(chan struct{})
 			s.signalLocked(u, "freeze")
 		}
-		c.end(r.answer(true), nil)
+		c.frozen, c.thawed, r.held = r, r.thawed, c.verb == ingress.Freeze
+		c.end(r.answer(before || c.verb == ingress.Doze), nil)
 	})
 }
 
@@ -400,6 +408,35 @@ func (d doorbell) Do(ctx context.Context, verb ingress.Verb) (ingress.Answer, er
 		return ingress.Answer{}, err
 	}
 	return c.answer, nil
+}
+
+// Freeze implements lifecycle.Doorbell.
+func (d doorbell) Freeze(ctx context.Context) (func(context.Context) error, ingress.Answer, error) {
+	c, err := d.ring(ctx, ingress.Freeze)
+	if err != nil {
+		return nil, ingress.Answer{}, err
+	}
+	s, r, thawed := d.s, c.frozen, c.thawed
+	return func(context.Context) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		kept := r.thawed == thawed
+		r.held = false
+		if kept && !c.answer.Dozing {
+			r.thawLocked()
+		}
+		if u := s.units[r.id]; u != nil && u.run == r && r.running {
+			waiting := r.waiting
+			r.waiting = nil
+			for _, c := range waiting {
+				s.handleLocked(u, c)
+			}
+		}
+		if !kept {
+			return &ingress.Refusal{Class: ingress.ClassGone, Text: "the app was not frozen all the time"}
+		}
+		return nil
+	}, c.answer, nil
 }
 
 func (d doorbell) ring(ctx context.Context, verb ingress.Verb) (*call, error) {

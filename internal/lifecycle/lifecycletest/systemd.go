@@ -36,6 +36,8 @@ type Systemd struct {
 	boosts    []tenant.Limit
 	lacks     []tenant.Limit
 	storage   map[tenant.ID]int64
+	snapshots map[tenant.ID]int64
+	arrivals  map[tenant.ID]int64
 	enforces  bool
 }
 
@@ -70,6 +72,8 @@ func New() *Systemd {
 		taken:     map[int]bool{},
 		faults:    map[string][]fault{},
 		storage:   map[tenant.ID]int64{},
+		snapshots: map[tenant.ID]int64{},
+		arrivals:  map[tenant.ID]int64{},
 		latency:   func(string) time.Duration { return 0 },
 	}
 }
@@ -112,8 +116,8 @@ func (s *Systemd) SetAppOf(f func(tenant.Spec) (app App, ok bool)) {
 }
 
 // Fail has the next call of an operation ("load", "unload", "stop", "wipe",
-// "list", "limit", "usage", "measure")
-// return err.
+// "list", "limit", "usage", "measure", "snapshot", "pack", "unpack", "replace",
+// "discard") return err.
 func (s *Systemd) Fail(op string, err error) { s.addFault(op, fault{err: err}) }
 
 // Hang has the next call of an operation wait until its context ends.
