@@ -48,10 +48,10 @@ func example(kind event.Kind, id tenant.ID) event.Event {
 		slog.String("from", "waking"), slog.String("to", "failed"), slog.String("reason", "exit status 3\nof the app"),
 		slog.Duration("total", 63*time.Millisecond), slog.Int("weight", 50), slog.Int("failures", 3),
 	}
-	for _, name := range []string{"queue", "load", "unit_start", "app_ready", "dur", "wait", "for"} {
+	for _, name := range []string{"queue", "load", "unit_start", "app_ready", "dur", "wait", "for", "frozen"} {
 		fields = append(fields, slog.Duration(name, 1500*time.Microsecond))
 	}
-	for _, name := range []string{"cause", "kind", "code", "state", "host", "entry", "token", "scope", "version", "config", "action", "becomes", "restarts", "bytes", "limit", "release", "text"} {
+	for _, name := range []string{"cause", "kind", "code", "state", "host", "entry", "token", "scope", "version", "config", "action", "becomes", "restarts", "bytes", "limit", "release", "text", "files", "taken_at", "kept"} {
 		fields = append(fields, slog.String(name, "some-"+name))
 	}
 	if kind == event.Health {

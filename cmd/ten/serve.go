@@ -319,6 +319,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Uses:      manager,
 		Pauser:    manager,
 		Secrets:   manager,
+		Backups:   manager,
 		Tokens:    tokens,
 		Events:    events,
 		Group:     admins,

@@ -130,6 +130,9 @@ func TestAccess(t *testing.T) {
 		"POST /tokens":                                {may: admins, body: `{}`},
 		"DELETE /tokens/{token}":                      {may: admins, path: "/tokens/none"},
 		"GET /history":                                {may: known},
+		"GET /instances/{id}/backup":                  {may: owner},
+		"POST /instances/{id}/restore":                {may: admins, body: "backup of notes:alice"},
+		"POST /import":                                {may: admins, path: "/import?as=notes:carol", body: "backup of notes:alice"},
 	}
 	who := []string{"nobody", "a bad token", "one that was revoked", "bob", "alice", "alice who may wake", "alice who may restart", "admin", "root"}
 	var unknown []string

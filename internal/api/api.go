@@ -134,6 +134,7 @@ type Options struct {
 	Uses      Uses
 	Pauser    Pauser
 	Secrets   Secrets
+	Backups   Backups
 	Logs      Logs
 	// Doctor says what this machine can and cannot do.
 	Doctor func(ctx context.Context) ([]wire.Check, error)
@@ -171,6 +172,7 @@ type API struct {
 	uses      Uses
 	pauser    Pauser
 	secrets   Secrets
+	backups   Backups
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
 	reload    func(ctx context.Context) (string, error)
@@ -210,6 +212,7 @@ func New(o Options) *API {
 		uses:      o.Uses,
 		pauser:    o.Pauser,
 		secrets:   o.Secrets,
+		backups:   o.Backups,
 		logs:      o.Logs,
 		doctor:    o.Doctor,
 		reload:    o.Reload,

@@ -17,6 +17,7 @@ import (
 	"tenement.dev/internal/api"
 	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/internal/wire"
 )
 
 // contract holds answers against the document.
@@ -133,7 +134,7 @@ func conform(method, path, sent string, status int, contentType, body string) er
 	if op == nil {
 		return fail(fmt.Errorf("there is no such operation"))
 	}
-	if sent != "" {
+	if sent != "" && !strings.Contains(fmt.Sprint(op["requestBody"]), wire.ArchiveType) {
 		if err := c.check(pointer+"/requestBody/content/application~1json/schema", []byte(sent)); err != nil {
 			return fail(fmt.Errorf("the request was taken all the same: %w", err))
 		}
@@ -156,8 +157,8 @@ func conform(method, path, sent string, status int, contentType, body string) er
 	schema := fmt.Sprintf("%s/responses/%d/content/%s/schema", pointer, status, strings.ReplaceAll(contentType, "/", "~1"))
 	texts := []string{body}
 	switch contentType {
-	case "text/event-stream":
-		return nil // it is never whole here
+	case "text/event-stream", wire.ArchiveType:
+		return nil // it is never whole here, or no text
 	case "application/x-ndjson":
 		texts = strings.Split(body, "\n")
 	}
@@ -287,6 +288,9 @@ func TestAnswersAsDocumented(t *testing.T) {
 		{200, "GET", "/logs?service=notes", ""},
 		{200, "GET", "/usage?month=2026-10", ""},
 		{200, "GET", "/history?service=notes", ""},
+		{200, "GET", "/instances/notes:alice/backup", ""},
+		{200, "POST", "/instances/notes:alice/restore?force=true&keep_old=true", "backup of notes:bob"},
+		{201, "POST", "/import?as=notes:dave", "backup of notes:bob"},
 		{200, "POST", "/instances/notes:alice/stop", ""},
 		{200, "POST", "/instances/notes:alice/wake", ""},
 		{200, "POST", "/instances/notes:alice/restart", ""},

@@ -42,7 +42,14 @@ func (m *Manager) Restore(ctx context.Context, id tenant.ID, r io.Reader, o tena
 	}
 	m.tellRestored(ctx, id, res)
 	if ran && !m.isPaused(id) {
-		err = m.wakeByHand(tenant.WithCause(ctx, tenant.CauseRestart), inst)
+		if err = m.wakeByHand(tenant.WithCause(ctx, tenant.CauseRestart), inst); err != nil {
+			var known *tenant.Error
+			if errors.As(err, &known) {
+				told := *known
+				told.Msg = "the data is restored, and then: " + told.Msg
+				err = &told
+			}
+		}
 	}
 	res.DownMS = float64(time.Since(begun).Microseconds()) / 1000
 	return res, err

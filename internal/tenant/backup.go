@@ -20,7 +20,7 @@ type Backup struct {
 	FrozenMS float64 `json:"frozen_ms"`
 	DataSize
 	// Entry is what the registry had of it.
-	Entry Entry `json:"entry"`
+	Entry Entry `json:"entry,omitzero"`
 }
 
 // DataSize is how much data there is.

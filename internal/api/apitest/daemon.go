@@ -89,7 +89,7 @@ func Run(path string) (*Daemon, error) {
 	}
 	a := api.New(api.Options{
 		Instances: d.Instances, Operator: d.Instances, Router: d.Instances, Domains: d.Instances,
-		Keeper: d.Instances, Limiter: d.Instances, Uses: d.Instances, Rollouts: newRollouts(), Pauser: d.Instances, Secrets: d.Instances, Logs: logs, Tokens: tokens, Events: events,
+		Keeper: d.Instances, Limiter: d.Instances, Uses: d.Instances, Rollouts: newRollouts(), Pauser: d.Instances, Backups: d.Instances, Secrets: d.Instances, Logs: logs, Tokens: tokens, Events: events,
 		Services: func() []wire.Service {
 			return []wire.Service{{Name: "broken", Isolation: tenant.IsolationNamespace, Network: tenant.NetworkHost}, {Name: "notes", Isolation: tenant.IsolationNamespace, Network: tenant.NetworkHost, IdleTimeoutMS: 1000, Release: "v1", ServiceHost: true}}
 		},
