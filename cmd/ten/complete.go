@@ -59,6 +59,9 @@ func completeNames(p *program, cmd *cobra.Command) {
 	words := strings.Fields(cmd.Use)[1:]
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		const noFiles = cobra.ShellCompDirectiveNoFileComp
+		if len(args) < len(words) && words[len(args)] == "FILE" {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
 		if len(words) == 0 || len(args) > 0 && !strings.HasSuffix(cmd.Use, "...") {
 			return nil, noFiles
 		}

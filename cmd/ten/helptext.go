@@ -44,11 +44,11 @@ func exitsOf(cmd *cobra.Command) []int {
 		return all
 	}
 	all = append(all, exitNoDaemon)
-	if takes("INSTANCE") || takes("SERVICE") || takes("NAME") || takes("HOST") || takes("ID") {
+	if takes("INSTANCE") || takes("SERVICE") || takes("NAME") || takes("HOST") || takes("ID") || path == "ten import" {
 		all = append(all, exitNotFound)
 	}
 	switch cmd.Name() {
-	case "spawn", "wake", "restart", "deploy", "route", "keep-awake":
+	case "spawn", "wake", "restart", "deploy", "route", "keep-awake", "restore":
 		all = append(all, exitNotUp)
 	case "reload":
 		all = append(all, exitConfig)

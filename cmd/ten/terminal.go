@@ -153,6 +153,11 @@ const patience = time.Second
 // progress tells a person at a terminal, after a while and then each second, what is
 // waited for. The function that it gives ends that and clears the line.
 func (p *program) progress(what string) (stop func()) {
+	return p.progressOf(func() string { return what })
+}
+
+// progressOf is progress of what changes; what is called at any time until stop returns.
+func (p *program) progressOf(what func() string) (stop func()) {
 	if s := p.screen(p.err); s == (screen{}) {
 		return func() {}
 	}
@@ -167,7 +172,7 @@ func (p *program) progress(what string) (stop func()) {
 			select {
 			case <-tick.C:
 				shown = true
-				p.note("\r\x1b[K%s … %ds", clean(what), int(time.Since(begin).Seconds()))
+				p.note("\r\x1b[K%s … %ds", clean(what()), int(time.Since(begin).Seconds()))
 			case <-ended:
 				if shown {
 					p.note("\r\x1b[K")

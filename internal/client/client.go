@@ -95,7 +95,7 @@ func (c *Client) ask(ctx context.Context, method, path string, body, answer any)
 	return resp.StatusCode, nil
 }
 
-// send makes a request. An answer that is not 2xx is an error; of one that is, the
+// send makes a request, with body as JSON, or as it is if it is a reader. An answer that is not 2xx is an error; of one that is, the
 // caller closes the body.
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	return c.sendTo(ctx, method, "/api/v1"+path, body)
@@ -103,8 +103,8 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 
 // sendTo is send for a path that is not below the API's.
 func (c *Client) sendTo(ctx context.Context, method, path string, body any) (*http.Response, error) {
-	var content io.Reader
-	if body != nil {
+	content, isArchive := body.(io.Reader)
+	if body != nil && !isArchive {
 		text, err := json.Marshal(body)
 		if err != nil {
 			return nil, fmt.Errorf("encode request: %w", err)
@@ -115,7 +115,9 @@ func (c *Client) sendTo(ctx context.Context, method, path string, body any) (*ht
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
-	if body != nil {
+	if isArchive {
+		req.Header.Set("Content-Type", wire.ArchiveType)
+	} else if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.token != "" {

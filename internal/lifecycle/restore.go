@@ -118,7 +118,8 @@ func (m *Manager) replaceData(ctx context.Context, inst *instance, keep bool, re
 			inst.mu.Lock()
 			defer inst.mu.Unlock()
 			if oerr == nil {
-				inst.forgetBrakeLocked()
+				inst.brake.reset()
+				inst.restForGoodLocked()
 				inst.storage = stored{unseen: true}
 			}
 			inst.rested = "restored"

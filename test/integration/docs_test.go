@@ -16,12 +16,13 @@ import (
 // guides are the pages of docs/ in the order in which they are read, and run.
 var guides = []string{
 	"quick-start.md", "concepts.md", "configuration.md", "lifecycle.md", "isolation.md", "secrets.md", "deploying.md", "tls.md",
-	"pages.md", "logs-and-metrics.md", "dashboard.md", "api.md", "troubleshooting.md",
+	"pages.md", "logs-and-metrics.md", "dashboard.md", "api.md", "backup.md", "troubleshooting.md",
 }
 
 // notRun says which blocks cannot run on the test machine, by page and first line, and why.
 var notRun = map[string]string{
 	"tls.md ten serve --domain example.com --port 80 --https-port 443":            "needs a domain and an authority",
+	"backup.md ten pause notes:alice --message 'back in a minute'":                "needs another server",
 	"api.md export TENEMENT_SERVER=https://example.com TENEMENT_TOKEN_FILE=token": "needs a domain",
 }
 
