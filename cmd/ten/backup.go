@@ -67,7 +67,7 @@ func newExportCommand(p *program) *cobra.Command {
 		Short: "Write an instance to a file, to import it on another server",
 		Long: `Write an instance's data and its entry in the registry (weight, limits, host names,
 release, pause, lease) to a file, from which "ten import" makes it again, here or on
-another server. Tokens and what it has used are not in it. The file is that of "ten
+another server. Tokens, secrets and what it has used are not in it. The file is that of "ten
 backup", which has the entry, too.
 
 To move an instance: pause it here, export it, import it there, destroy it here.`,

@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"tenement.dev/internal/archive"
 	"tenement.dev/internal/tenant"
