@@ -23,7 +23,7 @@ var exitCodes = []struct {
 // offline are the commands that ask no daemon.
 var offline = map[string]bool{
 	"ten init": true, "ten config check": true, "ten config show": true, "ten caddy": true,
-	"ten completion": true, "ten man": true, "ten help": true,
+	"ten completion": true, "ten man": true, "ten help": true, "ten install": true, "ten uninstall": true, "ten leave": true,
 }
 
 // exitsOf are the exit codes of a command.
@@ -34,7 +34,7 @@ func exitsOf(cmd *cobra.Command) []int {
 	switch {
 	case path == "ten":
 		return []int{exitOK, exitFailure, exitUsage, exitNoDaemon, exitNotFound, exitNotUp, exitConfig}
-	case path == "ten serve", path == "ten caddy", strings.HasPrefix(path, "ten config "):
+	case path == "ten serve", path == "ten caddy", path == "ten install", strings.HasPrefix(path, "ten config "):
 		return append(all, exitConfig)
 	case path == "ten version":
 		return []int{exitOK, exitUsage}

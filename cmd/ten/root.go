@@ -71,6 +71,8 @@ func commands(p *program) []*cobra.Command {
 		newTokenGenAlias(p),
 		newUsageCommand(p),
 		newDoctorCommand(p),
+		newInstallCommand(p),
+		newUninstallCommand(p),
 		newVersionCommand(p),
 		newCompletionCommand(),
 		newManCommand(),

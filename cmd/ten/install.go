@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tenement.dev/internal/config"
+	"tenement.dev/internal/install"
+	"tenement.dev/internal/tenant"
+	"tenement.dev/packaging"
+	"tenement.dev/proxy"
+	"tenement.dev/templates"
+)
+
+// scriptTimeout bounds what a package's script does: it starts and stops daemons.
+const scriptTimeout = 3 * time.Minute
+
+// installOptions are the flags of `ten install`.
+type installOptions struct {
+	root, programs string
+	domain         string
+	caddy          bool
+	provider       string
+	dryRun, asJSON bool
+}
+
+func newInstallCommand(p *program) *cobra.Command {
+	var o installOptions
+	cmd := &cobra.Command{
+		Use:   "install",
+		Short: "Install ten on this machine, as a package does",
+		Long: `Install ten on this machine: the programs, units, user, directories and the default
+/etc/tenement/tenement.toml that the packages have, and start it. For machines without a
+package manager that takes those; "ten uninstall" takes it away again.
+
+It can be run again, by a newer ten too: that is an upgrade, which no request notices.
+Files that it did not write are never overwritten. With --caddy it listens on
+127.0.0.1:8080, and writes /etc/caddy/Caddyfile for the services of tenement.toml: run it
+again when there are others.`,
+		Example: "  ten install --dry-run\n  ten install --domain app.example.com\n  ten install --domain app.example.com --caddy --dns-provider cloudflare",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := noArgs(cmd, args); err != nil {
+				return err
+			}
+			if o.domain != "" {
+				host, err := tenant.ParseHost(o.domain)
+				if err != nil {
+					return usage(cmd, "--domain takes the base domain, such as app.example.com")
+				}
+				o.domain = host
+			}
+			switch {
+			case o.provider != "" && !o.caddy:
+				return usage(cmd, "--dns-provider is for Caddy: it needs --caddy")
+			case o.provider != "" && !provider.MatchString(o.provider):
+				return usage(cmd, fmt.Sprintf("%.40q is not the name of a DNS module of Caddy's", o.provider))
+			case !filepath.IsAbs(o.root):
+				return usage(cmd, "--root takes the path of a directory, from / on")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.install(cmd.Context(), cmd.Root(), o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.domain, "domain", "", "base `domain` of all instances")
+	flags.BoolVar(&o.caddy, "caddy", false, "for Caddy in front, with its Caddyfile")
+	flags.StringVar(&o.provider, "dns-provider", "", "`name` of Caddy's DNS module, such as cloudflare, for wildcard certificates")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "only print what would be done")
+	flags.StringVar(&o.root, "root", "/", "install below a `directory`, such as a mounted image; nothing is started")
+	flags.StringVar(&o.programs, "programs", "", "`directory` with ten and ten-init (default: where this ten is)")
+	flags.BoolVar(&o.asJSON, "json", false, "print what is done as JSON")
+	return cmd
+}
+
+func (p *program) install(ctx context.Context, root *cobra.Command, o installOptions) error {
+	files, err := p.installFiles(root, o)
+	if err != nil {
+		return err
+	}
+	plan, err := install.NewPlan(o.root, buildVersion, files)
+	if err != nil {
+		return err
+	}
+	if err := p.sayPlan(plan.Steps, o.dryRun, o.asJSON); err != nil || o.dryRun {
+		return err
+	}
+	if err := p.needsRoot("install", o.root); err != nil {
+		return err
+	}
+	if err := plan.Apply(); err != nil {
+		return err
+	}
+	if o.domain != "" && kept(plan.Steps, packaging.ConfigPath) && !o.hasDomain() {
+		p.note("%s was changed by hand, and stays: see that it has domain = %q\n", packaging.ConfigPath, o.domain)
+	}
+	if o.root != "/" {
+		return nil
+	}
+	if err := p.script(ctx, "postinst", "configure", plan.Upgrade); err != nil {
+		return err
+	}
+	if o.caddy {
+		return p.reloadCaddy(ctx)
+	}
+	return nil
+}
+
+// hasDomain reports whether the tenement.toml that is there has the domain.
+func (o installOptions) hasDomain() bool {
+	cfg, err := config.Load(filepath.Join(o.root, packaging.ConfigPath))
+	return err == nil && slices.Contains(cfg.Settings.Domains, o.domain)
+}
+
+func kept(steps []install.Step, path string) bool {
+	return slices.ContainsFunc(steps, func(s install.Step) bool { return s.Path == path && s.Change == install.Keep })
+}
+
+// needsRoot refuses to change the machine as an ordinary user.
+func (p *program) needsRoot(op, root string) error {
+	if p.euid == 0 || root != "/" {
+		return nil
+	}
+	return &tenant.Error{
+		Code: tenant.CodeInvalid, Op: op,
+		Msg:  "only root may change what is installed on this machine",
+		Hint: "use sudo; `ten serve` alone needs neither root nor an installation",
+	}
+}
+
+// sayPlan prints what is done with which file; what stays as it is only where that is all.
+func (p *program) sayPlan(steps []install.Step, dryRun, asJSON bool) error {
+	if asJSON {
+		return printJSON(p.out, struct {
+			DryRun bool           `json:"dryRun"`
+			Files  []install.Step `json:"files"`
+		}{dryRun, steps})
+	}
+	var b strings.Builder
+	for _, s := range steps {
+		if s.Change != install.Same || dryRun {
+			fmt.Fprintf(&b, "%-8s%s\n", s.Change, s.Path)
+		}
+	}
+	if b.Len() == 0 {
+		b.WriteString("all files are there already\n")
+	}
+	_, err := p.out.Write([]byte(b.String()))
+	return err
+}
+
+// installFiles are all files of an installation.
+func (p *program) installFiles(root *cobra.Command, o installOptions) ([]packaging.File, error) {
+	files, err := packaging.Files()
+	if err != nil {
+		return nil, err
+	}
+	ten, init, err := o.findPrograms()
+	if err != nil {
+		return nil, err
+	}
+	for to, from := range map[string]string{packaging.TenPath: ten, packaging.InitPath: init} {
+		text, err := os.ReadFile(from)
+		if err != nil {
+			return nil, &tenant.Error{
+				Code: tenant.CodeInvalid, Op: "install", Err: err,
+				Msg: fmt.Sprintf("the program %s cannot be read: %v", from, err), Hint: "--programs names the directory that has ten and ten-init",
+			}
+		}
+		files = append(files, packaging.File{Path: to, Mode: 0o755, Text: text})
+	}
+	for _, about := range allCommands(root) {
+		page, err := packaging.Manual(strings.ReplaceAll(about.CommandPath(), " ", "-")+".1", []byte(manPage(about)))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, page)
+	}
+	for shell, write := range map[string]func(*bytes.Buffer) error{
+		"bash": func(b *bytes.Buffer) error { return root.GenBashCompletionV2(b, true) },
+		"zsh":  func(b *bytes.Buffer) error { return root.GenZshCompletion(b) },
+		"fish": func(b *bytes.Buffer) error { return root.GenFishCompletion(b, true) },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			return nil, fmt.Errorf("write the completions for %s: %w", shell, err)
+		}
+		_, err := os.Stat(filepath.Join(o.root, "etc/debian_version"))
+		files = append(files, packaging.Completion(shell, b.Bytes(), err == nil))
+	}
+	for i, f := range files {
+		if f.Path == packaging.ConfigPath {
+			files[i].Text = packaging.Configure(f.Text, o.domain, o.caddy)
+		}
+	}
+	if !o.caddy {
+		return files, nil
+	}
+	caddyfile, err := o.caddyfile()
+	return append(files, packaging.CaddySocket(), packaging.File{Path: "/etc/caddy/Caddyfile", Mode: 0o644, Text: caddyfile}), err
+}
+
+// findPrograms gives the paths of ten and ten-init.
+func (o installOptions) findPrograms() (ten, init string, err error) {
+	if o.programs != "" {
+		return filepath.Join(o.programs, "ten"), filepath.Join(o.programs, "ten-init"), nil
+	}
+	if init, err = initPath(); err != nil {
+		return "", "", err
+	}
+	if ten, err = os.Executable(); err != nil {
+		return "", "", fmt.Errorf("find this program: %w", err)
+	}
+	ten, err = filepath.EvalSymlinks(ten)
+	return ten, init, err
+}
+
+// caddyfile is that for the services of the tenement.toml that is installed, if one is.
+func (o installOptions) caddyfile() ([]byte, error) {
+	c := templates.Caddy{AskPath: proxy.AskPath, Upstream: packaging.CaddyUpstream, Provider: o.provider}
+	path := filepath.Join(o.root, packaging.ConfigPath)
+	if _, err := os.Stat(path); err == nil {
+		cfg, err := config.Load(path)
+		if err != nil {
+			return nil, err
+		}
+		c.Domains, c.Services = cfg.Settings.Domains, slices.Sorted(maps.Keys(cfg.Services))
+	}
+	if o.domain != "" {
+		c.Domains = []string{o.domain}
+	}
+	if len(c.Domains) == 0 {
+		return nil, &tenant.Error{
+			Code: tenant.CodeInvalid, Op: "install",
+			Msg: "Caddy must be told the base domain, which tenement.toml does not have", Hint: "say it: ten install --caddy --domain app.example.com",
+		}
+	}
+	var b bytes.Buffer
+	if err := c.Write(&b); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// script runs one of the packages' scripts as dpkg would.
+func (p *program) script(ctx context.Context, name string, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, scriptTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-s", "--"}, args...)...)
+	cmd.Stdin = bytes.NewReader(packaging.Script(name))
+	cmd.Stdout, cmd.Stderr = p.err, p.err // standard output is for what is done
+	if err := cmd.Run(); err != nil {
+		return &tenant.Error{
+			Code: tenant.CodeInternal, Op: "install", Err: err,
+			Msg:  fmt.Sprintf("the files are in place, but the script %s failed: %v", name, err),
+			Hint: "see what it said above; it can be run again",
+		}
+	}
+	return nil
+}
+
+// reloadCaddy has a Caddy that runs take its new file.
+func (p *program) reloadCaddy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, scriptTimeout)
+	defer cancel()
+	if exec.CommandContext(ctx, "systemctl", "is-active", "--quiet", "caddy.service").Run() != nil {
+		p.note("Caddy does not run as caddy.service: start it with /etc/caddy/Caddyfile\n")
+		return nil
+	}
+	if out, err := exec.CommandContext(ctx, "systemctl", "reload", "caddy.service").CombinedOutput(); err != nil {
+		return &tenant.Error{
+			Code: tenant.CodeInternal, Op: "install", Err: errors.Join(err, errors.New(string(out))),
+			Msg: "Caddy does not take /etc/caddy/Caddyfile", Hint: "journalctl -u caddy says why; a module for the DNS provider may be missing",
+		}
+	}
+	return nil
+}
