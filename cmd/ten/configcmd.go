@@ -77,7 +77,8 @@ func newConfigShowCommand(p *program) *cobra.Command {
 		Use:   "show",
 		Short: "Show what holds by tenement.toml, defaults included",
 		Long: `Show what holds by tenement.toml, as TOML: what the file says, and the default of each key
-that it does not have, marked so. Keys without a default are left out.`,
+that it does not have, marked so. Where nothing but words can say what holds without a key
+it is a comment.`,
 		Example: "  ten config show\n  ten config show --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

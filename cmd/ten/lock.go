@@ -1,16 +1,46 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tenement.dev/internal/tenant"
 )
+
+// lockPatience is how long a daemon waits for the lock of one that has been killed: systemd, or
+// a shell, may start the next one before the kernel has closed all of its files.
+const (
+	lockPatience = 3 * time.Second
+	lockPoll     = 20 * time.Millisecond
+)
+
+// lockSoon is lock that waits for a while where another process has it.
+func lockSoon(ctx context.Context, dir, what string) (*os.File, error) {
+	late := time.NewTimer(lockPatience)
+	defer late.Stop()
+	again := time.NewTicker(lockPoll)
+	defer again.Stop()
+	for {
+		f, err := lock(dir, what)
+		if tenant.CodeOf(err) != tenant.CodeConflict {
+			return f, err
+		}
+		select {
+		case <-again.C:
+		case <-late.C:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
 
 // lock makes this daemon the only one that works in dir, until the file is closed or
 // the process ends (flock(2)). what says what dir is.

@@ -123,7 +123,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	private := filepath.Join(cfg.Settings.DataDir, ".tenement")
 	for _, l := range []struct{ dir, what string }{{private, "data directory"}, {host.RuntimeDir, "runtime directory"}} {
-		f, err := lock(l.dir, l.what)
+		f, err := lockSoon(ctx, l.dir, l.what)
 		if err != nil {
 			return err
 		}

@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"tenement.dev/internal/client"
@@ -39,8 +41,18 @@ func (p *program) address() (address, error) {
 func parseServer(name, value string) (address, error) {
 	scheme, rest, ok := strings.Cut(value, "://")
 	switch {
-	case !ok:
+	case !ok && !isHostPort(value):
 		return address{path: value, chosen: true}, nil
+	case !ok:
+		host, _, _ := net.SplitHostPort(value)
+		if isLocal(host) || isLoopback(host) {
+			return address{path: "http://" + value, remote: true, chosen: true}, nil
+		}
+		return address{}, &tenant.Error{
+			Code: tenant.CodeInvalid, Op: "find the daemon",
+			Msg:  fmt.Sprintf("%s: %.200q does not say how to speak there", name, value),
+			Hint: fmt.Sprintf("write https://%[1]s, or http://%[1]s where nobody else listens on the way", value),
+		}
 	case scheme == "unix" && filepath.IsAbs(rest):
 		return address{path: rest, chosen: true}, nil
 	case scheme == "http" || scheme == "https":
@@ -55,6 +67,16 @@ func parseServer(name, value string) (address, error) {
 		Msg:  fmt.Sprintf("%s: %.200q is not the address of a daemon", name, value),
 		Hint: "write https://example.com, or unix:///run/tenement/api.sock, or the path alone",
 	}
+}
+
+// isHostPort reports whether an address is one of TCP, without a scheme, and no path.
+func isHostPort(value string) bool {
+	host, port, err := net.SplitHostPort(value)
+	if err != nil || host == "" || strings.ContainsAny(value, "/\\") {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 // secret is the token for a remote daemon: that of --token-file, else TENEMENT_TOKEN, else

@@ -594,3 +594,17 @@ func TestStreamsOfOneToken(t *testing.T) {
 	}
 	follow(t, d, hers, events, "")
 }
+
+// Audit events call what was asked for as the command of ten is called.
+func TestAuditedAsCommands(t *testing.T) {
+	commands := map[string]bool{}
+	for _, name := range strings.Split("reload,spawn,destroy,wake,doze,stop,restart,weight,deploy,route,rollout,rollout pause,rollout resume,rollout abort,"+
+		"rollback,domain add,domain verify,domain rm,keep-awake,limit,pause,unpause,secret set,secret rm,token gen,token revoke,backup,restore,import,export", ",") {
+		commands[name] = true
+	}
+	for _, rt := range api.Routes() {
+		if rt.Method != http.MethodGet && !commands[rt.Audited] {
+			t.Errorf("%s %s is audited as %q, which is no command", rt.Method, rt.Path, rt.Audited)
+		}
+	}
+}

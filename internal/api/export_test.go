@@ -4,6 +4,8 @@ package api
 type Route struct {
 	Action, Method, Path, Access string
 	Query                        []string
+	// Audited is what audit events call it.
+	Audited string
 }
 
 // Routes are all routes.
@@ -14,7 +16,7 @@ func Routes() []Route {
 	}
 	var list []Route
 	for _, rt := range new(API).routes() {
-		list = append(list, Route{rt.action, rt.method, rt.path, names[rt.access], rt.query})
+		list = append(list, Route{rt.action, rt.method, rt.path, names[rt.access], rt.query, audited(rt)})
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -19,8 +20,8 @@ const MetricsPath = "/metrics"
 
 // route is one route and what it needs; every field but query must be set.
 type route struct {
-	// action is what the route does: the operationId of the document (openapi.json), and
-	// what audit events call it.
+	// action is what the route does: the operationId of the document (openapi.json). Audit
+	// events call it as the command of ten is called.
 	action       string
 	method, path string
 	access       access
@@ -142,12 +143,39 @@ func (a *API) noService(r *http.Request, err error) error {
 	return err
 }
 
+// commands are the commands of those actions that are called otherwise.
+var commands = map[string]string{
+	"setWeight":           "weight",
+	"moveRequests":        "route",
+	"beginRollout":        "rollout",
+	"pauseRollout":        "rollout pause",
+	"resumeRollout":       "rollout resume",
+	"abortRollout":        "rollout abort",
+	"rollBack":            "rollback",
+	"addDomain":           "domain add",
+	"verifyDomain":        "domain verify",
+	"removeDomain":        "domain rm",
+	"keepAwake":           "keep-awake",
+	"setLimits":           "limit",
+	"pauseService":        "pause",
+	"unpauseService":      "unpause",
+	"setSecret":           "secret set",
+	"removeSecret":        "secret rm",
+	"setServiceSecret":    "secret set",
+	"removeServiceSecret": "secret rm",
+	"createToken":         "token gen",
+	"revokeToken":         "token revoke",
+}
+
+// audited is what audit events call an action.
+func audited(rt route) string { return cmp.Or(commands[rt.action], rt.action) }
+
 // audit tells of a request that was to change something.
 func (a *API) audit(rt route, r *http.Request, err error) {
 	if rt.method == "" || rt.method == http.MethodGet {
 		return
 	}
-	fields := []slog.Attr{slog.String("action", rt.action)}
+	fields := []slog.Attr{slog.String("action", audited(rt))}
 	if err != nil {
 		_, public, _ := describe(err)
 		fields = append(fields, slog.String("code", string(public.Code)))

@@ -25,9 +25,11 @@ var ErrNoDaemon = errors.New("no daemon")
 
 const (
 	dialTimeout = 5 * time.Second
-	// askTimeout bounds questions that the daemon answers from memory, probeTimeout the
-	// one for which it starts a unit.
+	// askTimeout bounds questions that the daemon answers from memory, promptness when their
+	// answer must begin (a daemon that hangs does not), and probeTimeout the one for which it
+	// starts a unit.
 	askTimeout   = 30 * time.Second
+	promptness   = 5 * time.Second
 	probeTimeout = 2 * time.Minute
 	// maxAnswer bounds an answer, but for logs, in bytes.
 	maxAnswer = 64 << 20
@@ -39,14 +41,16 @@ type Client struct {
 	base  string // of URLs
 	token string // or empty
 	http  *http.Client
+	// promptness is within what time answers begin that need no work.
+	promptness time.Duration
 }
 
 // New makes a client of the daemon whose socket is at path. It does not connect.
 func New(path string) *Client {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &Client{
-		place: path,
-		base:  "http://tenement", // the host is for HTTP's sake only
+		place: path, promptness: promptness,
+		base: "http://tenement", // the host is for HTTP's sake only
 		http: &http.Client{Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return dialer.DialContext(ctx, "unix", path)
@@ -61,7 +65,7 @@ func New(path string) *Client {
 func NewRemote(base, token string) *Client {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &Client{
-		place: base, base: base, token: token,
+		place: base, base: base, token: token, promptness: promptness,
 		http: &http.Client{
 			Transport: &http.Transport{
 				Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
@@ -123,15 +127,40 @@ func (c *Client) sendTo(ctx context.Context, method, path string, body any) (*ht
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.do(ctx, req)
 	if err != nil {
-		return nil, c.explain(ctx, err)
+		return nil, err
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
 	}
 	defer resp.Body.Close()
 	return nil, c.refusal(ctx, resp)
+}
+
+// errLate ends a question whose answer does not begin.
+var errLate = errors.New("no answer begins")
+
+type promptKey struct{}
+
+// promptly bounds a question that is answered at once.
+func promptly(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithValue(ctx, promptKey{}, true), askTimeout)
+}
+
+// do makes a request of ctx. The error is in words.
+func (c *Client) do(ctx context.Context, req *http.Request) (*http.Response, error) {
+	if ctx.Value(promptKey{}) != nil && req.Method == http.MethodGet { // what changes something may write first
+		waiting, giveUp := context.WithCancelCause(ctx) // ends with ctx, after the answer
+		late := time.AfterFunc(c.promptness, func() { giveUp(errLate) })
+		defer late.Stop()
+		ctx, req = waiting, req.WithContext(waiting)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	return resp, nil
 }
 
 // refusal makes an error of an answer that is not 2xx.
@@ -183,6 +212,9 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	case errors.As(err, &insecure):
 		e.Msg = fmt.Sprintf("the certificate of %s is not good: %v", c.place, insecure)
 		e.Hint = "use the name that the certificate is for"
+	case errors.Is(context.Cause(ctx), errLate):
+		e.Msg = fmt.Sprintf("the daemon at %s does not begin to answer within %v", c.place, c.promptness)
+		e.Hint = "it hangs, or the machine is busy: its log may say with what; with WatchdogSec= systemd restarts one that hangs"
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		e.Msg = fmt.Sprintf("the daemon at %s does not answer", c.place)
 		e.Hint = "its log may say what it waits for"

@@ -280,3 +280,21 @@ func TestAsAnotherUser(t *testing.T) {
 		t.Errorf("got %+v", e)
 	}
 }
+
+// A daemon that hangs takes connections and says nothing: who only looks is told soon.
+func TestHungDaemon(t *testing.T) {
+	path := socketPath(t)
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := client.New(path)
+	defer c.Close()
+	c.SetPromptness(50 * time.Millisecond)
+	_, err = c.List(t.Context(), "")
+	e := told(t, err)
+	if e.Code != tenant.CodeUnavailable || !strings.Contains(e.Msg, "does not begin to answer within 50ms") || errors.Is(err, client.ErrNoDaemon) {
+		t.Errorf("got %v, want that it does not answer", err)
+	}
+}

@@ -12,7 +12,7 @@ import (
 // Domains asks for the host names that instances were given, also those that are pending,
 // sorted.
 func (c *Client) Domains(ctx context.Context) ([]wire.Domain, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	var list wire.Domains
 	_, err := c.ask(ctx, http.MethodGet, "/domains", nil, &list)

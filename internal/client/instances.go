@@ -12,7 +12,7 @@ import (
 
 // Version asks which build the daemon is.
 func (c *Client) Version(ctx context.Context) (wire.Version, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	var v wire.Version
 	_, err := c.ask(ctx, http.MethodGet, "/version", nil, &v)
@@ -30,7 +30,7 @@ func (c *Client) Doctor(ctx context.Context) ([]wire.Check, error) {
 
 // List asks for the instances of a service, or all where it is empty, sorted by ID.
 func (c *Client) List(ctx context.Context, service string) ([]wire.Instance, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	query := url.Values{}
 	if service != "" {
@@ -52,7 +52,7 @@ func (c *Client) List(ctx context.Context, service string) ([]wire.Instance, err
 
 // Services asks for the services of the configuration, sorted by name.
 func (c *Client) Services(ctx context.Context) ([]wire.Service, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	var list wire.Services
 	_, err := c.ask(ctx, http.MethodGet, "/services", nil, &list)
@@ -61,7 +61,7 @@ func (c *Client) Services(ctx context.Context) ([]wire.Service, error) {
 
 // Get asks for one instance.
 func (c *Client) Get(ctx context.Context, id tenant.ID) (wire.Instance, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	var inst wire.Instance
 	_, err := c.ask(ctx, http.MethodGet, instancePath(id), nil, &inst)
@@ -70,7 +70,7 @@ func (c *Client) Get(ctx context.Context, id tenant.ID) (wire.Instance, error) {
 
 // Why asks why an instance is in its state.
 func (c *Client) Why(ctx context.Context, id tenant.ID) (wire.Why, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	var why wire.Why
 	_, err := c.ask(ctx, http.MethodGet, instancePath(id)+"/why", nil, &why)

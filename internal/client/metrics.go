@@ -23,7 +23,7 @@ type Counters struct {
 // Counters asks the daemon's metrics for those of instances. One that is not in them has
 // no series of its own.
 func (c *Client) Counters(ctx context.Context) (map[tenant.ID]Counters, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	resp, err := c.sendTo(ctx, http.MethodGet, "/metrics", nil)
 	if err != nil {

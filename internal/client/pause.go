@@ -13,7 +13,7 @@ import (
 // Pause answers requests for an instance without it, or for all of a service where id has
 // no name; d is after how long that ends by itself, 0 for never.
 func (c *Client) Pause(ctx context.Context, id tenant.ID, message string, d time.Duration) (p wire.Pause, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	_, err = c.ask(ctx, http.MethodPost, pausePath(id), wire.PauseRequest{Message: message, ForMS: d.Milliseconds()}, &p)
 	return p, err
@@ -21,7 +21,7 @@ func (c *Client) Pause(ctx context.Context, id tenant.ID, message string, d time
 
 // Unpause ends that.
 func (c *Client) Unpause(ctx context.Context, id tenant.ID) (u wire.Unpause, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	_, err = c.ask(ctx, http.MethodDelete, pausePath(id), nil, &u)
 	return u, err

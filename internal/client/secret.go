@@ -12,7 +12,7 @@ import (
 // Secrets lists the secrets that an instance gets, or those of a service where id has no
 // name.
 func (c *Client) Secrets(ctx context.Context, id tenant.ID) (list wire.Secrets, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	_, err = c.ask(ctx, http.MethodGet, secretsPath(id), nil, &list)
 	return list, err
@@ -20,7 +20,7 @@ func (c *Client) Secrets(ctx context.Context, id tenant.ID) (list wire.Secrets, 
 
 // SetSecret gives an instance a secret, or all of a service where id has no name.
 func (c *Client) SetSecret(ctx context.Context, id tenant.ID, name string, value []byte, env bool) (out wire.SecretChange, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	_, err = c.ask(ctx, http.MethodPut, secretsPath(id)+"/"+url.PathEscape(name), wire.SecretRequest{Value: value, Env: env}, &out)
 	return out, err
@@ -28,7 +28,7 @@ func (c *Client) SetSecret(ctx context.Context, id tenant.ID, name string, value
 
 // RemoveSecret takes it away.
 func (c *Client) RemoveSecret(ctx context.Context, id tenant.ID, name string) (out wire.SecretChange, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	_, err = c.ask(ctx, http.MethodDelete, secretsPath(id)+"/"+url.PathEscape(name), nil, &out)
 	return out, err

@@ -10,7 +10,7 @@ import (
 
 // Tokens lists the tokens.
 func (c *Client) Tokens(ctx context.Context) ([]wire.Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	var list wire.Tokens
 	_, err := c.ask(ctx, http.MethodGet, "/tokens", nil, &list)
@@ -19,7 +19,7 @@ func (c *Client) Tokens(ctx context.Context) ([]wire.Token, error) {
 
 // CreateToken makes a token; its secret is told once.
 func (c *Client) CreateToken(ctx context.Context, want wire.TokenRequest) (made wire.NewToken, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	_, err = c.ask(ctx, http.MethodPost, "/tokens", want, &made)
 	return made, err
@@ -27,7 +27,7 @@ func (c *Client) CreateToken(ctx context.Context, want wire.TokenRequest) (made 
 
 // RevokeToken takes a token away.
 func (c *Client) RevokeToken(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := promptly(ctx)
 	defer cancel()
 	_, err := c.ask(ctx, http.MethodDelete, "/tokens/"+url.PathEscape(id), nil, nil)
 	return err

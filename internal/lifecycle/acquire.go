@@ -173,6 +173,10 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority,
 	}
 }
 
+// failedRetry is when visitors of an instance that has failed are told to come again: it takes
+// a person to change that.
+const failedRetry = 5 * time.Minute
+
 // brakedLocked is the answer to a request for an instance that must not be started
 // now, or nil.
 func (m *Manager) brakedLocked(inst *instance, now time.Time) error {
@@ -182,8 +186,9 @@ func (m *Manager) brakedLocked(inst *instance, now time.Time) error {
 	case inst.brake.spent:
 		return &tenant.Error{
 			Code: tenant.CodeFailed, Op: "wake", ID: inst.id,
-			Msg:  fmt.Sprintf("%s has failed: %s", inst.id, inst.reason),
-			Hint: fmt.Sprintf("`ten logs %s` shows what it said; `ten restart %s` tries again", inst.id, inst.id),
+			Msg:        fmt.Sprintf("%s has failed: %s", inst.id, inst.reason),
+			Hint:       fmt.Sprintf("`ten logs %s` shows what it said; `ten restart %s` tries again", inst.id, inst.id),
+			RetryAfter: failedRetry,
 		}
 	case now.Before(inst.brake.until):
 		return &tenant.Error{

@@ -89,7 +89,7 @@ func TestRestartPolicy(t *testing.T) {
 			t.Errorf("got rested %q, %v, want that it was stopped from outside", why.Rested, err)
 		}
 		if want == tenant.Failed {
-			if reason := map[ending]string{crash: "the app ended: signal 9", unseen: "the app was killed, or its end not seen"}[e]; s.Reason != reason {
+			if reason := map[ending]string{crash: "the app ended: signal 9 (SIGKILL)", unseen: "the app was killed, or its end not seen"}[e]; s.Reason != reason {
 				t.Errorf("got reason %q, want %q", s.Reason, reason)
 			}
 			_, err := w.request(alice)

@@ -2,6 +2,9 @@ package lifecycle
 
 import (
 	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"tenement.dev/internal/ingress"
 	"tenement.dev/units"
@@ -31,15 +34,25 @@ func describeExit(e units.Exit) string {
 		return "out of memory (oom-kill)"
 	case e.Code == 1 && stepFailures[e.Status] != "":
 		return fmt.Sprintf("status %d/%s", e.Status, stepFailures[e.Status])
+	case e.Code == 1 && unix.SignalName(syscall.Signal(e.Status-128)) != "":
+		return signal(e.Status - 128) // ten-init ends as a shell would
 	case e.Code == 1:
 		return fmt.Sprintf("status %d", e.Status)
 	case killed(e) && e.Status != 0:
-		return fmt.Sprintf("signal %d", e.Status)
+		return signal(e.Status)
 	case unseen(e):
 		return "it ends each time that it is started"
 	default:
 		return "result " + e.Result
 	}
+}
+
+// signal names a signal as people know it: "signal 9 (SIGKILL)".
+func signal(n int32) string {
+	if name := unix.SignalName(syscall.Signal(n)); name != "" {
+		return fmt.Sprintf("signal %d (%s)", n, name)
+	}
+	return fmt.Sprintf("signal %d", n)
 }
 
 // killed reports whether a signal has ended ten-init itself: CLD_KILLED or CLD_DUMPED

@@ -219,7 +219,7 @@ func TestCrashWhileDozing(t *testing.T) {
 		time.Sleep(11 * time.Second)
 		w.systemd.Crash(alice)
 		s := w.state(alice, tenant.Asleep)
-		if s.Reason != "the app ended: signal 9" {
+		if s.Reason != "the app ended: signal 9 (SIGKILL)" {
 			t.Errorf("got reason %q, want the signal", s.Reason)
 		}
 		w.served(alice, 2)

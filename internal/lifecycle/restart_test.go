@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,10 @@ func TestFailuresAreRemembered(t *testing.T) {
 		}
 		_, err := w.request(alice)
 		code(t, err, tenant.CodeFailed)
+		var e *tenant.Error
+		if !errors.As(err, &e) || e.RetryAfter < time.Minute {
+			t.Errorf("got it retried after %v, want a time in which a person sees to it", e.RetryAfter)
+		}
 		if _, err := w.manager.Wake(t.Context(), alice); err != nil {
 			t.Fatal(err)
 		}
