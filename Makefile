@@ -85,6 +85,11 @@ bench-logs: ## search a journal of 1,000 tenants and about 1 GB
 	@$(GO) build -o bin/benchlogs ./test/bench/logs
 	@bin/benchlogs
 
+.PHONY: bench-scale
+bench-scale: programs ## many tenants: memory, latency, what each costs; writes its section of docs/PERFORMANCE.md
+	TENEMENT_BUILT=1 $(GO) test -v -count=1 -timeout 10m ./test/bench/scale -args -registered 100000 -awake 500 -each 100 -rounds 9 -window 1s | \
+		$(GO) run ./test/bench/report docs/PERFORMANCE.md
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for a while (FUZZTIME=10s)
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \

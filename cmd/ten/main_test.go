@@ -83,6 +83,13 @@ func TestScripts(t *testing.T) {
 				}
 				scriptDaemon(ts).Instances.Put(s)
 			},
+			"many": func(ts *testscript.TestScript, _ bool, args []string) {
+				n, err := strconv.Atoi(args[1])
+				ts.Check(err)
+				for i := range n {
+					scriptDaemon(ts).Instances.Put(tenant.Snapshot{ID: tenant.ID{Service: args[0], Name: fmt.Sprintf("n%d", i)}, State: tenant.Asleep})
+				}
+			},
 			"because": func(ts *testscript.TestScript, _ bool, args []string) {
 				now := time.Now()
 				w := tenant.Why{

@@ -14,7 +14,7 @@ import (
 )
 
 func newPsCommand(p *program) *cobra.Command {
-	var asJSON bool
+	var asJSON, all bool
 	cmd := &cobra.Command{
 		Use:   "ps [SERVICE]",
 		Short: "List the instances",
@@ -23,7 +23,10 @@ func newPsCommand(p *program) *cobra.Command {
 SINCE is how long an instance has been in its state, LAST-ACTIVE when its last request
 ended, BUSY how many are in flight now and WAKES how often it was started from sleep.
 RELEASE is shown where a service has releases, and as "v1 > v2" where the next start
-gets another. Below the table are the last lines of the first three that have failed.`,
+gets another. Below the table are the last lines of the first three that have failed.
+
+Of more than 1,000 instances those that are asleep are only counted; --all lists them
+too, and so does --json.`,
 		Example: "  ten ps\n  ten ps notes --json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -39,16 +42,24 @@ gets another. Below the table are the last lines of the first three that have fa
 			if len(args) == 1 {
 				service = args[0]
 			}
-			return p.ps(cmd.Context(), service, asJSON)
+			return p.ps(cmd.Context(), service, asJSON, all)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "list sleepers too, however many")
 	return cmd
 }
 
-func (p *program) ps(ctx context.Context, service string, asJSON bool) error {
+func (p *program) ps(ctx context.Context, service string, asJSON, all bool) error {
 	return p.ask(func(c *client.Client) error {
-		list, err := c.List(ctx, service)
+		var list []wire.Instance
+		var asleep int
+		var err error
+		if asJSON || all {
+			list, err = c.List(ctx, service)
+		} else {
+			list, asleep, err = c.ListSome(ctx, service)
+		}
 		if err != nil {
 			return err
 		}
@@ -56,15 +67,18 @@ func (p *program) ps(ctx context.Context, service string, asJSON bool) error {
 		switch {
 		case asJSON:
 			return printJSON(p.out, list)
-		case len(list) == 0 && service == "":
+		case len(list)+asleep == 0 && service == "":
 			p.note("no instances yet; `ten spawn SERVICE:NAME` creates one\n")
 			return nil
-		case len(list) == 0:
+		case len(list)+asleep == 0:
 			p.note("no instances of %s yet; `ten spawn %s:NAME` creates one\n", service, service)
 			return nil
 		}
 		if err := p.printTable(instanceRows(list, p.now())); err != nil {
 			return err
+		}
+		if asleep > 0 {
+			p.note("%d more are asleep; `ten ps --all` lists them\n", asleep)
 		}
 		for _, inst := range list {
 			p.noteLog(inst.ID, inst.Log)

@@ -362,6 +362,10 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		return group.Wait()
 	}
 	group.Go(func() error { return rollouts.Run(below) })
+	group.Go(func() error {
+		saveMemory(manager.Len())
+		return nil
+	})
 	var handler http.Handler = front
 	if cfg.Settings.ProxyProtocol {
 		for _, list := range [][]net.Listener{listeners, secure} {

@@ -17,8 +17,9 @@ import (
 
 // Instances tells of instances; *lifecycle.Manager has it.
 type Instances interface {
-	// List tells of every instance, sorted by ID.
+	// List tells of every instance, sorted by ID; States little of each.
 	List() []tenant.Snapshot
+	States() iter.Seq2[tenant.ID, tenant.State]
 	Get(id tenant.ID) (tenant.Snapshot, error)
 	// Why tells why an instance is in its state.
 	Why(id tenant.ID) (tenant.Why, error)

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,20 +24,20 @@ type filter struct {
 }
 
 // fits says whether an instance is one of those that are asked for, whatever its state.
-func (f filter) fits(s tenant.Snapshot) bool {
-	return (f.service == "" || s.ID.Service == f.service) &&
-		(f.prefix == "" || strings.HasPrefix(s.ID.Name, f.prefix) || strings.HasPrefix(s.ID.String(), f.prefix)) &&
-		(f.search == "" || strings.Contains(s.ID.String(), f.search))
+func (f filter) fits(id tenant.ID) bool {
+	return (f.service == "" || id.Service == f.service) &&
+		(f.prefix == "" || strings.HasPrefix(id.Name, f.prefix) || strings.HasPrefix(id.String(), f.prefix)) &&
+		(f.search == "" || strings.Contains(id.String(), f.search))
 }
 
 // wants says whether it belongs on this page or a later one.
-func (f filter) wants(s tenant.Snapshot) bool {
-	return (f.states == nil || slices.Contains(f.states, s.State)) && (f.after.IsZero() || compareIDs(s.ID, f.after) > 0)
+func (f filter) wants(id tenant.ID, state tenant.State) bool {
+	return f.in(state) && (f.after.IsZero() || id.Compare(f.after) > 0)
 }
 
-// compareIDs orders instances as the list has them.
-func compareIDs(a, b tenant.ID) int {
-	return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
+// in says whether instances in a state are asked for.
+func (f filter) in(state tenant.State) bool {
+	return f.states == nil || slices.Contains(f.states, state)
 }
 
 func readFilter(q url.Values) (f filter, err error) {
@@ -79,19 +78,22 @@ func (a *API) listInstances(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := wire.Instances{Instances: []wire.Instance{}, Counts: map[tenant.State]int{}}
 	p := who(r)
-	for _, s := range a.instances.List() {
-		if !p.owns(s.ID) || !f.fits(s) {
+	for id, state := range a.instances.States() {
+		if !p.owns(id) || !f.fits(id) {
 			continue
 		}
-		list.Counts[s.State]++
-		if list.Next != "" || !f.wants(s) {
+		list.Counts[state]++
+		if list.Next != "" || !f.wants(id, state) {
 			continue
 		}
 		if len(list.Instances) == f.limit {
 			list.Next = list.Instances[f.limit-1].ID.String()
 			continue
 		}
-		list.Instances = append(list.Instances, a.instance(s))
+		// It may be another state by now, or gone.
+		if s, err := a.instances.Get(id); err == nil && f.in(s.State) {
+			list.Instances = append(list.Instances, a.instance(s))
+		}
 	}
 	if f.service != "" && len(list.Instances) == 0 && p.admin { // the error names all services
 		if err := a.instances.CheckService(f.service); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"tenement.dev/internal/tenant"
@@ -30,21 +31,47 @@ func (c *Client) Doctor(ctx context.Context) ([]wire.Check, error) {
 
 // List asks for the instances of a service, or all where it is empty, sorted by ID.
 func (c *Client) List(ctx context.Context, service string) ([]wire.Instance, error) {
+	list, _, err := c.pages(ctx, service, nil, true)
+	return list, err
+}
+
+// ListSome is List for people: where all do not fit on a page it leaves out those that are
+// asleep, and says how many.
+func (c *Client) ListSome(ctx context.Context, service string) (list []wire.Instance, asleep int, err error) {
+	list, first, err := c.pages(ctx, service, nil, false)
+	if err != nil || first.Next == "" {
+		return list, 0, err
+	}
+	up := []tenant.State{tenant.Waking, tenant.Awake, tenant.Dozing, tenant.Stopping, tenant.Failed}
+	list, last, err := c.pages(ctx, service, up, true)
+	return list, last.Counts[tenant.Asleep], err
+}
+
+// pages asks for the instances in some states, or in nil for all, and gives the last page
+// that it has seen, which is the first where more are not wanted.
+func (c *Client) pages(ctx context.Context, service string, states []tenant.State, more bool) (list []wire.Instance, page wire.Instances, err error) {
 	ctx, cancel := promptly(ctx)
 	defer cancel()
 	query := url.Values{}
 	if service != "" {
 		query.Set("service", service)
 	}
-	all := []wire.Instance{}
-	for {
-		var page wire.Instances
-		if _, err := c.ask(ctx, http.MethodGet, "/instances?"+query.Encode(), nil, &page); err != nil {
-			return nil, err
+	if states != nil {
+		names := make([]string, len(states))
+		for i, s := range states {
+			names[i] = s.String()
 		}
-		all = append(all, page.Instances...)
-		if page.Next == "" {
-			return all, nil
+		query.Set("state", strings.Join(names, ","))
+	}
+	list = []wire.Instance{}
+	for {
+		page = wire.Instances{}
+		if _, err := c.ask(ctx, http.MethodGet, "/instances?"+query.Encode(), nil, &page); err != nil {
+			return nil, page, err
+		}
+		list = append(list, page.Instances...)
+		if page.Next == "" || !more {
+			return list, page, nil
 		}
 		query.Set("cursor", page.Next)
 	}

@@ -18,15 +18,23 @@ type before struct {
 	process   int64
 }
 
-func newBefore(row registry.Instance) before {
-	return before{row.RestsSince, row.Reason, row.Runs, row.RunsSince, row.Process}
+// newBefore is what a row says, nil where that is nothing.
+func newBefore(row registry.Instance) *before {
+	b := before{row.RestsSince, row.Reason, row.Runs, row.RunsSince, row.Process}
+	if b == (before{}) {
+		return nil
+	}
+	return &b
 }
 
 // takeBeforeLocked gives what an earlier daemon has left, once.
 func (i *instance) takeBeforeLocked() before {
 	b := i.before
-	i.before = before{}
-	return b
+	i.before = nil
+	if b == nil {
+		return before{}
+	}
+	return *b
 }
 
 // same reports whether the instance whose ten-init answers is as it was left: in the same

@@ -107,7 +107,7 @@ type instance struct {
 	wokenAt time.Time
 	rested  string
 	// before is what an earlier daemon has left, until it is adopted or woken.
-	before before
+	before *before
 	// unwoken counts, by kind, the requests that found it at rest and left it so.
 	unwoken [8]int64
 	// dirty: activity has changed since it was saved.
@@ -161,7 +161,6 @@ func newInstance(row registry.Instance, kept registry.Brake, now time.Time, even
 		wakes:      row.Wakes,
 		thaws:      row.Thaws,
 		brake:      brake{failures: kept.Failures, spent: kept.Failed, restarts: kept.Restarts},
-		limits:     newLimited(),
 
 		appLease:      row.AppLease,
 		operatorLease: row.OperatorLease,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
@@ -22,11 +23,20 @@ type limited struct {
 	applied tenant.Limits
 	// loads counts how often the unit was loaded or unloaded.
 	loads int
-	// changing is held, as an element, by the one who changes limits; it is not guarded.
-	changing chan struct{}
+	// changing is held, as an element, by the one who changes limits; it is not guarded. Most
+	// instances never need it.
+	changing atomic.Pointer[chan struct{}]
 }
 
-func newLimited() limited { return limited{changing: make(chan struct{}, 1)} }
+// turns is where those who change limits take turns.
+func (l *limited) turns() chan struct{} {
+	if c := l.changing.Load(); c != nil {
+		return *c
+	}
+	c := make(chan struct{}, 1)
+	l.changing.CompareAndSwap(nil, &c)
+	return *l.changing.Load()
+}
 
 // recoverLimits reads the instances' own limits.
 func (m *Manager) recoverLimits(ctx context.Context) error {
@@ -140,14 +150,14 @@ func (i *instance) appliedLocked(loads int, limits tenant.Limits) {
 
 func (l *limited) enter(ctx context.Context) error {
 	select {
-	case l.changing <- struct{}{}:
+	case l.turns() <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (l *limited) leave() { <-l.changing }
+func (l *limited) leave() { <-l.turns() }
 
 // SetLimits changes an instance's own limits, at once where it runs and the limit
 // allows that, and for ever. It neither stops the instance nor loads it again.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,15 +136,17 @@ type Manager struct {
 	mu        sync.RWMutex
 	gone      []tenant.DailyUse // of instances that are, not saved yet
 	instances map[tenant.ID]*instance
-	domains   map[string]tenant.Domain // by host
-	claims    map[claim]tenant.Domain  // that are pending
-	releases  map[string]string        // of services' new instances, where a rollout has set one
-	services  map[string][]*instance   // the instances of each
-	ports     map[int]tenant.ID
-	nextPort  int
-	copying   map[tenant.ID]bool // whose data is copied or replaced
-	sleepers  sleepers
-	armed     map[*instance]bool
+	// sorted has them all by ID. It is replaced, never changed; nil asks for a new one.
+	sorted   []*instance
+	domains  map[string]tenant.Domain // by host
+	claims   map[claim]tenant.Domain  // that are pending
+	releases map[string]string        // of services' new instances, where a rollout has set one
+	services map[string][]*instance   // the instances of each
+	ports    map[int]tenant.ID
+	nextPort int
+	copying  map[tenant.ID]bool // whose data is copied or replaced
+	sleepers sleepers
+	armed    map[*instance]bool
 	// waking has those whose wake wants to know of hints.
 	waking map[tenant.ID]*hints
 }
@@ -344,21 +346,20 @@ func (m *Manager) lookup(id tenant.ID) (*instance, bool) {
 	return inst, ok
 }
 
-// all gives every registered instance, sorted by ID.
+// all gives every registered instance, sorted by ID. The slice is not the caller's.
 func (m *Manager) all() []*instance {
 	m.mu.RLock()
-	list := make([]*instance, 0, len(m.instances))
-	for _, inst := range m.instances {
-		list = append(list, inst)
-	}
+	list := m.sorted
 	m.mu.RUnlock()
-	slices.SortFunc(list, func(a, b *instance) int {
-		if c := strings.Compare(a.id.Service, b.id.Service); c != 0 {
-			return c
-		}
-		return strings.Compare(a.id.Name, b.id.Name)
-	})
-	return list
+	if list != nil {
+		return list
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sorted == nil {
+		m.sorted = slices.SortedFunc(maps.Values(m.instances), func(a, b *instance) int { return a.id.Compare(b.id) })
+	}
+	return m.sorted
 }
 
 // List tells of every instance, sorted by ID.
@@ -370,6 +371,25 @@ func (m *Manager) List() []tenant.Snapshot {
 		list[i] = m.snapshot(inst, now)
 	}
 	return list
+}
+
+// Len is how many instances are registered.
+func (m *Manager) Len() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return len(m.instances)
+}
+
+// States gives the state of every instance, sorted by ID: little of each, but there may be
+// very many.
+func (m *Manager) States() iter.Seq2[tenant.ID, tenant.State] {
+	return func(yield func(tenant.ID, tenant.State) bool) {
+		for _, inst := range m.all() {
+			if !yield(inst.id, tenant.State(inst.seen.Load())) {
+				return
+			}
+		}
+	}
 }
 
 // Get tells of one instance.
@@ -465,6 +485,9 @@ func (m *Manager) registerWith(ctx context.Context, id tenant.ID, limit int, wei
 // addLocked makes an instance known here.
 func (m *Manager) addLocked(inst *instance) {
 	m.instances[inst.id] = inst
+	if at, _ := slices.BinarySearchFunc(m.sorted, inst.id, func(i *instance, id tenant.ID) int { return i.id.Compare(id) }); m.sorted != nil {
+		m.sorted = slices.Insert(slices.Clip(m.sorted), at, inst)
+	}
 	m.services[inst.id.Service] = append(m.services[inst.id.Service], inst)
 }
 
@@ -477,6 +500,7 @@ func (m *Manager) forget(inst *instance) {
 		return
 	}
 	delete(m.instances, inst.id)
+	m.sorted = nil
 	m.services[inst.id.Service] = slices.DeleteFunc(m.services[inst.id.Service], func(i *instance) bool { return i == inst })
 	maps.DeleteFunc(m.domains, func(_ string, d tenant.Domain) bool { return d.ID == inst.id })
 	maps.DeleteFunc(m.claims, func(c claim, _ tenant.Domain) bool { return c.id == inst.id })

@@ -37,7 +37,7 @@ func (m *Manager) beginWakeLocked(inst *instance, p tenant.Priority, asked time.
 	op := inst.beginLocked(true)
 	op.becomes, op.priority = tenant.Awake, p
 	from, reason := inst.state, inst.reason
-	inst.before = before{}
+	inst.before = nil
 	if from != tenant.Dozing {
 		op.ticket = m.gate.Enter(inst.id.Service, p)
 	}

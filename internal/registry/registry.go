@@ -110,6 +110,9 @@ func (r *Registry) instances(ctx context.Context) ([]Instance, error) {
 			in.RunsSince = fromMicros(runsSince)
 		}
 		in.WokenAt = fromMicros(wokenAt)
+		if len(list) > 0 && list[len(list)-1].ID.Service == in.ID.Service {
+			in.ID.Service = list[len(list)-1].ID.Service // one string for all
+		}
 		if !tenant.IsLabel(in.ID.Service) || !tenant.IsLabel(in.ID.Name) {
 			return nil, r.file.damaged(fmt.Errorf("instance %q is no valid name", in.ID))
 		}

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -19,6 +20,11 @@ type ID struct {
 
 // String prints the form that people type: "notes:alice".
 func (id ID) String() string { return id.Service + ":" + id.Name }
+
+// Compare orders IDs by service, and then by name.
+func (id ID) Compare(other ID) int {
+	return cmp.Or(cmp.Compare(id.Service, other.Service), cmp.Compare(id.Name, other.Name))
+}
 
 // IsZero reports whether id names nothing.
 func (id ID) IsZero() bool { return id == ID{} }

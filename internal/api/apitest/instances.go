@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -68,6 +69,17 @@ func (m *Instances) List() []tenant.Snapshot {
 	}
 	slices.SortFunc(list, func(a, b tenant.Snapshot) int { return strings.Compare(a.ID.String(), b.ID.String()) })
 	return list
+}
+
+// States gives the state of each, sorted.
+func (m *Instances) States() iter.Seq2[tenant.ID, tenant.State] {
+	return func(yield func(tenant.ID, tenant.State) bool) {
+		for _, s := range m.List() {
+			if !yield(s.ID, s.State) {
+				return
+			}
+		}
+	}
 }
 
 // Get gives one instance.
