@@ -20,6 +20,8 @@ type Host struct {
 	RealDataRoot string
 	// InitPath is ten-init.
 	InitPath string
+	// SocketUser is whom the doorbells are for, empty for the manager's own user.
+	SocketUser string
 	// NotifySocket is where the manager takes notifications (sd_notify(3)). A
 	// user's manager has it in a directory that the sandbox covers.
 	NotifySocket string

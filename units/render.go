@@ -29,7 +29,7 @@ func (h Host) Render(spec tenant.Spec, account string, credentials ...Credential
 }
 
 func (h Host) socket(spec tenant.Spec) Unit {
-	return Unit{Name: SocketName(spec.ID), Properties: []Property{
+	props := []Property{
 		{"Description", h.description("doorbell of", spec.ID)},
 		{"Slice", Slice},
 		{"CollectMode", "inactive-or-failed"},
@@ -42,7 +42,11 @@ func (h Host) socket(spec tenant.Spec) Unit {
 		// (systemd.socket(5), TriggerLimitIntervalSec=). Failing starts are braked by
 		// the daemon.
 		{"TriggerLimitIntervalUSec", uint64(0)},
-	}}
+	}
+	if h.SocketUser != "" {
+		props = append(props, Property{"SocketUser", h.SocketUser})
+	}
+	return Unit{Name: SocketName(spec.ID), Properties: props}
 }
 
 func (h Host) service(spec tenant.Spec, account string) Unit {

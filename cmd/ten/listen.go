@@ -18,17 +18,25 @@ import (
 
 // listenHTTP gives the listeners for clients: those that systemd passed on
 // (sd_listen_fds(3)), else new ones. Domains that only this machine can resolve are
-// served on the loopback alone.
-func listenHTTP(address string, port int, domains []string) ([]net.Listener, error) {
+// served on the loopback alone. Unix sockets that systemd passed on are for operators.
+func listenHTTP(address string, port int, domains []string) (clients, operators []net.Listener, err error) {
 	passed, err := activation.Listeners()
 	if err != nil {
-		return nil, fmt.Errorf("take over sockets from systemd: %w", err)
+		return nil, nil, fmt.Errorf("take over sockets from systemd: %w", err)
 	}
-	passed = slices.DeleteFunc(passed, func(l net.Listener) bool { return l == nil }) // not a stream socket
-	if len(passed) > 0 {
-		return passed, nil
+	for _, l := range passed {
+		switch l.(type) {
+		case nil: // not a stream socket
+		case *net.UnixListener:
+			operators = append(operators, l)
+		default:
+			clients = append(clients, l)
+		}
 	}
-	return listenTCP(address, port, domains, "--port")
+	if len(clients) == 0 {
+		clients, err = listenTCP(address, port, domains, "--port")
+	}
+	return clients, operators, err
 }
 
 // listenTCP makes listeners; flag chooses the port.

@@ -21,8 +21,8 @@ import (
 const groupName = "tenement"
 
 // adminGroup is the group of the system's daemon, 0 where there is none.
-func (w world) adminGroup() int {
-	if w.euid != 0 {
+func (w world) adminGroup(system bool) int {
+	if !system {
 		return 0
 	}
 	group, err := user.LookupGroup(groupName)
@@ -34,16 +34,6 @@ func (w world) adminGroup() int {
 		return 0
 	}
 	return gid
-}
-
-// operatorPorts are the TCP ports for operators, and not for instances.
-func operatorPorts(s config.Settings) (ports []int) {
-	for _, text := range []string{s.APIListen, s.MetricsListen} {
-		if addr, err := netip.ParseAddrPort(text); err == nil {
-			ports = append(ports, int(addr.Port()))
-		}
-	}
-	return ports
 }
 
 // listenOperators listens there: for the API and for metrics, nil for what is not wanted.

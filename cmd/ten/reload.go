@@ -24,6 +24,8 @@ type reloader struct {
 	asked   chan chan error
 	// old is the configuration of the start, present the latest, nil until there is another.
 	old, present *config.Config
+	// adopt has others take a configuration, or refuse it.
+	adopt func(context.Context, *config.Config) error
 	// look is told of a new configuration before it counts, set makes it count.
 	look, set func(*config.Config)
 	events    *event.Bus
@@ -63,6 +65,9 @@ func (r *reloader) run(ctx context.Context) error {
 
 func (r *reloader) reload(ctx context.Context) error {
 	cfg, err := reload(ctx, cmp.Or(r.present, r.old))
+	if err == nil {
+		err = r.adopt(ctx, cfg)
+	}
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
 			r.log.Error("configuration not reloaded", "err", strings.TrimSpace(line))

@@ -38,6 +38,7 @@ func commands(p *program) []*cobra.Command {
 		newInitCommand(p),
 		newConfigCommand(p),
 		newServeCommand(p),
+		newKeeperCommand(p),
 		newSpawnCommand(p),
 		newPsCommand(p),
 		newTopCommand(p),

@@ -59,6 +59,8 @@ type serveOptions struct {
 	// httpsGiven says that it was asked for.
 	httpsGiven bool
 	domains    []string // the first is the one that people are told
+	// keeper is the socket of who does what needs root, empty for this process itself.
+	keeper string
 }
 
 func newServeCommand(p *program) *cobra.Command {
@@ -70,7 +72,8 @@ func newServeCommand(p *program) *cobra.Command {
 
 It reads tenement.toml, serves http://INSTANCE.SERVICE.DOMAIN and takes orders from
 the other commands on a Unix socket. As root it uses the system's manager and gives
-each instance a user of its own; as another user it uses that user's manager.
+each instance a user of its own; as another user it uses that user's manager, or with
+--keeper the system's, by asking ` + "`ten keeper`" + ` for what needs root.
 Instances go on running when it ends, and it takes them over when it starts again.
 SIGHUP makes it read tenement.toml again: running instances get the new one with
 their next start.`,
@@ -91,6 +94,7 @@ their next start.`,
 	flags.IntVarP(&o.port, "port", "p", 8080, "TCP `port` to listen on")
 	flags.IntVar(&o.httpsPort, "https-port", 443, "TCP `port` for TLS, if tenement.toml has [settings.tls]")
 	flags.StringSliceVar(&o.domains, "domain", nil, "base `domain` of all instances, or several (default: that of tenement.toml, or localhost)")
+	flags.StringVar(&o.keeper, "keeper", p.getenv("TENEMENT_KEEPER"), "the `socket` of ten keeper, which does what needs root (default: $TENEMENT_KEEPER, else nobody)")
 	return cmd
 }
 
@@ -117,23 +121,24 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	if o.domains, err = baseDomains(o.domains, cfg); err != nil {
 		return err
 	}
-	host, err := p.newHost(cfg.Settings.DataDir)
-	if err != nil {
+	if err := p.checkKeeper(o.keeper); err != nil {
 		return err
 	}
-	private := filepath.Join(cfg.Settings.DataDir, ".tenement")
-	for _, l := range []struct{ dir, what string }{{private, "data directory"}, {host.RuntimeDir, "runtime directory"}} {
+	separate := o.keeper != ""
+	user := p.euid != 0 && !separate // a user's own manager
+	private, runtime := p.ownDirs(separate, cfg.Settings.DataDir)
+	for _, l := range []struct{ dir, what string }{{private, "data directory"}, {runtime, "runtime directory"}} {
 		f, err := lockSoon(ctx, l.dir, l.what)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
 	}
-	listeners, err := listenHTTP(o.listen, o.port, o.domains)
+	listeners, apiListeners, err := listenHTTP(o.listen, o.port, o.domains)
+	defer func() { closeAll(listeners); closeAll(apiListeners) }()
 	if err != nil {
 		return err
 	}
-	defer func() { closeAll(listeners) }()
 	var secure []net.Listener
 	if cfg.Settings.TLS.Enabled {
 		listeners, secure, err = listenTLS(listeners, o)
@@ -148,13 +153,10 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		defer func() { closeAll(unserved) }()
 	}
 	origin := originOf(o, listeners, secure)
-	admins := p.adminGroup()
-	apiListener, err := api.Listen(filepath.Join(host.RuntimeDir, socketName), admins)
-	if err != nil {
+	admins := p.adminGroup(!user)
+	if apiListeners, err = managementSocket(apiListeners, runtime, admins); err != nil {
 		return err
 	}
-	apiListeners := []net.Listener{apiListener}
-	defer func() { closeAll(apiListeners) }()
 	warnOfAPI(cfg.Settings, o.domains, log)
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -162,18 +164,23 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBelow()
 
-	systemd, err := dialSystemd(ctx, host.User, log)
+	systemd, err := dialSystemd(ctx, user, log)
 	if err != nil {
 		return err
 	}
 	defer systemd.Close()
 	group.Go(func() error { return systemd.Run(below) })
-	host, checks, err := keeper.Probe(ctx, systemd, host)
+	var powers powers
+	if separate {
+		powers, err = keepersPowers(ctx, o.keeper, systemd, cfg, log)
+	} else {
+		powers, err = p.ownPowers(ctx, systemd, cfg, log)
+	}
 	if err != nil {
 		stopBelow()
 		return errors.Join(err, group.Wait())
 	}
-	sandbox := keeper.NewSandbox(systemd, host)
+	host, sandbox := powers.host, powers.sandbox
 	warnOfServices(cfg, lookedAt(ctx, cfg, host, sandbox, log), log)
 	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
 	if err != nil {
@@ -181,14 +188,6 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		return errors.Join(err, group.Wait())
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	local, err := keeper.NewLocal(keeper.Options{
-		Units: systemd, Hints: systemd.Events(), Host: host, Sandbox: sandbox, StateDir: p.stateDir(), Log: log,
-		Closed: operatorPorts(cfg.Settings),
-	})
-	if err != nil {
-		stopBelow()
-		return errors.Join(err, group.Wait())
-	}
 	remote, metricsListener, err := listenOperators(cfg.Settings) // with the fence around them
 	if err != nil {
 		stopBelow()
@@ -221,7 +220,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	answers := &rollout.Meter{}
 	life := lifecycle.Options{
 		Config:     cfg,
-		Controller: local,
+		Controller: powers.controller,
 		Store:      store,
 		Doorbell:   func(id tenant.ID) lifecycle.Doorbell { return ingress.Doorbell(host.Doorbell(id)) },
 		SocketDir:  host.SocketDir,
@@ -232,7 +231,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Uses:       store,
 		Schedules:  store,
 		Calendar:   calendar.Next,
-		Marks:      marks{filepath.Join(host.RuntimeDir, "armed")},
+		Marks:      marks{filepath.Join(runtime, "armed")},
 		Memory:     memory,
 		Idle:       pressure.NewCPU("").Idle,
 		Boosts:     host.Boosts(),
@@ -298,7 +297,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	warnOfCerts(cfg, o.domains, source, p.now(), log)
 	warnOfNothing(cfg, o.httpsGiven, log)
 	reloads := &reloader{
-		signals: hangups, asked: make(chan chan error), old: cfg, events: events, log: log,
+		signals: hangups, asked: make(chan chan error), old: cfg, adopt: powers.adopt, events: events, log: log,
 		look: func(cfg *config.Config) {
 			warnOfServices(cfg, lookedAt(ctx, cfg, host, sandbox, log), log)
 			warnOfCerts(cfg, o.domains, source, p.now(), log)
@@ -326,7 +325,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		Rollouts:  rollouts,
 		Logs:      journalLogs{journal.New(journalScope(host.User))},
 		Doctor: func(ctx context.Context) ([]wire.Check, error) {
-			list, err := allChecks(ctx, host, checks, sandbox)
+			list, err := allChecks(ctx, host, powers.checks, sandbox)
 			if check, ok := checkCerts(manager.Config(), o.domains, source, p.now()); ok && err == nil {
 				list = append(list, check)
 			}
@@ -348,7 +347,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	group.Go(func() error { return journal.NewEvents(log, p.logsToJournal()).Run(below, events) })
 	dash = newDashboard(manage, manager, tree, events, trusted, log)
 	group.Go(func() error { return memory.Run(below) })
-	group.Go(func() error { return local.Run(below) })
+	group.Go(func() error { return powers.controller.Run(below) })
 	group.Go(func() error { return manager.Run(below) })
 	group.Go(func() error { return front.Run(below) })
 	group.Go(func() error { return access.Run(below) })
@@ -434,7 +433,7 @@ func (p *program) newHost(dataDir string) (units.Host, error) {
 
 // allChecks are what doctor tells: what the probe has found, and the rest. The check of
 // the sandbox is made when it is first asked for.
-func allChecks(ctx context.Context, h units.Host, probed []keeper.Check, sandbox *keeper.Sandbox) ([]keeper.Check, error) {
+func allChecks(ctx context.Context, h units.Host, probed []keeper.Check, sandbox sandbox) ([]keeper.Check, error) {
 	_, check, err := sandbox.Look(ctx)
 	if err != nil {
 		return nil, err

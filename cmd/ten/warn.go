@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"tenement.dev/internal/config"
-	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
 )
@@ -41,7 +40,7 @@ func warnOfServices(cfg *config.Config, host units.Host, log *slog.Logger) {
 
 // lookedAt is host with what is known of gVisor, which is looked at only if a service
 // wants it.
-func lookedAt(ctx context.Context, cfg *config.Config, host units.Host, sandbox *keeper.Sandbox, log *slog.Logger) units.Host {
+func lookedAt(ctx context.Context, cfg *config.Config, host units.Host, sandbox sandbox, log *slog.Logger) units.Host {
 	wanted := slices.ContainsFunc(slices.Collect(maps.Values(cfg.Services)), func(s *config.Service) bool {
 		return s.Isolation == tenant.IsolationSandbox
 	})

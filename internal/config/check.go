@@ -68,7 +68,7 @@ func (d *decoder) checkService(s *draft) {
 func (d *decoder) checkIsolation(s *draft) {
 	fault := func(key string, p *problem) { d.fault(child(s.path, key), p) }
 	if s.given["user"] && s.sound("user") {
-		if p := s.checkUser(); p != nil {
+		if p := d.checkUser(s); p != nil {
 			fault("user", p)
 		}
 	}
@@ -103,7 +103,7 @@ func (d *decoder) checkIsolation(s *draft) {
 
 // checkUser looks for the account. Whether the daemon may run something as another one is
 // for the service's start to tell.
-func (s *draft) checkUser() *problem {
+func (d *decoder) checkUser(s *draft) *problem {
 	if !account.MatchString(s.User) {
 		return &problem{msg: fmt.Sprintf("%q is not an account's name", s.User)}
 	}
@@ -112,6 +112,9 @@ func (s *draft) checkUser() *problem {
 			msg:  fmt.Sprintf("isolation = %q gives each instance a user of its own", s.Isolation),
 			hint: `leave it out, or use isolation = "process"`,
 		}
+	}
+	if d.unseen {
+		return nil
 	}
 	if _, err := tenant.LookupAccount(s.User); err != nil {
 		return &problem{msg: fmt.Sprintf("there is no user %q", s.User), hint: "create it, or leave user out"}

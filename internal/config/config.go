@@ -20,7 +20,9 @@ type Config struct {
 	// Path is the absolute path of the file and Dir its directory, to which relative
 	// paths in the file are relative.
 	Path, Dir string
-	Settings  Settings
+	// Sum is the SHA-256 of the file's text, in hexadecimal.
+	Sum      string
+	Settings Settings
 	// Services has the services by name.
 	Services map[string]*Service
 	// Instances are those that shall exist from the start, in file order.
@@ -249,6 +251,13 @@ func readFile(path string) (text []byte, absolute string, err error) {
 // path, is the directory that it is in. The error is Faults.
 func Parse(name string, text []byte, dir string) (*Config, error) {
 	return parse(name, text, dir, standardPath, nil)
+}
+
+// ParseUnseen is Parse, and looks at no file, directory or account that the text names:
+// whether they are there, and what is in them, is for others to say. Error pages are not
+// read.
+func ParseUnseen(name string, text []byte, dir string) (*Config, error) {
+	return (&decoder{unseen: true}).parse(name, text, dir, standardPath)
 }
 
 // DataDir gives the absolute path of the instance's own directory.

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -20,6 +22,8 @@ type decoder struct {
 	faults Faults
 	// calendar looks at a calendar time; nil where nobody does.
 	calendar func(entry string) error
+	// unseen: what the file names on this machine is not looked at.
+	unseen bool
 }
 
 // draft is a service in the making.
@@ -39,20 +43,23 @@ func (d *draft) sound(keys ...string) bool {
 }
 
 func parse(name string, text []byte, dir, searchPath string, calendar func(entry string) error) (*Config, error) {
+	return (&decoder{calendar: calendar}).parse(name, text, dir, searchPath)
+}
+
+// parse makes a Config of text. Of the decoder only the ways to look at things are set.
+func (d *decoder) parse(name string, text []byte, dir, searchPath string) (*Config, error) {
 	var document map[string]any
 	if _, err := toml.Decode(string(text), &document); err != nil {
 		return nil, Faults{syntaxFault(name, string(text), err)}
 	}
-	d := &decoder{
-		file:     name,
-		at:       scan(string(text)),
-		calendar: calendar,
-		config: &Config{
-			Path:       filepath.Join(dir, filepath.Base(name)),
-			Dir:        dir,
-			Services:   make(map[string]*Service),
-			searchPath: searchPath,
-		},
+	sum := sha256.Sum256(text)
+	d.file, d.at = name, scan(string(text))
+	d.config = &Config{
+		Path:       filepath.Join(dir, filepath.Base(name)),
+		Dir:        dir,
+		Sum:        hex.EncodeToString(sum[:]),
+		Services:   make(map[string]*Service),
+		searchPath: searchPath,
 	}
 	d.document(document)
 	if len(d.faults) > 0 {

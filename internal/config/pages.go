@@ -12,6 +12,9 @@ func (d *decoder) checkPages(s *draft) {
 		return
 	}
 	s.ErrorPages = absolute(d.config.Dir, s.ErrorPages)
+	if d.unseen {
+		return
+	}
 	pages, faults, err := templates.ReadPages(s.ErrorPages)
 	if err != nil {
 		d.fault(child(s.path, "error_pages"), &problem{

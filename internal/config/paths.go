@@ -25,6 +25,9 @@ func (d *decoder) checkWorkdir(s *draft) {
 		d.fault(key, p)
 		return
 	}
+	if d.unseen {
+		return
+	}
 	dir := absolute(d.config.Dir, t.fill(nil))
 	info, err := os.Stat(dir)
 	switch {
@@ -47,7 +50,7 @@ func (d *decoder) checkWorkdir(s *draft) {
 
 // checkProgram looks for the program, if it is the same for all instances.
 func (d *decoder) checkProgram(s *draft) {
-	if !s.given["command"] || !s.sound("command", "workdir", "env") {
+	if d.unseen || !s.given["command"] || !s.sound("command", "workdir", "env") {
 		return
 	}
 	env := d.config.searchPathOf(s.Service)
@@ -89,6 +92,9 @@ func (d *decoder) checkBind(path *string) *problem {
 			msg:  fmt.Sprintf("%s would show instances each other's data", *path),
 			hint: "keep it out of settings.data_dir",
 		}
+	}
+	if d.unseen {
+		return nil
 	}
 	if _, err := os.Stat(*path); err != nil && !notOurs(err) {
 		return &problem{msg: fmt.Sprintf("%s: %s", *path, reason(err))}

@@ -160,3 +160,28 @@ func walkBottomUp(root *os.Root, dir string, f func(string) error) error {
 	}
 	return f(dir)
 }
+
+// openDoors lets the proxy reach the doorbells, also those that are there already, where
+// it runs as another user: their directory and they themselves are made by the manager
+// otherwise, for nobody else.
+func (l *Local) openDoors() error {
+	if l.proxy == nil {
+		return nil
+	}
+	dir := l.host.IngressDir()
+	err := makeWay(l.host.RuntimeDir, dir)
+	if err == nil {
+		err = errors.Join(os.Chown(dir, 0, l.proxy.GID), os.Chmod(dir, 0o710))
+	}
+	sockets, globErr := filepath.Glob(filepath.Join(dir, "*.sock"))
+	err = errors.Join(err, globErr)
+	for _, path := range sockets {
+		if cerr := os.Lchown(path, l.proxy.UID, -1); cerr != nil && !errors.Is(cerr, fs.ErrNotExist) {
+			err = errors.Join(err, cerr)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("open the doorbells' directory: %w", err)
+	}
+	return nil
+}

@@ -33,15 +33,3 @@ func (l *Local) SetLimits(ctx context.Context, id tenant.ID, limits tenant.Limit
 	}
 	return nil
 }
-
-// Usage tells what an instance uses now, storage apart.
-func (l *Local) Usage(ctx context.Context, id tenant.ID) (tenant.Usage, error) {
-	if others, err := l.isStranger(ctx, id); err != nil || others {
-		return tenant.UnknownUsage, err
-	}
-	usage, err := l.systemd.Usage(ctx, units.ServiceName(id))
-	if errors.Is(err, units.ErrNotLoaded) {
-		return tenant.UnknownUsage, nil
-	}
-	return usage, err
-}

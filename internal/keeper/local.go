@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,20 +30,15 @@ type Units interface {
 // Local does the keeper's work in this process, with its rights: as root against the
 // system's manager, or as a user against that user's own.
 type Local struct {
-	systemd  Units
-	hints    <-chan units.UnitState
-	host     units.Host
+	view
 	sandbox  *Sandbox  // nil where host says it all
 	accounts *accounts // nil for a user's manager
 	fence    *fence    // nil where there can be none
 	vault    *vault
 	cgroups  cgroups
-	log      *slog.Logger
-	events   chan units.Status
-	// strangers are the IDs that a listing has found to be another data directory's.
-	strangers sync.Map
-	walking   chan struct{} // held by the one who walks through data
-	walkTime  time.Duration // how long that may take
+	proxy    *tenant.Account // whom the doorbells are for, nil for this process's user
+	walking  chan struct{}   // held by the one who walks through data
+	walkTime time.Duration   // how long that may take
 }
 
 // Options is what a Local needs.
@@ -61,7 +55,9 @@ type Options struct {
 	// Closed are TCP ports of this machine, the daemon's own, that instances shall not
 	// connect to; the fence sees to it where there is one.
 	Closed []int
-	Log    *slog.Logger
+	// Proxy is the account that the doorbells are for, nil for that of this process.
+	Proxy *tenant.Account
+	Log   *slog.Logger
 }
 
 // NewLocal makes a Local.
@@ -74,11 +70,14 @@ func NewLocal(o Options) (*Local, error) {
 		return nil, fmt.Errorf("look at the data directory: %w", err)
 	}
 	o.Host.RealDataRoot = resolved
-	l := &Local{
-		systemd: persistent{o.Units}, hints: o.Hints, host: o.Host, sandbox: o.Sandbox, log: o.Log,
-		vault:  newVault(o.Host, o.Log),
-		events: make(chan units.Status), walking: make(chan struct{}, 1), walkTime: walkTime, cgroups: findCgroups(o.Host.User),
+	if o.Proxy != nil {
+		o.Host.SocketUser = o.Proxy.Name
 	}
+	l := &Local{
+		sandbox: o.Sandbox, vault: newVault(o.Host, o.Log), proxy: o.Proxy,
+		walking: make(chan struct{}, 1), walkTime: walkTime, cgroups: findCgroups(o.Host.User),
+	}
+	l.view.set(o)
 	if !o.Host.User {
 		a, err := openAccounts(filepath.Join(o.StateDir, "uids.json"), userdbDir)
 		if err != nil {
@@ -88,6 +87,9 @@ func NewLocal(o Options) (*Local, error) {
 		if l.fence, err = raiseFence(o.Host, o.Closed); err != nil {
 			return nil, err
 		}
+	}
+	if err := l.openDoors(); err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -104,9 +106,6 @@ func raiseFence(h units.Host, closed []int) (*fence, error) {
 	return nil, nil
 }
 
-// Events gives hints that an instance may have changed; a zero ID stands for all.
-func (l *Local) Events() <-chan units.Status { return l.events }
-
 // Run passes the manager's events on and keeps the fence up until ctx ends.
 func (l *Local) Run(ctx context.Context) error {
 	if l.fence != nil {
@@ -114,30 +113,14 @@ func (l *Local) Run(ctx context.Context) error {
 		defer wg.Wait()
 		wg.Go(func() { l.fence.watch(ctx, l.log) })
 	}
-	for {
-		var status units.Status
-		select {
-		case <-ctx.Done():
-			return nil
-		case unit := <-l.hints:
-			if unit.Name != "" {
-				id, ok := units.ParseName(unit.Name)
-				if !ok || filepath.Ext(unit.Name) != ".service" {
-					continue
-				}
-				status = units.Status{ID: id, Active: unit.Active, Exit: unit.Exit}
-				if unit.Active == "activating" || unit.Active == "active" {
-					if err := l.cgroups.bound(id); err != nil {
-						l.log.Warn("cgroups not bounded", "instance", id, "err", err)
-					}
-				}
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case l.events <- status:
-		}
+	l.forward(ctx, l.bound)
+	return nil
+}
+
+// bound limits the cgroups of an instance that has been started.
+func (l *Local) bound(id tenant.ID) {
+	if err := l.cgroups.bound(id); err != nil {
+		l.log.Warn("cgroups not bounded", "instance", id, "err", err)
 	}
 }
 
@@ -278,45 +261,4 @@ func (l *Local) Stop(ctx context.Context, id tenant.ID) error {
 // Wipe removes the instance's data directory.
 func (l *Local) Wipe(_ context.Context, id tenant.ID) error {
 	return os.RemoveAll(l.dataDir(id))
-}
-
-// List tells of the named instances, or of all that are loaded. Units of another data
-// directory are left out.
-func (l *Local) List(ctx context.Context, ids ...tenant.ID) ([]units.Status, error) {
-	states, err := l.states(ctx, ids...)
-	if err != nil {
-		return nil, err
-	}
-	list := gather(slices.DeleteFunc(states, l.others))
-	if len(ids) == 1 && len(list) == 1 && list[0].Active != "active" && list[0].Active != "activating" {
-		list[0].Exit, err = l.systemd.Exit(ctx, units.ServiceName(ids[0]))
-		if err != nil && !errors.Is(err, units.ErrNotLoaded) {
-			return nil, err
-		}
-	}
-	return list, nil
-}
-
-// gather puts the states of sockets and services together.
-func gather(states []units.UnitState) []units.Status {
-	index := map[tenant.ID]int{}
-	var list []units.Status
-	for _, s := range states {
-		id, ok := units.ParseName(s.Name)
-		if !ok || s.Load == "not-found" {
-			continue
-		}
-		i, ok := index[id]
-		if !ok {
-			i = len(list)
-			index[id] = i
-			list = append(list, units.Status{ID: id, Active: "inactive"})
-		}
-		if filepath.Ext(s.Name) == ".service" {
-			list[i].Active = s.Active
-		} else {
-			list[i].Doorbell = s.Active == "active"
-		}
-	}
-	return list
 }

@@ -18,6 +18,10 @@ type Sandbox struct {
 	features Features
 	base     units.Host
 	turn     chan struct{} // holds one token while nobody probes
+	// lock keeps other processes from probing, and told hears of what was found; nil where
+	// that concerns nobody.
+	lock func(context.Context) (release func(), err error)
+	told func(units.Host)
 	// Who has the token may use what follows.
 	found  *units.Host
 	probes int
@@ -56,6 +60,13 @@ func (s *Sandbox) Look(ctx context.Context) (units.Host, Check, error) {
 		check.Hint = "see what is said of those"
 		return h, check, nil
 	}
+	if s.lock != nil {
+		release, err := s.lock(ctx)
+		if err != nil {
+			return h, check, err
+		}
+		defer release()
+	}
 	s.probes++
 	const others = 100 // more than Probe makes, for names that are not its
 	facts, cannot, err := runProbe(ctx, s.features, h, h.ProbeSpec(probeID, tenant.IsolationSandbox), others+s.probes)
@@ -68,6 +79,9 @@ func (s *Sandbox) Look(ctx context.Context) (units.Host, Check, error) {
 	h.Sandbox = facts.GVisor
 	if h.Sandbox {
 		s.found = &h
+		if s.told != nil {
+			s.told(h)
+		}
 		check.OK, check.Detail = true, "gVisor ("+h.Runsc+") takes effect"
 		return h, check, nil
 	}

@@ -20,7 +20,7 @@ var eve = tenant.ID{Service: "notes", Name: "eve"}
 // measurer is a Local that can measure, and eve's data directory.
 func measurer(t *testing.T) (*Local, string) {
 	t.Helper()
-	l := &Local{host: units.Host{DataRoot: t.TempDir()}, walking: make(chan struct{}, 1), walkTime: time.Minute}
+	l := &Local{view: view{host: units.Host{DataRoot: t.TempDir()}}, walking: make(chan struct{}, 1), walkTime: time.Minute}
 	dir := l.dataDir(eve)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)

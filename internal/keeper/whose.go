@@ -16,38 +16,38 @@ import (
 
 // elsewhere gives the data directory that a unit belongs to, empty where that is ours or
 // not told.
-func (l *Local) elsewhere(s units.UnitState) string {
-	if data := units.DataOf(s.Description); s.Load != "not-found" && data != l.host.RealDataRoot {
+func (v *view) elsewhere(s units.UnitState) string {
+	if data := units.DataOf(s.Description); s.Load != "not-found" && data != v.host.RealDataRoot {
 		return data
 	}
 	return ""
 }
 
 // others is elsewhere for who leaves such a unit alone.
-func (l *Local) others(s units.UnitState) bool {
-	data := l.elsewhere(s)
+func (v *view) others(s units.UnitState) bool {
+	data := v.elsewhere(s)
 	if data == "" {
 		return false
 	}
 	if id, ok := units.ParseName(s.Name); ok {
-		if _, told := l.strangers.LoadOrStore(id, true); !told {
-			l.log.Warn("unit of another data directory, left alone", "unit", s.Name, "data_dir", data)
+		if _, told := v.strangers.LoadOrStore(id, true); !told {
+			v.log.Warn("unit of another data directory, left alone", "unit", s.Name, "data_dir", data)
 		}
 	}
 	return true
 }
 
 // isStranger is belongsElsewhere for what must cost nothing: it asks only where a listing
-// has found that before.
-func (l *Local) isStranger(ctx context.Context, id tenant.ID) (bool, error) {
-	if _, told := l.strangers.Load(id); !told {
+// has found that before, or could not have.
+func (v *view) isStranger(ctx context.Context, id tenant.ID) (bool, error) {
+	if _, told := v.strangers.Load(id); !told && !v.forgetful {
 		return false, nil
 	}
-	return l.belongsElsewhere(ctx, id)
+	return v.belongsElsewhere(ctx, id)
 }
 
 // states lists the units of the named instances, or of all.
-func (l *Local) states(ctx context.Context, ids ...tenant.ID) ([]units.UnitState, error) {
+func (v *view) states(ctx context.Context, ids ...tenant.ID) ([]units.UnitState, error) {
 	patterns := []string{units.Pattern}
 	if len(ids) > 0 {
 		// The names have no characters that a pattern would take for its own.
@@ -56,37 +56,37 @@ func (l *Local) states(ctx context.Context, ids ...tenant.ID) ([]units.UnitState
 			patterns = append(patterns, units.SocketName(id), units.ServiceName(id))
 		}
 	}
-	return l.systemd.List(ctx, patterns...)
+	return v.systemd.List(ctx, patterns...)
 }
 
 // belongsElsewhere reports whether the units of an instance are another data directory's.
-func (l *Local) belongsElsewhere(ctx context.Context, id tenant.ID) (bool, error) {
-	states, err := l.states(ctx, id)
+func (v *view) belongsElsewhere(ctx context.Context, id tenant.ID) (bool, error) {
+	states, err := v.states(ctx, id)
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(states, l.others), nil
+	return slices.ContainsFunc(states, v.others), nil
 }
 
 // notElsewhere is an error for people where an instance of the same name runs that belongs
 // to another data directory.
-func (l *Local) notElsewhere(ctx context.Context, id tenant.ID) error {
-	states, err := l.states(ctx, id)
+func (v *view) notElsewhere(ctx context.Context, id tenant.ID) error {
+	states, err := v.states(ctx, id)
 	if err != nil {
 		return err
 	}
 	for _, s := range states {
-		data := l.elsewhere(s)
+		data := v.elsewhere(s)
 		if data == "" || s.Name != units.ServiceName(id) || s.Active == "inactive" || s.Active == "failed" {
 			continue
 		}
 		systemctl := "systemctl"
-		if l.host.User {
+		if v.host.User {
 			systemctl += " --user"
 		}
 		return &tenant.Error{
 			Code: tenant.CodeConflict, Op: "load", ID: id,
-			Msg: fmt.Sprintf("an instance %s of another data directory runs: its data is in %s, ours in %s", id, data, l.host.RealDataRoot),
+			Msg: fmt.Sprintf("an instance %s of another data directory runs: its data is in %s, ours in %s", id, data, v.host.RealDataRoot),
 			Hint: fmt.Sprintf("destroy it with the daemon of that directory, stop it with `%s stop %s`, or choose another name",
 				systemctl, units.ServicePrefix(id.Service)+id.Name+".\\*"),
 		}
