@@ -49,6 +49,10 @@ type Options struct {
 	// Unit runs it as a unit of systemd behind a socket unit, as a package does: systemd
 	// holds its socket while it is away, and starts it again when it ends. As root only.
 	Unit bool
+	// Installed runs the daemon as the package installs it: its own units, as a user of its
+	// own beside the keeper. With Dir "/etc/tenement" nothing else is changed; otherwise
+	// drop-ins name the directory and a port of the loopback.
+	Installed bool
 }
 
 // Server is a running `ten serve` with a directory of its own.
@@ -62,7 +66,9 @@ type Server struct {
 	env      []string
 	runtime  string
 
-	unit  bool
+	unit      bool
+	installed bool
+	daemon    string // the name of the units, where it runs as one
 	cmd   *exec.Cmd
 	ended chan struct{}
 	Log   *Output // what the daemon wrote to standard error, all runs
@@ -86,9 +92,15 @@ func New(tb testing.TB, o Options) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{tb: tb, rootless: o.Rootless, journal: !o.NoJournal, unit: o.Unit, Dir: o.Dir, bin: filepath.Join(repo, "bin"), Log: &Output{}, Out: &Output{}}
+	s := &Server{tb: tb, rootless: o.Rootless, journal: !o.NoJournal, unit: o.Unit || o.Installed, installed: o.Installed, daemon: "tenement-test", Dir: o.Dir, bin: filepath.Join(repo, "bin"), Log: &Output{}, Out: &Output{}}
 	if s.Dir == "" {
 		s.Dir = s.newDir()
+	}
+	if os.Getenv("TENEMENT_INSTALLED") != "" && !o.Rootless && !o.Unit && o.Init == "" { // by hand
+		s.unit, s.installed = true, true
+	}
+	if s.installed {
+		s.daemon = "tenement"
 	}
 	for _, app := range []string{"testapp", "hostile"} {
 		if err := install(filepath.Join(s.bin, app), filepath.Join(appDir, app)); err != nil {
@@ -99,6 +111,10 @@ func New(tb testing.TB, o Options) *Server {
 		if s.bin, err = otherInit(s.bin, o.Init); err != nil {
 			tb.Fatal(err)
 		}
+	}
+	s.Port = freePort(tb)
+	if s.installed {
+		s.prepareInstalled()
 	}
 	s.WriteFile("tenement.toml", o.Config)
 	for name, text := range o.Files {
@@ -114,7 +130,6 @@ func New(tb testing.TB, o Options) *Server {
 		s.env = append(s.env, "HOME=/root", "USER=root")
 	}
 	s.env = append(s.env, o.Env...)
-	s.Port = freePort(tb)
 	s.HTTP = &http.Client{
 		Transport: &http.Transport{
 			DisableCompression:  true,
@@ -293,7 +308,7 @@ func (s *Server) PID() int {
 	if !s.unit {
 		return s.cmd.Process.Pid
 	}
-	pid, err := strconv.Atoi(s.Systemctl("show", "--property", "MainPID", "--value", daemonUnit+".service"))
+	pid, err := strconv.Atoi(s.Systemctl("show", "--property", "MainPID", "--value", s.daemon+".service"))
 	if err != nil {
 		s.tb.Fatalf("the daemon's main process: %v", err)
 	}

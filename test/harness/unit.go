@@ -7,21 +7,22 @@ import (
 	"strings"
 )
 
-// daemonUnit is the name of the daemon's units where it runs as one.
-const daemonUnit = "tenement-test"
-
 // runUnit starts the daemon as a unit, with its socket in systemd's hands.
 func (s *Server) runUnit() {
 	s.tb.Helper()
 	if s.rootless {
-		s.tb.Fatal("a daemon as a unit runs as root")
+		s.tb.Fatal("a daemon as a unit is the system's")
+	}
+	if s.installed {
+		s.Unit("start", "tenement.socket", "tenement-keeper.socket", "tenement.service")
+		return
 	}
 	var env strings.Builder
 	for _, kv := range s.env {
 		fmt.Fprintf(&env, "Environment=%q\n", kv)
 	}
-	s.WriteFile(daemonUnit+".socket", fmt.Sprintf("[Socket]\nListenStream=127.0.0.1:%d\nBacklog=4096\n", s.Port))
-	s.WriteFile(daemonUnit+".service", fmt.Sprintf(`[Unit]
+	s.WriteFile(s.daemon+".socket", fmt.Sprintf("[Socket]\nListenStream=127.0.0.1:%d\nBacklog=4096\n", s.Port))
+	s.WriteFile(s.daemon+".service", fmt.Sprintf(`[Unit]
 StartLimitIntervalSec=0
 [Service]
 Type=notify
@@ -31,8 +32,8 @@ ExecReload=%[2]s reload
 Restart=always
 RestartSec=50ms
 %[3]s%[4]s`, s.Dir, filepath.Join(s.bin, "ten"), env.String(), s.weights()))
-	s.Unit("link", "--runtime", filepath.Join(s.Dir, daemonUnit+".socket"), filepath.Join(s.Dir, daemonUnit+".service"))
-	s.Unit("start", daemonUnit+".socket", daemonUnit+".service")
+	s.Unit("link", "--runtime", filepath.Join(s.Dir, s.daemon+".socket"), filepath.Join(s.Dir, s.daemon+".service"))
+	s.Unit("start", s.daemon+".socket", s.daemon+".service")
 }
 
 // weights are the lines of the package's unit that say what the daemon is worth beside the
@@ -62,7 +63,7 @@ func (s *Server) weights() string {
 func (s *Server) Unit(verb string, args ...string) {
 	s.tb.Helper()
 	if len(args) == 0 || strings.HasPrefix(args[len(args)-1], "-") {
-		args = append(args, daemonUnit+".service")
+		args = append(args, s.daemon+".service")
 	}
 	if out, err := s.systemctl(append([]string{verb}, args...)...).CombinedOutput(); err != nil {
 		s.tb.Fatalf("systemctl %s %v: %v\n%s", verb, args, err, out)
@@ -71,13 +72,17 @@ func (s *Server) Unit(verb string, args ...string) {
 
 // UnitLog is what the daemon said as a unit, over all its runs.
 func (s *Server) UnitLog() string {
-	out, _ := s.Command("/usr/bin/journalctl", "--no-pager", "--output=cat", "-u", daemonUnit+".service").CombinedOutput()
+	argv := []string{"/usr/bin/journalctl", "--no-pager", "--output=cat", "-u", s.daemon + ".service"}
+	if s.installed {
+		argv = append(argv, "-u", "tenement-keeper.service", "-u", "tenement-probe.service")
+	}
+	out, _ := s.Command(argv...).CombinedOutput()
 	return string(out)
 }
 
 // cleanUpUnit destroys the instances and takes the units away.
 func (s *Server) cleanUpUnit() {
-	if s.Systemctl("is-enabled", daemonUnit+".service") == "not-found" {
+	if s.Systemctl("is-enabled", s.daemon+".service") == "not-found" {
 		return // never ran
 	}
 	defer func() {
@@ -87,6 +92,10 @@ func (s *Server) cleanUpUnit() {
 	}()
 	s.Unit("start")
 	s.destroyAll()
-	s.Unit("stop", daemonUnit+".socket", daemonUnit+".service")
-	s.Unit("disable", "--runtime", daemonUnit+".socket", daemonUnit+".service")
+	if s.installed {
+		s.Unit("stop", packageUnits...)
+		return
+	}
+	s.Unit("stop", s.daemon+".socket", s.daemon+".service")
+	s.Unit("disable", "--runtime", s.daemon+".socket", s.daemon+".service")
 }
