@@ -107,11 +107,15 @@ func (n notes) machine() (m machine, text []byte, err error) {
 
 // ProbeMachine is Probe for a Server: it looks at what this machine can do with the
 // configuration at path, which root alone must be able to write, and notes that below
-// base.RuntimeDir. That it could not look is noted as well.
+// base.RuntimeDir. That it could not look is noted as well, unless an earlier look went
+// well: what the machine can do does not change by a mistake in the configuration.
 func ProbeMachine(ctx context.Context, m Features, base units.Host, path string) error {
 	n := notesOf(base.RuntimeDir)
 	found, err := probeMachine(ctx, n, m, base, path)
 	if err != nil {
+		if _, _, before := n.machine(); before == nil {
+			return err
+		}
 		found = machine{Fault: "the machine could not be looked at: " + err.Error()}
 	}
 	return errors.Join(err, n.saveMachine(found))

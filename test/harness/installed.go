@@ -75,6 +75,7 @@ func uninstall(tb testing.TB) {
 func (s *Server) prepareInstalled() {
 	s.tb.Helper()
 	Install(s.tb)
+	s.follow()
 	if s.Dir == systemDir {
 		s.Port = 80
 		return
@@ -100,4 +101,21 @@ func (s *Server) dropIn(unit, text string) {
 	if err := os.WriteFile(filepath.Join(dir, "test.conf"), []byte(text), 0o644); err != nil {
 		s.tb.Fatal(err)
 	}
+}
+
+// follow has Log get what the units say.
+func (s *Server) follow() {
+	argv := []string{"--follow", "--lines=0", "--output=cat"}
+	for _, unit := range packageUnits {
+		argv = append(argv, "-u", unit)
+	}
+	cmd := exec.Command("/usr/bin/journalctl", argv...)
+	cmd.Stdout = s.Log
+	if err := cmd.Start(); err != nil {
+		s.tb.Fatal(err)
+	}
+	s.tb.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
 }

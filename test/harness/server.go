@@ -318,6 +318,10 @@ func (s *Server) PID() int {
 // Signal sends the daemon a signal and waits until it has ended.
 func (s *Server) Signal(sig syscall.Signal) {
 	s.tb.Helper()
+	if s.unit {
+		s.signalUnit(sig)
+		return
+	}
 	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.tb.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // runUnit starts the daemon as a unit, with its socket in systemd's hands.
@@ -68,6 +70,23 @@ func (s *Server) Unit(verb string, args ...string) {
 	if out, err := s.systemctl(append([]string{verb}, args...)...).CombinedOutput(); err != nil {
 		s.tb.Fatalf("systemctl %s %v: %v\n%s", verb, args, err, out)
 	}
+}
+
+// signalUnit signals the daemon and waits until systemd has seen its end.
+func (s *Server) signalUnit(sig syscall.Signal) {
+	s.tb.Helper()
+	pid := s.PID()
+	if err := syscall.Kill(pid, sig); err != nil {
+		s.tb.Fatal(err)
+	}
+	deadline := time.Now().Add(Timeout)
+	for s.PID() == pid {
+		if time.Now().After(deadline) {
+			s.tb.Fatalf("the daemon did not end on %v\n%s", sig, s.UnitLog())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.HTTP.CloseIdleConnections()
 }
 
 // UnitLog is what the daemon said as a unit, over all its runs.
