@@ -34,7 +34,7 @@ func exitsOf(cmd *cobra.Command) []int {
 	switch {
 	case path == "ten":
 		return []int{exitOK, exitFailure, exitUsage, exitNoDaemon, exitNotFound, exitNotUp, exitConfig}
-	case path == "ten serve", path == "ten caddy", path == "ten install", strings.HasPrefix(path, "ten config "):
+	case path == "ten serve", path == "ten keeper", path == "ten caddy", path == "ten install", strings.HasPrefix(path, "ten config "):
 		return append(all, exitConfig)
 	case path == "ten version":
 		return []int{exitOK, exitUsage}

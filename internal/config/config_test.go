@@ -69,6 +69,7 @@ func TestQuickStart(t *testing.T) {
 		}},
 		searchPath: filepath.Join(dir, "bin"),
 	}
+	c.Sum = "" // TestSum
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v\ngot service  %+v\nwant service %+v",
 			c, want, c.Services["notes"], want.Services["notes"])
@@ -272,7 +273,11 @@ func TestOneMeaning(t *testing.T) {
 		"[service.notes.env]\nA = \"1\"\n[service.notes]\ncommand = [\"app\"]\nargs = []\n",
 		"\ufeff[service.notes]\r\ncommand = \"app\"\r\nenv.A = \"1\"\r\n",
 	} {
-		if got := must(t, dir, text); !reflect.DeepEqual(got, want) {
+		got := must(t, dir, text)
+		if got.Sum == want.Sum {
+			t.Errorf("two texts have the sum %s", got.Sum)
+		}
+		if got.Sum = want.Sum; !reflect.DeepEqual(got, want) {
 			t.Errorf("%q\ngot  %+v\nwant %+v", text, got.Services["notes"], want.Services["notes"])
 		}
 	}
@@ -373,4 +378,33 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The sum is that of the text alone, and what sha256sum(1) says.
+func TestSum(t *testing.T) {
+	c, err := Parse("x.toml", []byte("# nothing\n"), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "5e49ea838dc30f3eeacf6ca7815f6e3adcf77f467a970d978676790fd90377e1"; c.Sum != want {
+		t.Errorf("got %s, want %s", c.Sum, want)
+	}
+}
+
+// ParseUnseen says what is wrong with the text, and goes by nothing that is outside of it.
+func TestParseUnseen(t *testing.T) {
+	text := "[service.app]\ncommand = \"/nowhere/app\"\nworkdir = \"/nowhere\"\nbind_read_only_paths = [\"/nowhere/too\"]\nerror_pages = \"pages\"\n"
+	if _, err := Parse("x.toml", []byte(text), t.TempDir()); err == nil {
+		t.Fatal("Parse has found nothing missing")
+	}
+	c, err := ParseUnseen("x.toml", []byte(text), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Services["app"].Command; len(got) != 1 || got[0] != "/nowhere/app" {
+		t.Errorf("got command %q", got)
+	}
+	if _, err := ParseUnseen("x.toml", []byte(text+"idel_timeout = 3\n"), t.TempDir()); err == nil {
+		t.Error("an unknown key was taken")
+	}
 }
