@@ -51,6 +51,7 @@ type Server struct {
 	o       ServerOptions
 	notes   notes
 	refused throttle
+	talk    time.Duration // talkTime
 	// turns has maxCalls tokens: a call takes one, who replaces what follows all of them.
 	turns *semaphore.Weighted
 	works *works
@@ -58,7 +59,7 @@ type Server struct {
 
 // NewServer makes a Server.
 func NewServer(o ServerOptions) *Server {
-	return &Server{o: o, notes: notesOf(o.Host.RuntimeDir), turns: semaphore.NewWeighted(maxCalls)}
+	return &Server{o: o, notes: notesOf(o.Host.RuntimeDir), talk: talkTime, turns: semaphore.NewWeighted(maxCalls)}
 }
 
 // Serve answers who connects to l until ctx ends, or nobody has asked for Idle. Then calls
@@ -114,12 +115,12 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 	who, err := s.admit(conn)
 	if err != nil {
 		s.refuse(who, request{}, err)
-		_ = conn.SetDeadline(time.Now().Add(talkTime))
+		_ = conn.SetDeadline(time.Now().Add(s.talk))
 		_ = writeMessage(conn, reply{Fault: faultOf(err)})
 		return
 	}
 	var r request
-	_ = conn.SetDeadline(time.Now().Add(talkTime))
+	_ = conn.SetDeadline(time.Now().Add(s.talk))
 	if err := readMessage(conn, maxRequest, &r); err != nil {
 		if !isHangup(err) {
 			s.refuse(who, request{}, err)
@@ -143,7 +144,7 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 	}
 	if ctx.Err() == nil { // else nobody listens, or they are to ask the next keeper
 		answer.Fault = faultOf(err)
-		_ = conn.SetWriteDeadline(time.Now().Add(talkTime))
+		_ = conn.SetWriteDeadline(time.Now().Add(s.talk))
 		if err := writeMessage(conn, answer); err != nil && !isHangup(err) {
 			s.o.Log.Warn("answer not delivered", "verb", r.Verb, "err", err)
 		}
