@@ -133,7 +133,7 @@ func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
 		if host, _, err = l.sandbox.Look(ctx); err != nil {
 			return fmt.Errorf("load %s: %w", spec.ID, err)
 		}
-		host.RealDataRoot = l.host.RealDataRoot
+		host.RealDataRoot, host.SocketUser = l.host.RealDataRoot, l.host.SocketUser
 	}
 	if _, err := os.Lstat(host.Doorbell(spec.ID)); err == nil { // its units exist
 		if err := l.notElsewhere(ctx, spec.ID); err != nil {

@@ -3,15 +3,22 @@ package keeper_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"tenement.dev/dbusctl"
 	"tenement.dev/internal/config"
+	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/tenant"
@@ -148,4 +155,130 @@ func (r *remoteRig) bench(t *testing.T) lifecycletest.Bench {
 func TestRemoteConforms(t *testing.T) {
 	r := newRemoteRig(t)
 	lifecycletest.Conform(t, func(t *testing.T) lifecycletest.Bench { return r.bench(t) })
+}
+
+// A sandboxed instance's doorbell is the daemon's, too, and what is known of gVisor outlives
+// the keeper that found it.
+func TestRemoteSandbox(t *testing.T) {
+	r := newRemoteRig(t)
+	id := tenant.ID{Service: "conform", Name: "boxed"}
+	spec := r.uses(t, configText(webServer, "15")+"isolation = \"sandbox\"\n", id)
+	proxy, err := tenant.LookupAccount("tenement")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := r.remote.Load(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(r.host.Doorbell(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != proxy.UID || info.Mode().Perm() != 0o600 {
+			t.Errorf("the doorbell is of %+v with mode %v, want it of uid %d alone", st, info.Mode(), proxy.UID)
+		}
+		if err := r.remote.Unload(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := os.ReadFile("/run/tenement/keeper/sandbox.json"); err != nil || string(text) != `"/usr/bin/runsc"` {
+			t.Errorf("noted of gVisor: %q, %v", text, err)
+		}
+		systemctl(t, "stop", "tenement-keeper.service")
+	}
+}
+
+// A keeper ends when nobody asks. Instances, their fence and their accounts stay, and the
+// next keeper knows what this one did.
+func TestKeeperComesAndGoes(t *testing.T) {
+	r := newRemoteRig(t)
+	id := tenant.ID{Service: "conform", Name: "a"}
+	dropIn := "/etc/systemd/system/tenement-keeper.service.d"
+	err := errors.Join(os.MkdirAll(dropIn, 0o755),
+		os.WriteFile(dropIn+"/idle.conf", []byte("[Service]\nExecStart=\nExecStart=/usr/bin/ten keeper --idle 200ms\n"), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	systemctl(t, "daemon-reload")
+	systemctl(t, "stop", "tenement-keeper.service")
+	go func() {
+		for { // as a daemon would
+			select {
+			case <-r.remote.Events():
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	spec := r.uses(t, configText(webServer, "15"), id)
+	if err := r.remote.Load(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	asleep := func() {
+		t.Helper()
+		deadline := time.Now().Add(quick)
+		for exec.Command("systemctl", "is-active", "tenement-keeper.service").Run() == nil {
+			if time.Now().After(deadline) {
+				t.Fatal("the keeper does not end")
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	asleep()
+	if _, err := r.doorbell(id).Do(t.Context(), ingress.Ready); err != nil {
+		t.Fatalf("wake without a keeper: %v", err)
+	}
+	fence := func() string {
+		out, _ := exec.Command("nft", "list", "table", "inet", "tenement").CombinedOutput()
+		return string(out)
+	}
+	if got := fence(); !strings.Contains(got, strconv.Itoa(spec.Port)) {
+		t.Errorf("the fence without a keeper: %s", got)
+	}
+	// Who starts is bounded: the hint has woken a keeper for it.
+	limit := filepath.Join(r.cgroup(t, id), "cgroup.max.descendants")
+	deadline := time.Now().Add(quick)
+	for text := ""; text != "64\n"; {
+		b, err := os.ReadFile(limit)
+		if text = string(b); err != nil || time.Now().After(deadline) {
+			t.Fatalf("cgroup.max.descendants: got %q, %v, want 64", text, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	// What is in tenement.toml counts when the daemon has read it, and not before.
+	if err := os.WriteFile(configPath, []byte("this is no TOML"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	asleep()
+	if err := r.remote.Load(t.Context(), spec); err != nil {
+		t.Errorf("load with a faulty file that nobody has adopted: %v", err)
+	}
+	asleep()
+	if out, err := exec.Command("nft", "flush", "ruleset").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if _, _, err := r.remote.Measure(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+	deadline = time.Now().Add(quick)
+	for !strings.Contains(fence(), strconv.Itoa(spec.Port)) {
+		if time.Now().After(deadline) {
+			t.Fatal("the fence is not back")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	asleep()
+	if err := r.remote.Unload(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+	asleep()
+	if got := fence(); strings.Contains(got, "table") && !strings.Contains(got, "No such file") {
+		t.Errorf("the fence is left behind: %s", got)
+	}
+	if left := r.left(t, id); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	if err := r.remote.Wipe(t.Context(), id); err != nil {
+		t.Error(err)
+	}
 }
