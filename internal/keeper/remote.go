@@ -87,11 +87,10 @@ func (r *Remote) Sandbox(ctx context.Context) (units.Host, Check, error) {
 	return *answer.Host, answer.Checks[0], nil
 }
 
-// Load implements lifecycle.Controller. The keeper makes the spec itself: only the name,
-// the release, the port and the limits reach it.
+// Load implements lifecycle.Controller. The keeper makes the spec itself: only names, the
+// port and the limits reach it.
 func (r *Remote) Load(ctx context.Context, spec tenant.Spec) error {
-	// The port of an instance with a network of its own is always the same, and nobody's.
-	_, err := r.about(ctx, verbLoad, spec.ID, request{Release: spec.Release, Port: spec.Port, Limits: spec.Limits})
+	_, err := r.about(ctx, verbLoad, spec.ID, request{Release: spec.Release, Port: spec.Port, Limits: spec.Limits, Secrets: spec.Secrets})
 	return err
 }
 
@@ -123,6 +122,26 @@ func (r *Remote) SetLimits(ctx context.Context, id tenant.ID, limits tenant.Limi
 func (r *Remote) Measure(ctx context.Context, id tenant.ID) (bytes int64, enforced bool, err error) {
 	answer, err := r.about(ctx, verbMeasure, id, request{})
 	return answer.Bytes, answer.Enforced, err
+}
+
+// SetSecret implements lifecycle.SecretKeeper.
+func (r *Remote) SetSecret(ctx context.Context, id tenant.ID, name string, value []byte) error {
+	_, err := r.about(ctx, verbSecret, id, request{Secret: name, Value: value})
+	return err
+}
+
+// RemoveSecrets implements lifecycle.SecretKeeper.
+func (r *Remote) RemoveSecrets(ctx context.Context, id tenant.ID, names ...string) error {
+	if len(names) == 0 {
+		_, err := r.about(ctx, verbForget, id, request{})
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		_, err := r.about(ctx, verbForget, id, request{Secret: name})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // Run passes the manager's events on, and has the keeper bound the cgroups of who starts

@@ -157,6 +157,9 @@ func TestServeRefuses(t *testing.T) {
 		"a path for a release": `{"verb":"load","service":"notes","name":"alice","release":"../../tmp"}`,
 		"a limit out of range": `{"verb":"limit","service":"notes","name":"alice","limits":{"memory":-1}}`,
 		"a limit there is not": `{"verb":"limit","service":"notes","name":"alice","limits":{"ExecStart":1}}`,
+		"a path for a secret":  `{"verb":"secret","service":"notes","name":"alice","secret":"../x","value":"eA=="}`,
+		"a path among secrets": `{"verb":"load","service":"notes","name":"alice","secrets":[{"Name":"../x"}]}`,
+		"a service to load":    `{"verb":"load","service":"notes","port":30000}`,
 		"a name for a look":    `{"verb":"look","service":"notes","name":"alice"}`,
 		"a port for a stop":    `{"verb":"stop","service":"notes","name":"alice","port":1}`,
 	} {

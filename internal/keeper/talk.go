@@ -15,7 +15,7 @@ import (
 // What the two sides say to each other: on each connection one request, a line of JSON, and
 // one reply, another. Who asked hangs up when it no longer wants to know.
 const (
-	maxRequest = 8 << 10
+	maxRequest = 64 << 10 // a secret has up to a quarter of that
 	maxReply   = 1 << 20
 )
 
@@ -31,7 +31,9 @@ const (
 	verbWipe    verb = "wipe"
 	verbLimit   verb = "limit"
 	verbMeasure verb = "measure"
-	verbTend    verb = "tend" // bound the cgroups of one that has started; look after the fence
+	verbSecret  verb = "secret"
+	verbForget  verb = "forget" // secrets: the named one, or all
+	verbTend    verb = "tend"   // bound the cgroups of one that has started; look after the fence
 )
 
 // request has names and numbers, and nothing that becomes a property of a unit, a path or
@@ -43,6 +45,12 @@ type request struct {
 	Release string        `json:"release,omitempty"`
 	Port    int           `json:"port,omitempty"`
 	Limits  tenant.Limits `json:"limits,omitempty"`
+	// Secrets are the names of those that the instance gets.
+	Secrets []tenant.SecretRef `json:"secrets,omitempty"`
+	// Secret is the name of one, and Value its value. With both and Name empty it is a
+	// service's.
+	Secret string `json:"secret,omitempty"`
+	Value  []byte `json:"value,omitempty"`
 	// Sum is that of the configuration which the other side has read (config.Config.Sum).
 	Sum string `json:"sum,omitempty"`
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -65,6 +65,14 @@ func (s *Server) do(ctx context.Context, r request) (reply, error) {
 	case verbMeasure:
 		bytes, enforced, err := w.local.Measure(ctx, id)
 		return reply{Bytes: bytes, Enforced: enforced}, err
+	case verbSecret:
+		return reply{}, w.local.SetSecret(ctx, id, r.Secret, r.Value)
+	case verbForget:
+		var names []string
+		if r.Secret != "" {
+			names = []string{r.Secret}
+		}
+		return reply{}, w.local.RemoveSecrets(ctx, id, names...)
 	default: // verbTend: check knows no other
 		if !id.IsZero() {
 			w.local.bound(id)
@@ -77,38 +85,55 @@ func (s *Server) do(ctx context.Context, r request) (reply, error) {
 // check reports what is wrong with a request whoever sends it: a verb that there is not, a
 // name that is no label, a number out of range, something that its verb does not take.
 func (r request) check() error {
-	var instance bool
-	allowed := request{Verb: r.Verb, Service: r.Service, Name: r.Name}
+	invalid := func(format string, a ...any) error {
+		return &tenant.Error{Code: tenant.CodeInvalid, Op: "ask the keeper", Msg: fmt.Sprintf(format, a...)}
+	}
+	taken := request{Verb: r.Verb, Service: r.Service, Name: r.Name} // what the verb takes
 	switch r.Verb {
 	case verbLook:
-		allowed.Sum = r.Sum
+		taken = request{Verb: r.Verb, Sum: r.Sum}
 	case verbSandbox:
-	case verbTend:
-		instance = !r.id().IsZero()
+		taken = request{Verb: r.Verb}
 	case verbLoad:
-		instance = true
-		allowed.Release, allowed.Port, allowed.Limits = r.Release, r.Port, r.Limits
+		taken.Release, taken.Port, taken.Limits, taken.Secrets = r.Release, r.Port, r.Limits, r.Secrets
 	case verbLimit:
-		instance = true
-		allowed.Limits = r.Limits
-	case verbUnload, verbStop, verbWipe, verbMeasure:
-		instance = true
+		taken.Limits = r.Limits
+	case verbSecret:
+		taken.Secret, taken.Value = r.Secret, r.Value
+	case verbForget:
+		taken.Secret = r.Secret
+	case verbUnload, verbStop, verbWipe, verbMeasure, verbTend:
 	default:
-		return &tenant.Error{Code: tenant.CodeInvalid, Op: "ask the keeper", Msg: fmt.Sprintf("there is no verb %q", short(string(r.Verb)))}
+		return invalid("there is no verb %q", short(string(r.Verb)))
 	}
-	if instance {
-		if err := errors.Join(tenant.CheckLabel("service", r.Service), tenant.CheckLabel("instance", r.Name)); err != nil {
+	if !reflect.DeepEqual(r, taken) {
+		return invalid("%s takes less than that", r.Verb)
+	}
+	about := r.Verb != verbLook && r.Verb != verbSandbox && (r.Verb != verbTend || !r.id().IsZero())
+	if about {
+		if err := tenant.CheckLabel("service", r.Service); err != nil {
 			return err
 		}
-	} else {
-		allowed.Service, allowed.Name = "", ""
-	}
-	if r.Service != allowed.Service || r.Name != allowed.Name || r.Release != allowed.Release || r.Port != allowed.Port ||
-		len(r.Limits) != len(allowed.Limits) || r.Sum != allowed.Sum {
-		return &tenant.Error{Code: tenant.CodeInvalid, Op: "ask the keeper", Msg: fmt.Sprintf("%s takes less than that", r.Verb)}
+		ofService := r.Name == "" && (r.Verb == verbSecret || r.Verb == verbForget)
+		if err := tenant.CheckLabel("instance", r.Name); err != nil && !ofService {
+			return err
+		}
 	}
 	if r.Release != "" {
 		if err := tenant.CheckRelease(r.Release); err != nil {
+			return err
+		}
+	}
+	if len(r.Secrets) > 2*tenant.MaxSecrets {
+		return invalid("%d secrets are too many", len(r.Secrets))
+	}
+	for _, ref := range r.Secrets {
+		if err := tenant.CheckSecretName(ref.Name); err != nil {
+			return err
+		}
+	}
+	if r.Secret != "" || r.Verb == verbSecret {
+		if err := tenant.CheckSecretName(r.Secret); err != nil {
 			return err
 		}
 	}
@@ -116,7 +141,7 @@ func (r request) check() error {
 }
 
 // spec makes an instance's spec of the configuration. Of what was asked for only the name,
-// the release, the port and the limits are in it.
+// the release, the port, the limits and the names of secrets are in it.
 func (w *works) spec(r request) (tenant.Spec, error) {
 	id := r.id()
 	cfg := w.config.Load()
@@ -139,7 +164,7 @@ func (w *works) spec(r request) (tenant.Spec, error) {
 		return refuse(tenant.CodeUnsupported, `isolation = "process" would run it as root`,
 			fmt.Sprintf(`name an account with user = "…" in [service.%s], or use isolation = "namespace"`, id.Service))
 	}
-	spec, err := cfg.Spec(id, config.Placement{Port: r.Port, SocketDir: w.local.host.SocketDir(id), Release: r.Release, Limits: r.Limits})
+	spec, err := cfg.Spec(id, config.Placement{Port: r.Port, SocketDir: w.local.host.SocketDir(id), Release: r.Release, Limits: r.Limits, Secrets: r.Secrets})
 	if err != nil {
 		return tenant.Spec{}, err
 	}
