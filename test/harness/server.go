@@ -69,11 +69,11 @@ type Server struct {
 	unit      bool
 	installed bool
 	daemon    string // the name of the units, where it runs as one
-	cmd   *exec.Cmd
-	ended chan struct{}
-	Log   *Output // what the daemon wrote to standard error, all runs
-	Out   *Output // and to standard output
-	HTTP  *http.Client
+	cmd       *exec.Cmd
+	ended     chan struct{}
+	Log       *Output // what the daemon wrote to standard error, all runs
+	Out       *Output // and to standard output
+	HTTP      *http.Client
 }
 
 // Start runs a server until the test ends; then its instances are destroyed and
