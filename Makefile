@@ -72,6 +72,11 @@ vm: tools programs ## only the tests that need the virtual machine: limits, swap
 chaos: tools programs ## everything goes wrong at once, for five minutes; TENEMENT_SEED=N repeats a run
 	TENEMENT_BUILT=1 TENEMENT_CHAOS=$${TENEMENT_CHAOS:-5m} $(RACE) -timeout 20m -count=1 -v ./test/chaos
 
+.PHONY: bench
+bench: build ## requests through Tenement beside nginx, HAProxy, Caddy and others; writes docs/PERFORMANCE.md
+	@$(GO) build -o bin/benchproxy ./test/bench/proxy
+	@bin/benchproxy -out docs/PERFORMANCE.md
+
 .PHONY: bench-wake
 bench-wake: programs ## time wakes by phase, as ratios to a bare start
 	$(GO) run ./test/bench/wake -n $(BENCH)

@@ -13,7 +13,7 @@ for unit in \
 	dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount \
 	sys-fs-fuse-connections.mount systemd-update-utmp.service systemd-update-utmp-runlevel.service \
 	systemd-journal-catalog-update.service systemd-machine-id-commit.service remote-fs.target systemd-hibernate-clear.service \
-	caddy.service prometheus.service
+	caddy.service haproxy.service nginx.service prometheus.service
 do
 	ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done

@@ -55,8 +55,8 @@ func (r Root) suite() string {
 // rootPackages is what the machine holds beside Debian's minimal base.
 var rootPackages = []string{
 	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libnss-systemd", "libnss-myhostname",
-	"bash", "ca-certificates", "caddy", "chromium", "curl", "e2fsprogs", "iproute2", "kmod", "less", "netcat-openbsd", "nftables", "nodejs", "procps", "prometheus", "python3",
-	"runsc", "strace", "systemd-journal-remote",
+	"bash", "ca-certificates", "caddy", "chromium", "curl", "e2fsprogs", "haproxy", "iproute2", "kmod", "less", "netcat-openbsd", "nftables", "nghttp2-client",
+	"nginx-light", "nodejs", "procps", "prometheus", "python3", "runsc", "strace", "systemd-journal-remote", "wrk",
 	"python3-aiohttp", "python3-fastapi", "python3-uvicorn", // of the examples
 }
 

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/template"
+	"time"
+)
+
+// Ports below those that the kernel gives out, where no connection meets itself. One for
+// TLS is 100 above the plain one.
+const (
+	tenementPort = 18080 + iota
+	nginxPort
+	haproxyPort
+	caddyPort
+	plainPort
+	socketProxyPort
+	tls = 100
+)
+
+// stepTimeout bounds each thing that is done once.
+const stepTimeout = 20 * time.Second
+
+// peer is one of those that are compared.
+type peer struct {
+	name string
+	port int // 0 for the backend itself, which chooses it
+	tls  bool
+}
+
+var peers = []peer{
+	{"tenement", tenementPort, true},
+	{"nginx", nginxPort, true},
+	{"haproxy", haproxyPort, true},
+	{"caddy", caddyPort, true},
+	{"ReverseProxy", plainPort, false},
+	{"socket-proxyd", socketProxyPort, false},
+	{"backend alone", 0, false},
+}
+
+// configs are the files of the peers' configuration, by name.
+var configs = map[string]string{
+	// As Debian has it, without logs, and with kept connections to the backend.
+	"nginx.conf": `daemon off; worker_processes auto; pid {{.Dir}}/nginx.pid; error_log /dev/null;
+events { worker_connections 4096; }
+http {
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; client_max_body_size 0;
+  client_body_temp_path {{.Dir}}/t1; proxy_temp_path {{.Dir}}/t2; fastcgi_temp_path {{.Dir}}/t3; uwsgi_temp_path {{.Dir}}/t4; scgi_temp_path {{.Dir}}/t5;
+  upstream app { server {{.Backend}}; keepalive 512; keepalive_requests 1000000000; }
+  server {
+    listen 127.0.0.1:{{.Nginx}} backlog=4096; listen 127.0.0.1:{{.NginxTLS}} ssl; http2 on;
+    ssl_certificate {{.Dir}}/cert.pem; ssl_certificate_key {{.Dir}}/key.pem;
+    proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; proxy_request_buffering off; proxy_max_temp_file_size 0;
+    proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Proto $scheme;
+    location / { proxy_pass http://app; }
+  }
+}`,
+	"haproxy.cfg": `global
+  maxconn 8000
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  option forwardfor
+  http-reuse always
+frontend front
+  bind 127.0.0.1:{{.HAProxy}} backlog 4096
+  bind 127.0.0.1:{{.HAProxyTLS}} ssl crt {{.Dir}}/both.pem alpn h2,http/1.1
+  default_backend app
+backend app
+  server app {{.Backend}} pool-max-conn 512
+`,
+	"Caddyfile": `{
+  admin off
+  auto_https off
+  log {
+    output discard
+  }
+}
+http://:{{.Caddy}} {
+  bind 127.0.0.1
+  reverse_proxy {{.Backend}} {
+    transport http {
+      keepalive_idle_conns_per_host 512
+    }
+  }
+}
+https://:{{.CaddyTLS}} {
+  bind 127.0.0.1
+  tls {{.Dir}}/cert.pem {{.Dir}}/key.pem
+  reverse_proxy {{.Backend}} {
+    transport http {
+      keepalive_idle_conns_per_host 512
+    }
+  }
+}
+`,
+}
+
+// group is the processes of one measurement.
+type group struct {
+	dir     string
+	large   int64 // see options
+	backend string
+	cmds    []*exec.Cmd
+	logs    []*bytes.Buffer
+}
+
+// writeConfigs writes the files into the directory.
+func (g *group) writeConfigs() error {
+	values := map[string]any{
+		"Dir": g.dir, "Backend": g.backend,
+		"Nginx": nginxPort, "NginxTLS": nginxPort + tls, "HAProxy": haproxyPort, "HAProxyTLS": haproxyPort + tls,
+		"Caddy": caddyPort, "CaddyTLS": caddyPort + tls,
+	}
+	for name, text := range configs {
+		var b bytes.Buffer
+		if err := template.Must(template.New(name).Parse(text)).Execute(&b, values); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(g.dir, name), b.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start starts the peers and waits until all of them pass on what the app says.
+func (g *group) start(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := g.writeConfigs(); err != nil {
+		return err
+	}
+	at := func(name string) string { return filepath.Join(g.dir, name) }
+	for _, argv := range [][]string{
+		{"nginx", "-c", at("nginx.conf"), "-p", g.dir},
+		{"haproxy", "-f", at("haproxy.cfg")},
+		{"caddy", "run", "--config", at("Caddyfile"), "--adapter", "caddyfile"},
+		{self},
+		{"systemd-socket-activate", "-l", local(socketProxyPort), "/usr/lib/systemd/systemd-socket-proxyd", "--connections-max=4096", g.backend},
+	} {
+		if err := g.run([]string{plainAddress + "=" + local(plainPort), plainBackend + "=" + g.backend}, argv...); err != nil {
+			return err
+		}
+	}
+	for _, p := range peers {
+		if err := g.check(ctx, p); err != nil {
+			return fmt.Errorf("%s: %w\n%s", p.name, err, g.lastWords())
+		}
+	}
+	return nil
+}
+
+// check has a peer answer once.
+func (g *group) check(ctx context.Context, p peer) error {
+	if err := awaitAccepts(ctx, g.address(p, 0)); err != nil {
+		return err
+	}
+	out, err := output(ctx, stepTimeout, "curl", "-sS", "-H", "Host: "+host, "http://"+g.address(p, 0)+"/")
+	if err == nil && out != hello {
+		err = fmt.Errorf("it answers %q", out)
+	}
+	return err
+}
+
+// run starts a program, which belongs to the group then.
+func (g *group) run(env []string, argv ...string) error {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	log := &bytes.Buffer{}
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = g.dir, append(append(os.Environ(), "HOME="+g.dir), env...), log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", argv[0], err)
+	}
+	g.cmds, g.logs = append(g.cmds, cmd), append(g.logs, log)
+	return nil
+}
+
+// end ends all of them.
+func (g *group) end() error {
+	var errs []error
+	for i, cmd := range g.cmds {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		timer := time.AfterFunc(stepTimeout, func() {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		})
+		_ = cmd.Wait()
+		if !timer.Stop() {
+			errs = append(errs, fmt.Errorf("%s did not end\n%s", cmd.Args[0], tail(g.logs[i].String())))
+		}
+	}
+	g.cmds = nil
+	return errors.Join(errs...)
+}
+
+// lastWords is for errors; it ends the group, as its logs may be read then.
+func (g *group) lastWords() string {
+	_ = g.end()
+	var b strings.Builder
+	for _, log := range g.logs {
+		b.WriteString(tail(log.String()))
+	}
+	return b.String()
+}
+
+// tail are the last lines of a text.
+func tail(text string) string {
+	lines := strings.SplitAfter(text, "\n")
+	return strings.Join(lines[max(len(lines)-10, 0):], "")
+}
+
+func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// awaitAccepts waits until somebody accepts connections there.
+func awaitAccepts(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("nobody listens in time: %w", err)
+		}
+	}
+}
