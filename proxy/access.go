@@ -21,16 +21,9 @@ const statusLeft = 499
 
 // record begins to note what is logged of a request, if anything is.
 func (p *Proxy) record(a *answer, r *http.Request, id tenant.ID) {
-	if p.access == nil {
-		return
-	}
-	query, ok := p.access.Wants(id.Service)
+	path, ok := p.logged(id, r.RequestURI)
 	if !ok {
 		return
-	}
-	path := r.RequestURI
-	if !query {
-		path, _, _ = strings.Cut(path, "?")
 	}
 	a.access = &tenant.Access{
 		ID: id, Begun: a.begun, Method: r.Method, Host: r.Host, Path: path, UserAgent: r.UserAgent(),
@@ -39,6 +32,18 @@ func (p *Proxy) record(a *answer, r *http.Request, id tenant.ID) {
 	if addr := ClientAddr(r, p.trusted); addr.IsValid() {
 		a.access.Remote = addr.String()
 	}
+}
+
+// logged reports whether requests for an instance are logged, and with which path.
+func (p *Proxy) logged(id tenant.ID, target string) (path string, ok bool) {
+	if p.access == nil {
+		return "", false
+	}
+	query, ok := p.access.Wants(id.Service)
+	if !query {
+		target, _, _ = strings.Cut(target, "?")
+	}
+	return target, ok
 }
 
 // chose notes the instance that a request is passed on to.

@@ -46,6 +46,10 @@ func (b wokenBackend) Acquire(ctx context.Context, id tenant.ID, v tenant.Visit)
 	return wokenEndpoint(b), release, err
 }
 
+func (b wokenBackend) AcquireAwake(tenant.ID, tenant.Visit) (tenant.Endpoint, func(), bool) {
+	return nil, nil, false
+}
+
 type wokenEndpoint struct{ *backend }
 
 func (wokenEndpoint) Woke() *tenant.Wake {

@@ -75,7 +75,7 @@ func TestObserver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewServer(p, p, log)
+	server := newServer(p, log)
 	var running sync.WaitGroup
 	running.Go(func() { _ = p.Run(ctx) })
 	running.Go(func() { _ = server.Serve(l) })

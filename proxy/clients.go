@@ -26,7 +26,12 @@ func (l *clients) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		secure, ok := conn.(*tls.Conn)
-		if !ok {
+		switch {
+		case ok:
+		case l.server.fast.takes(conn):
+			l.server.fast.begin(conn)
+			continue
+		default:
 			return framing.NewConn(conn), nil
 		}
 		l.server.follow(secure, http.StateNew)
@@ -56,6 +61,11 @@ func (s *Server) shake(conn *tls.Conn) {
 	if err := conn.HandshakeContext(ctx); err == nil {
 		switch conn.ConnectionState().NegotiatedProtocol {
 		case "", "http/1.1", "http/1.0":
+			if s.fast.takes(conn) {
+				s.fast.begin(conn)
+				s.follow(conn, http.StateClosed) // it is followed there
+				return
+			}
 			one.conn = framing.NewConn(conn)
 		}
 	}

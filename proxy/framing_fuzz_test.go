@@ -43,7 +43,7 @@ func FuzzFraming(f *testing.F) {
 	}))
 	log := slog.New(slog.DiscardHandler)
 	p := New(Options{Domain: "test", Waker: &backend{address: app.Listener.Addr().String()}, Router: noInstances{}, Log: log})
-	server := NewServer(p, p, log)
+	server := newServer(p, log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		f.Fatal(err)

@@ -7,9 +7,12 @@ import (
 )
 
 // takeKeepAwake does what the app asks for in its response, and removes it from there.
-// What cannot be understood is as if it were not there: no client shall suffer for it.
-func (p *Proxy) takeKeepAwake(resp *http.Response, v *visit) {
-	d, ok, err := tenant.TakeKeepAwake(resp.Header)
+func (p *Proxy) takeKeepAwake(resp *http.Response, v *visit) { p.keepAwakeFor(v, resp.Header) }
+
+// keepAwakeFor does what the app asks for in a header. What cannot be understood is as if it
+// were not there: no client shall suffer for it.
+func (p *Proxy) keepAwakeFor(v *visit, header map[string][]string) {
+	d, ok, err := tenant.TakeKeepAwake(header)
 	switch {
 	case !ok:
 	case err == nil:

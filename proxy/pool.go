@@ -20,7 +20,7 @@ const (
 	// poolTimeout is how long the pool of an instance without requests is kept.
 	poolTimeout = 2 * idleConnTimeout
 	// maxIdleConns is how many unused connections are kept per instance.
-	maxIdleConns = 64
+	maxIdleConns = 256
 	// maxResponseHeader bounds the head of an app's answer, in bytes.
 	maxResponseHeader = 64 << 10
 	// maxRepeats is how often a request is made again whose connection was lost.
@@ -46,6 +46,8 @@ type pool struct {
 	used      time.Time
 	// complained: its instance has been told of for its bad headers.
 	complained bool
+	// spare are the unused connections of the fast path.
+	spare spares
 }
 
 // poolKey is what a pool was made for; with another key it is replaced.
@@ -66,7 +68,11 @@ func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("request without an instance")
 	}
 	transport, generation := p.get(v).transport, v.endpoint.Generation()
-	resp, err := transport.RoundTrip(r)
+	first := transport.RoundTrip
+	if v.first != nil {
+		first = v.first
+	}
+	resp, err := first(r)
 	for repeats := range maxRepeats {
 		if err == nil || !repeatable(r, err) {
 			break
@@ -110,7 +116,7 @@ func (p *pools) rest(id tenant.ID) {
 	pool, ok := p.byID[id]
 	p.mu.Unlock()
 	if ok {
-		pool.transport.CloseIdleConnections()
+		pool.closeIdle()
 	}
 }
 
@@ -126,9 +132,10 @@ func (p *pools) get(v *visit) *pool {
 		return old
 	}
 	if ok {
-		defer old.transport.CloseIdleConnections()
+		defer old.end()
 	}
-	fresh := &pool{key: key, transport: newTransport(key), used: time.Now()}
+	fresh := &pool{key: key, used: time.Now()}
+	fresh.transport = newTransport(key, fresh.closeIdle)
 	p.byID[v.id] = fresh
 	return fresh
 }
@@ -155,7 +162,8 @@ func (p *pools) used(id tenant.ID) {
 	}
 }
 
-func newTransport(key poolKey) *http.Transport {
+// newTransport makes one that has unused connections closed when a new one stalls.
+func newTransport(key poolKey, closeIdle func()) *http.Transport {
 	t := &http.Transport{
 		DisableCompression:     true, // bodies pass as they are
 		DisableKeepAlives:      !key.keepAlive,
@@ -175,9 +183,21 @@ func newTransport(key poolKey) *http.Transport {
 		if err != nil {
 			return nil, err
 		}
-		return watchStall(conn, t.CloseIdleConnections), nil
+		return watchStall(conn, closeIdle), nil
 	}
 	return t
+}
+
+// closeIdle closes the connections that no request uses.
+func (p *pool) closeIdle() {
+	p.transport.CloseIdleConnections()
+	p.spare.closeAll()
+}
+
+// end is closeIdle, and has the connections closed that come back later.
+func (p *pool) end() {
+	p.spare.end()
+	p.transport.CloseIdleConnections()
 }
 
 // run closes pools that are not used any more.
@@ -201,8 +221,10 @@ func (p *pools) close(before time.Time) {
 	defer p.mu.Unlock()
 	for id, pool := range p.byID {
 		if pool.used.Before(before) {
-			pool.transport.CloseIdleConnections()
+			pool.end()
 			delete(p.byID, id)
+		} else {
+			pool.spare.closeUnused(time.Now().Add(-idleConnTimeout))
 		}
 	}
 }

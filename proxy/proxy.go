@@ -27,6 +27,9 @@ type Waker interface {
 	// and whether to wake at all. Errors are *tenant.Error, and *tenant.Unwoken where
 	// the instance rests and is not woken for the visit.
 	Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (e tenant.Endpoint, release func(), err error)
+	// AcquireAwake is Acquire where that neither waits nor fails; else ok is false, and
+	// nothing has been done.
+	AcquireAwake(id tenant.ID, v tenant.Visit) (e tenant.Endpoint, release func(), ok bool)
 }
 
 // Router chooses instances for requests to a service's own host name.
@@ -242,6 +245,8 @@ type visit struct {
 	// answers take them away.
 	to      http.ResponseWriter
 	headers http.Header
+	// first is what the first attempt has come to, where the fast path has made it.
+	first func(*http.Request) (*http.Response, error)
 }
 
 // restore gives the answer its own headers.

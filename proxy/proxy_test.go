@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	stdlog "log"
@@ -21,9 +22,25 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
+// slowOnly: servers of the tests have no fast path. All tests run with one, and without.
+var slowOnly bool
+
 func TestMain(m *testing.M) {
 	stdlog.SetOutput(io.Discard) // where net/http complains of apps
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(bothPaths{m})
+}
+
+// bothPaths runs tests twice.
+type bothPaths struct{ m *testing.M }
+
+func (b bothPaths) Run() int {
+	code := b.m.Run()
+	if code != 0 || flag.Lookup("test.fuzz").Value.String() != "" || flag.Lookup("test.list").Value.String() != "" {
+		return code
+	}
+	fmt.Println("and without the fast path")
+	slowOnly = true
+	return b.m.Run()
 }
 
 // backend is a Waker over a real server; it counts requests in and out.
@@ -46,6 +63,11 @@ func (b *backend) Acquire(context.Context, tenant.ID, tenant.Visit) (tenant.Endp
 	b.held.Add(1)
 	b.acquired.Add(1)
 	return b, sync.OnceFunc(func() { b.held.Add(-1) }), nil
+}
+
+func (b *backend) AcquireAwake(id tenant.ID, v tenant.Visit) (tenant.Endpoint, func(), bool) {
+	e, release, err := b.Acquire(context.Background(), id, v)
+	return e, release, err == nil
 }
 
 func (b *backend) Dial(ctx context.Context) (net.Conn, error) {
@@ -75,7 +97,7 @@ func serve(t *testing.T, b *backend, app http.Handler, tune ...func(*Server)) (s
 	}
 	log := slog.New(slog.DiscardHandler)
 	p := New(Options{Domain: "test", Waker: b, Log: log})
-	server := NewServer(p, p, log)
+	server := newServer(p, log)
 	for _, f := range tune {
 		f(server)
 	}
@@ -100,6 +122,15 @@ func serve(t *testing.T, b *backend, app http.Handler, tune ...func(*Server)) (s
 		}
 	})
 	return l.Addr().String(), server
+}
+
+// newServer makes the server for a proxy.
+func newServer(p *Proxy, log *slog.Logger) *Server {
+	server := NewServer(p, p, log)
+	if !slowOnly {
+		server.Fast(HTTPS{})
+	}
+	return server
 }
 
 // get makes a request of its own connection.
@@ -322,7 +353,7 @@ func TestDrain(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	for range 10 {
 		p := New(Options{Domain: "test", Waker: b, Log: log})
-		server := NewServer(p, p, log)
+		server := newServer(p, log)
 		l, err := net.FileListener(held)
 		if err != nil {
 			t.Fatal(err)

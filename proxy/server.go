@@ -35,6 +35,7 @@ type Server struct {
 	bodySilence time.Duration
 	draining    atomic.Bool
 	handshakes  handshakes
+	fast        *fast // nil where there is none
 
 	mu        sync.Mutex
 	listeners map[net.Listener]chan struct{} // closed when its Serve has returned
@@ -119,6 +120,9 @@ func (s *Server) Drain(ctx context.Context) error {
 }
 
 func (s *Server) inFlight() bool {
+	if s.fast.inFlight() {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.busy {
@@ -145,5 +149,6 @@ func (s *Server) Close() error {
 	err := s.http.Close()
 	s.closeListeners()
 	s.handshakes.end()
+	s.fast.end()
 	return err
 }

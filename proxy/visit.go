@@ -35,24 +35,28 @@ var agents = []struct {
 // for. All of it is the client's word: it decides about turns and comfort, and never
 // about rights.
 func classify(r *http.Request) tenant.Visit {
+	fetches := r.Method == http.MethodGet || r.Method == http.MethodHead
+	return visitFor(r.Method, r.URL.Path, agentKind(r.Header.Get("User-Agent")), fetches && prefetches(r.Header), browses(r.Header))
+}
+
+func visitFor(method, path string, agent tenant.Kinds, prefetches, browses bool) tenant.Visit {
 	var v tenant.Visit
-	if r.Method == http.MethodHead {
+	if method == http.MethodHead {
 		v.Kinds |= tenant.KindHead
 	}
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		switch r.URL.Path {
+	if method == http.MethodGet || method == http.MethodHead {
+		switch path {
 		case "/favicon.ico":
 			v.Kinds |= tenant.KindFavicon
 		case "/robots.txt":
 			v.Kinds |= tenant.KindRobots
 		}
-		if prefetches(r.Header) {
-			v.Kinds |= tenant.KindPrefetch
-		}
 	}
-	known := agentKind(r.Header.Get("User-Agent"))
-	v.Kinds |= known
-	if known == 0 && v.Kinds&tenant.KindPrefetch == 0 && browses(r.Header) {
+	if prefetches {
+		v.Kinds |= tenant.KindPrefetch
+	}
+	v.Kinds |= agent
+	if agent == 0 && !prefetches && browses {
 		v.Priority = tenant.PriorityPerson
 	}
 	return v

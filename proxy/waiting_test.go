@@ -32,6 +32,10 @@ func (s *sleeper) Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (te
 	}
 }
 
+func (s *sleeper) AcquireAwake(tenant.ID, tenant.Visit) (tenant.Endpoint, func(), bool) {
+	return nil, nil, false
+}
+
 // sleeping runs a proxy before an instance that sleeps, with little patience.
 func sleeping(t *testing.T, patience time.Duration) (*sleeper, *httptest.Server) {
 	t.Helper()

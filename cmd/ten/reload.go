@@ -109,6 +109,9 @@ func reload(ctx context.Context, old *config.Config) (*config.Config, error) {
 	if cfg.Settings.MetricsListen != old.Settings.MetricsListen {
 		return nil, errors.New("metrics_listen cannot change while the daemon runs")
 	}
+	if cfg.Settings.FastPath != old.Settings.FastPath {
+		return nil, errors.New("fast_path cannot change while the daemon runs")
+	}
 	if cfg.Settings.ProxyProtocol != old.Settings.ProxyProtocol {
 		return nil, errors.New("proxy_protocol cannot change while the daemon runs")
 	}

@@ -366,6 +366,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		return nil
 	})
 	var handler http.Handler = front
+	var told proxy.HTTPS
 	if cfg.Settings.ProxyProtocol {
 		for _, list := range [][]net.Listener{listeners, secure} {
 			for i, l := range list {
@@ -374,13 +375,17 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		}
 	}
 	if source != nil {
-		handler = source.HTTP(https(cfg, origin.port, trusted).Handler(front))
+		told = https(cfg, origin.port, trusted)
+		handler = source.HTTP(told.Handler(front))
 		group.Go(func() error { return source.Run(below) })
 		for _, l := range secure {
 			listeners = append(listeners, tls.NewListener(l, source.Config()))
 		}
 	}
 	clients, operators := proxy.NewServer(handler, front, log), api.NewServer(manage)
+	if cfg.Settings.FastPath {
+		clients.Fast(told)
+	}
 	operators.Handler = onListener(settings, manage, dash)
 	for _, l := range listeners {
 		group.Go(func() error { return clients.Serve(l) })

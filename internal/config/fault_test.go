@@ -28,7 +28,7 @@ func TestFaults(t *testing.T) {
 		{"swapped letters", S + "ilde_timeout = 3\n", `3: service.notes.ilde_timeout: unknown key; did you mean "idle_timeout"?`},
 		{"hyphen", S + "idle-timeout = 3\n", `3: service.notes.idle-timeout: unknown key; did you mean "idle_timeout"?`},
 		{"capital", S + "Health = \"/\"\n", `3: service.notes.Health: unknown key; did you mean "health"?`},
-		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, domain, armed, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, wake_concurrency, max_waiting, metrics_listen, metrics_per_instance, metrics_max_instances, trusted_proxies, proxy_protocol, api_listen, api_domain, verify_domains, dns_resolver, dashboard, tls"},
+		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, domain, armed, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, wake_concurrency, max_waiting, metrics_listen, metrics_per_instance, metrics_max_instances, trusted_proxies, fast_path, proxy_protocol, api_listen, api_domain, verify_domains, dns_resolver, dashboard, tls"},
 		{"wrong table", S + "data_dir = \"x\"\n[settings]\nidle_timeout = 3\n", `3: service.notes.data_dir: unknown key; it belongs in [settings]
 5: settings.idle_timeout: unknown key; it belongs in [service.NAME]`},
 		{"no table", "data_dir = \"x\"\nhealth = \"/\"\n", `1: data_dir: unknown key; it belongs in [settings]

@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +21,53 @@ import (
 //
 // It is a file and not one of package net's, which would make a copy of the descriptor
 // and set options that ten-init has set: there is one of it for each health check.
-type Conn struct{ socket }
+type Conn struct {
+	socket
+	read, write transfer
+}
+
+// transfer is one direction; its function is made once, since one that is made for each
+// transfer would have to be allocated.
+type transfer struct {
+	mu   sync.Mutex // guards what follows, held over the transfer
+	p    []byte
+	n    int
+	err  syscall.Errno
+	once func(fd uintptr) (done bool)
+}
+
+// run has the function called by wait until it is done. failed is the system's word, err
+// the poller's.
+func (t *transfer) run(wait func(func(uintptr) bool) error, p []byte) (n int, failed syscall.Errno, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.p, t.n, t.err = p, 0, 0
+	err = wait(t.once)
+	t.p = nil
+	return t.n, t.err, err
+}
+
+// receive is recv(2), send send(2), again and again until they are not interrupted.
+func (t *transfer) receive(fd uintptr) bool { return t.do(unix.SYS_RECVFROM, fd, unix.MSG_DONTWAIT) }
+
+func (t *transfer) send(fd uintptr) bool {
+	return t.do(unix.SYS_SENDTO, fd, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+}
+
+func (t *transfer) do(call, fd uintptr, flags uintptr) bool {
+	for {
+		n, _, err := unix.Syscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.p))), uintptr(len(t.p)), flags, 0, 0)
+		switch err {
+		case 0:
+			t.n, t.err = int(n), 0
+			return true
+		case unix.EINTR:
+		default:
+			t.err = err
+			return err != unix.EAGAIN
+		}
+	}
+}
 
 // socket is a stream socket that waits in the runtime's poller.
 type socket struct {
@@ -58,8 +106,13 @@ func newConn(fd int, sender uint32) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{s}, nil
+	c := &Conn{socket: s}
+	c.read.once, c.write.once = c.read.receive, c.write.send
+	return c, nil
 }
+
+// SyscallConn implements syscall.Conn. Who uses it may meet a socket that blocks.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
 // checkConnected makes sure that fd is a connected stream socket of a family that
 // apps listen on, and a Unix socket the sender's own.
@@ -124,22 +177,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	var n int
-	var opErr error
-	err := c.raw.Read(func(fd uintptr) bool {
-		for {
-			n, _, opErr = unix.Recvfrom(int(fd), p, unix.MSG_DONTWAIT)
-			if opErr != unix.EINTR {
-				break
-			}
-		}
-		return opErr != unix.EAGAIN
-	})
+	n, failed, err := c.read.run(c.raw.Read, p)
 	switch {
 	case err != nil:
 		return 0, c.failed("read", err)
-	case opErr != nil:
-		return 0, c.failed("read", os.NewSyscallError("recvfrom", opErr))
+	case failed != 0:
+		return 0, c.failed("read", os.NewSyscallError("recvfrom", failed))
 	case n == 0:
 		return 0, io.EOF
 	}
@@ -150,22 +193,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 func (c *Conn) Write(p []byte) (int, error) {
 	written := 0
 	for written < len(p) {
-		var n int
-		var opErr error
-		err := c.raw.Write(func(fd uintptr) bool {
-			for {
-				n, opErr = unix.SendmsgN(int(fd), p[written:], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-				if opErr != unix.EINTR {
-					break
-				}
-			}
-			return opErr != unix.EAGAIN
-		})
+		n, failed, err := c.write.run(c.raw.Write, p[written:])
 		if err != nil {
 			return written, c.failed("write", err)
 		}
-		if opErr != nil {
-			return written, c.failed("write", os.NewSyscallError("sendmsg", opErr))
+		if failed != 0 {
+			return written, c.failed("write", os.NewSyscallError("sendto", failed))
 		}
 		written += n
 	}

@@ -28,13 +28,14 @@ type Conn struct {
 	aside bool
 }
 
-// NewConn gives the connection that a server of net/http shall read instead of c. Where c
-// is one of TLS, whose handshake must be done, the server finds its state.
-func NewConn(c net.Conn) net.Conn {
+// NewConn gives the connection that a server of net/http shall read instead of c, of which
+// read has been read already. Where c is one of TLS, whose handshake must be done, the server
+// finds its state.
+func NewConn(c net.Conn, read ...byte) net.Conn {
 	if secure, ok := c.(*tls.Conn); ok {
-		return &secureConn{Conn: Conn{Conn: c}, secure: secure}
+		return &secureConn{Conn: Conn{Conn: c, held: read}, secure: secure}
 	}
-	return &Conn{Conn: c}
+	return &Conn{Conn: c, held: read}
 }
 
 // secureConn is one over TLS.

@@ -1,0 +1,122 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"tenement.dev/proxy/framing"
+)
+
+// fast are the connections on the fast path: those of HTTP/1 whose requests leave nothing
+// to interpret (see package plain) and are for instances that are awake. One goroutine reads
+// a request, writes it to the app, reads the answer and writes it to the client. Where
+// anything else comes, and not one byte of it has been sent, net/http goes on with the
+// connection and what has been read, and keeps it.
+type fast struct {
+	server *Server
+	// redirect: nobody is served without TLS. policy is what clients of TLS are told.
+	redirect bool
+	policy   string
+
+	ctx    context.Context // of all connections
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	mu     sync.Mutex // guards conns
+	conns  map[*fastConn]struct{}
+}
+
+// Fast has requests served on the fast path where that can be; the handler of the server
+// must be the proxy, or h's around it. It is called before Serve.
+func (s *Server) Fast(h HTTPS) {
+	f := &fast{server: s, redirect: h.Redirect, conns: map[*fastConn]struct{}{}}
+	if h.HSTS > 0 {
+		f.policy = fmt.Sprintf("max-age=%d", int64(h.HSTS.Seconds()))
+	}
+	f.ctx, f.cancel = context.WithCancel(context.WithValue(context.Background(), http.ServerContextKey, s.http))
+	s.fast = f
+}
+
+// takes reports whether connections of that kind may be served here.
+func (f *fast) takes(conn net.Conn) bool {
+	if f == nil {
+		return false
+	}
+	secure, ok := conn.(*tls.Conn)
+	if !ok {
+		_, ok := conn.(*net.TCPConn)
+		return ok && !f.redirect
+	}
+	_, ok = secure.NetConn().(*net.TCPConn) // behind the PROXY protocol the client is another
+	return ok
+}
+
+// begin serves a connection in a goroutine, to its end or until net/http takes it over.
+func (f *fast) begin(conn net.Conn) {
+	c := newFastConn(f, conn)
+	f.mu.Lock()
+	f.conns[c] = struct{}{}
+	f.mu.Unlock()
+	if f.ctx.Err() != nil {
+		conn.Close()
+	}
+	f.wg.Go(func() {
+		defer f.forget(c)
+		if !c.serve() {
+			conn.Close()
+			return
+		}
+		_ = conn.SetReadDeadline(time.Time{})
+		one := &single{conn: framing.NewConn(conn, c.in[:c.end]...)}
+		_ = f.server.http.Serve(one) // until it asks for a second
+		if !one.accepted {
+			conn.Close()
+		}
+	})
+}
+
+func (f *fast) forget(c *fastConn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.conns, c)
+}
+
+// inFlight reports whether a connection has a request in flight, or may have one soon. It
+// closes those that have none.
+func (f *fast) inFlight() bool {
+	if f == nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	busy := false
+	for c := range f.conns {
+		switch {
+		case c.state.Load() == fastNew && time.Since(c.begun) < silence:
+			busy = true
+		case c.state.CompareAndSwap(fastIdle, fastOver), c.state.CompareAndSwap(fastNew, fastOver):
+			c.conn.Close()
+		default:
+			busy = busy || c.state.Load() == fastActive
+		}
+	}
+	return busy
+}
+
+// end closes all connections and waits for their goroutines. None may begin any more.
+func (f *fast) end() {
+	if f == nil {
+		return
+	}
+	f.cancel()
+	f.mu.Lock()
+	for c := range f.conns {
+		c.conn.Close()
+	}
+	f.mu.Unlock()
+	f.wg.Wait()
+}

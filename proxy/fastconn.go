@@ -1,0 +1,265 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/proxy/plain"
+)
+
+const (
+	// maxPlain bounds a request on the fast path with its body, in bytes.
+	maxPlain = 8 << 10
+	// bodyPatience is how long the rest of such a body is waited for.
+	bodyPatience = 50 * time.Millisecond
+	// idleSlack is the part of its time by which an idle connection may live shorter: a
+	// deadline is not moved for every request.
+	idleSlack = 16
+)
+
+// The states of a fastConn: a drain closes the new and idle ones.
+const (
+	fastNew int32 = iota
+	fastIdle
+	fastActive
+	fastOver
+)
+
+// fastConn is a client's connection on the fast path. All of it belongs to one goroutine,
+// but for state.
+type fastConn struct {
+	*fast
+	proxy  *Proxy
+	conn   net.Conn
+	tcp    *net.TCPConn // nil over TLS
+	secure *tls.Conn    // nil without
+	peer   netip.Addr
+	remote string          // the address as text
+	ctx    context.Context // as a server of net/http would give it
+	begun  time.Time
+	state  atomic.Int32
+
+	// in are the bytes that were read, end is where they end; those of the present request
+	// are at its beginning.
+	in       []byte
+	end      int
+	deadline time.Time // of reading
+	posted   bool      // the last request was a POST
+
+	req     plain.Request
+	app     plain.Answer
+	buffers *fastBuffers // while there is a request
+	answer  answer
+	id      [requestIDSize]byte
+	watch   clientWatch
+
+	// What was found for the last Host and the last User-Agent, which mostly stay the same.
+	host      string
+	instance  tenant.ID
+	kind      Kind
+	name      string // where it is nobody's below the domains
+	agent     string
+	agentKind tenant.Kinds
+}
+
+// fastBuffers are lent for the time of a request.
+type fastBuffers struct {
+	out []byte // what is to be written
+	app []byte // what the app has sent
+}
+
+var fastPool = sync.Pool{New: func() any {
+	return &fastBuffers{out: make([]byte, 0, bufferSize), app: make([]byte, bufferSize)}
+}}
+
+func newFastConn(f *fast, conn net.Conn) *fastConn {
+	c := &fastConn{fast: f, proxy: f.server.proxy, conn: conn, in: make([]byte, maxPlain), begun: time.Now()}
+	c.tcp, _ = conn.(*net.TCPConn)
+	c.secure, _ = conn.(*tls.Conn)
+	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		c.peer = addr.AddrPort().Addr().Unmap()
+	}
+	c.remote = c.peer.String()
+	c.ctx = ConnContext(f.ctx, conn)
+	return c
+}
+
+// serve serves requests until the connection has ended, or one that others shall serve
+// begins at the beginning of c.in.
+func (c *fastConn) serve() (others bool) {
+	defer func() {
+		if cause := recover(); cause != nil { // as net/http has it: it may be one app's fault
+			c.proxy.log.Error("panic while serving", "remote", c.remote, "panic", cause, "stack", string(debug.Stack()))
+			others = false
+		}
+	}()
+	for {
+		size, v := c.next()
+		switch v {
+		case plain.More:
+			return false
+		case plain.Odd:
+			return true
+		}
+		endpoint, release, ok := c.acquire()
+		if !ok {
+			return true
+		}
+		if !c.forward(endpoint, release, size) {
+			return false
+		}
+		c.posted = string(c.req.Method) == http.MethodPost
+		c.end = copy(c.in, c.in[size:c.end])
+	}
+}
+
+// next reads the next request, which has size bytes; More is for none.
+func (c *fastConn) next() (size int, v plain.Verdict) {
+	if c.end == 0 && !c.await() {
+		return 0, plain.More
+	}
+	head, bounded := 0, plain.Odd
+	for {
+		if head == 0 {
+			c.skipLine()
+			if head, v = c.req.Read(c.in[:c.end]); v == plain.Odd {
+				return 0, plain.Odd
+			}
+		}
+		if v == plain.Taken {
+			if c.req.Length > int64(len(c.in)-head) {
+				return 0, plain.Odd
+			}
+			if size = head + int(c.req.Length); c.end >= size {
+				return size, plain.Taken
+			}
+		}
+		if c.end == len(c.in) {
+			return 0, plain.Odd
+		}
+		if bounded != v { // once for the head and once for the body
+			bounded = v
+			patience := c.server.http.ReadHeaderTimeout
+			if v == plain.Taken {
+				patience = bodyPatience
+			}
+			c.setDeadline(time.Now().Add(patience))
+		}
+		n, err := c.conn.Read(c.in[c.end:])
+		c.end += n
+		switch {
+		case n > 0:
+		case errors.Is(err, io.EOF), v == plain.Taken && errors.Is(err, os.ErrDeadlineExceeded):
+			return 0, plain.Odd
+		default:
+			return 0, plain.More
+		}
+	}
+}
+
+// skipLine skips the empty line that some clients send behind the body of a POST, as net/http
+// does (RFC 9112, section 2.2).
+func (c *fastConn) skipLine() {
+	const line = "\r\n"
+	if !c.posted || c.end < len(line) {
+		return
+	}
+	if string(c.in[:len(line)]) == line {
+		c.end = copy(c.in, c.in[len(line):c.end])
+	}
+	c.posted = false
+}
+
+// await waits for the first bytes of a request.
+func (c *fastConn) await() bool {
+	if c.state.Load() == fastNew {
+		c.setDeadline(c.begun.Add(c.server.http.ReadHeaderTimeout))
+	} else {
+		if !c.state.CompareAndSwap(fastActive, fastIdle) || c.server.draining.Load() {
+			return false
+		}
+		idle := c.server.http.IdleTimeout
+		if now := time.Now(); c.deadline.Sub(now) < idle-idle/idleSlack {
+			c.setDeadline(now.Add(idle))
+		}
+	}
+	n, _ := c.conn.Read(c.in)
+	c.end = n
+	return n > 0 && (c.state.CompareAndSwap(fastIdle, fastActive) || c.state.CompareAndSwap(fastNew, fastActive))
+}
+
+func (c *fastConn) setDeadline(t time.Time) {
+	c.deadline = t
+	_ = c.conn.SetReadDeadline(t)
+}
+
+// acquire counts the request in, if its instance is awake.
+func (c *fastConn) acquire() (tenant.Endpoint, func(), bool) {
+	if c.proxy.trusted(c.peer) || !c.route() {
+		return nil, nil, false
+	}
+	if string(c.req.Agent) != c.agent {
+		c.agent = string(c.req.Agent)
+		c.agentKind = agentKind(c.agent)
+	}
+	path := "" // of which the others do not matter
+	switch string(c.req.Path) {
+	case "/favicon.ico":
+		path = "/favicon.ico"
+	case "/robots.txt":
+		path = "/robots.txt"
+	}
+	endpoint, release, ok := c.proxy.waker.AcquireAwake(c.instance, visitFor(c.method(), path, c.agentKind, false, c.req.Browses))
+	if ok && !endpoint.KeepAlive() {
+		release()
+		return nil, nil, false
+	}
+	return endpoint, release, ok
+}
+
+// route finds the instance that the host names, if it names one.
+func (c *fastConn) route() bool {
+	if string(c.req.Host) != c.host || c.host == "" {
+		c.host = string(c.req.Host)
+		c.instance, c.kind = ParseHost(c.host, c.proxy.domains...)
+		c.name, _ = hostName(c.host)
+		c.name = strings.ToLower(c.name)
+	}
+	switch c.kind {
+	case Instance:
+		return true
+	case Foreign:
+		if c.proxy.router == nil {
+			return false
+		}
+		var ok bool
+		c.instance, ok = c.proxy.router.Domain(c.name)
+		return ok
+	}
+	return false
+}
+
+// method is the request's, of those that plain takes.
+func (c *fastConn) method() string {
+	switch string(c.req.Method) {
+	case http.MethodGet:
+		return http.MethodGet
+	case http.MethodHead:
+		return http.MethodHead
+	case http.MethodPost:
+		return http.MethodPost
+	}
+	return string(c.req.Method)
+}

@@ -1,0 +1,240 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"tenement.dev/internal/tenant"
+	"tenement.dev/proxy/plain"
+)
+
+// relay sends an answer to the client, of which the buffer has the first bytes, head of them
+// its head. An answer that cannot be completed ends the client's connection.
+func (c *fastConn) relay(conn *appConn, pool *pool, head, have int, closing bool) (err error) {
+	a, v := &c.answer, &c.answer.visit
+	a.status = c.app.Status
+	now := time.Now()
+	v.answered = now
+	c.proxy.answered(v.id, c.app.Status)
+	if c.app.KeepAwake != nil {
+		c.proxy.keepAwakeFor(v, map[string][]string{tenant.KeepAwakeHeader: {string(c.app.KeepAwake)}})
+	}
+	reusable := false
+	defer func() {
+		if reusable && !c.app.Close {
+			pool.spare.put(conn, now)
+		} else {
+			conn.Close()
+		}
+	}()
+	c.buffers.out = c.appendAnswer(c.buffers.out[:0], now, closing)
+	rest := c.buffers.app[head:have]
+	if c.app.Chunked {
+		reusable, err = c.relayChunks(conn, rest)
+		return err
+	}
+	length := max(c.app.Length, 0)
+	if string(c.req.Method) == http.MethodHead {
+		length = 0
+	}
+	data := rest[:min(int64(len(rest)), length)]
+	out := append(c.buffers.out, data...)
+	n, err := c.conn.Write(out)
+	c.sent(max(n-len(c.buffers.out), 0))
+	if err != nil {
+		return errLeft
+	}
+	if left := length - int64(len(data)); left > 0 {
+		reusable = true
+		if err := c.relayRest(conn, left); err != nil {
+			reusable = false
+			return err
+		}
+		return nil
+	}
+	reusable = len(data) == len(rest)
+	return nil
+}
+
+// sent counts bytes of the body that the client has been sent.
+func (c *fastConn) sent(n int) {
+	c.answer.visit.meter.Sent(n)
+	c.answer.bytes.Add(int64(n))
+}
+
+// appendAnswer appends the head of the answer to the client.
+func (c *fastConn) appendAnswer(out []byte, now time.Time, closing bool) []byte {
+	out = appendStatus(out, c.app.Status)
+	for _, f := range c.app.Fields {
+		out = appendField(out, f)
+	}
+	switch {
+	case c.app.Chunked:
+		out = append(out, "Transfer-Encoding: chunked\r\n"...)
+	case !c.app.Bodyless():
+		out = append(out, "Content-Length: "...)
+		out = strconv.AppendInt(out, c.app.Length, 10)
+		out = append(out, "\r\n"...)
+	}
+	out = append(out, requestIDHeader+": "...)
+	out = append(out, c.id[:]...)
+	out = append(out, "\r\n"...)
+	if c.secure != nil && c.policy != "" {
+		out = append(out, "Strict-Transport-Security: "...)
+		out = append(out, c.policy...)
+		out = append(out, "\r\n"...)
+	}
+	if !c.app.Dated {
+		out = appendDate(out, now)
+	}
+	if closing {
+		out = append(out, "Connection: close\r\n"...)
+	}
+	return append(out, "\r\n"...)
+}
+
+func appendStatus(out []byte, status int) []byte {
+	if status == http.StatusOK {
+		return append(out, "HTTP/1.1 200 OK\r\n"...)
+	}
+	out = append(out, "HTTP/1.1 "...)
+	out = strconv.AppendInt(out, int64(status), 10)
+	out = append(out, ' ')
+	if text := http.StatusText(status); text != "" {
+		out = append(out, text...)
+	} else {
+		out = append(out, "status code "...) // as net/http has it
+		out = strconv.AppendInt(out, int64(status), 10)
+	}
+	return append(out, "\r\n"...)
+}
+
+// date is the line that tells of a second.
+type date struct {
+	second int64
+	line   []byte
+}
+
+var lastDate atomic.Pointer[date]
+
+func appendDate(out []byte, now time.Time) []byte {
+	d := lastDate.Load()
+	if second := now.Unix(); d == nil || d.second != second {
+		d = &date{second, []byte("Date: " + now.UTC().Format(http.TimeFormat) + "\r\n")}
+		lastDate.Store(d)
+	}
+	return append(out, d.line...)
+}
+
+// relayRest sends the rest of a body of a known length.
+func (c *fastConn) relayRest(conn *appConn, left int64) error {
+	_ = conn.SetReadDeadline(time.Time{})
+	c.startWatch(func() { conn.Close() })
+	if c.tcp != nil && left >= spliceFrom && spliceable(conn.Conn) {
+		return c.splice(conn.Conn, left)
+	}
+	buf := c.buffers.app
+	for left > 0 {
+		n, err := conn.Read(buf[:min(left, int64(len(buf)))])
+		if n > 0 {
+			left -= int64(n)
+			w, werr := c.conn.Write(buf[:n])
+			c.sent(w)
+			if werr != nil {
+				return errLeft
+			}
+		}
+		if err != nil && left > 0 {
+			return errLeft
+		}
+	}
+	return nil
+}
+
+// spliceable reports whether the kernel can pass on what is read there (splice(2)).
+func spliceable(conn net.Conn) bool {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
+}
+
+func (c *fastConn) splice(conn net.Conn, left int64) error {
+	limited := io.LimitedReader{R: conn}
+	for left > 0 {
+		limited.N = min(left, spliceStep)
+		n, err := c.tcp.ReadFrom(&limited)
+		c.sent(int(n))
+		left -= n
+		if err != nil || n == 0 {
+			return errLeft
+		}
+	}
+	return nil
+}
+
+// relayChunks sends a body in chunks of our own, as they come; rest is the beginning of the
+// app's. The head has not been sent.
+func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err error) {
+	var chunks plain.Chunks
+	watched := false
+	out := c.buffers.out
+	for {
+		size := 0
+		for p := rest; len(p) > 0 && !chunks.Ended(); {
+			data, used, ok := chunks.Next(p)
+			if !ok {
+				return false, errLeft
+			}
+			p = p[used:]
+			if len(data) > 0 {
+				out = appendChunk(out, data)
+				size += len(data)
+			}
+			if len(p) > 0 && chunks.Ended() {
+				reusable = false
+				out = append(out, "0\r\n\r\n"...)
+				_, err := c.conn.Write(out)
+				return false, err
+			}
+		}
+		ended := chunks.Ended()
+		if ended {
+			out = append(out, "0\r\n\r\n"...)
+		}
+		if len(out) > 0 {
+			_, err := c.conn.Write(out)
+			if err != nil {
+				return false, errLeft
+			}
+			c.sent(size)
+		}
+		c.buffers.out = out[:0]
+		out = c.buffers.out
+		if ended {
+			return true, nil
+		}
+		if !watched {
+			_ = conn.SetReadDeadline(time.Time{})
+			c.startWatch(func() { conn.Close() })
+			watched = true
+		}
+		n, err := conn.Read(c.buffers.app)
+		if n == 0 && err != nil {
+			return false, errLeft
+		}
+		rest = c.buffers.app[:n]
+	}
+}
+
+func appendChunk(out, data []byte) []byte {
+	out = strconv.AppendInt(out, int64(len(data)), 16)
+	out = append(out, "\r\n"...)
+	out = append(out, data...)
+	return append(out, "\r\n"...)
+}
