@@ -5,4 +5,15 @@
 // example.com. A request is counted in before the instance is woken and out when its
 // response has ended, to the end of the body; see Waker. A host name that names no
 // instance costs one look-up and starts nothing.
+//
+// There are two ways through it. The slow path takes any request: net/http behind package
+// framing, then the reverse proxy of net/http/httputil. The fast path (see Server.Fast) takes
+// a request of HTTP/1.1 that package plain can read, for an instance that is awake:
+//
+//   - Until the first byte of a request is sent to the app, its bytes are kept, and the slow
+//     path can have them: from then on the connection is its own.
+//   - What the app says, or does not, in another way than most is passed on by the reverse
+//     proxy: with what has been read of the answer, or with the error as its first attempt.
+//   - All that is counted, logged, bound in time and told to the app and the client is the
+//     same on both; the tests of this package run on each.
 package proxy

@@ -44,6 +44,7 @@ func TestQuickStart(t *testing.T) {
 			MaxWaiting:          5000,
 			MetricsPerInstance:  true,
 			Dashboard:           true,
+			FastPath:            true,
 			MetricsMaxInstances: 1000,
 		},
 		Services: map[string]*Service{"notes": {
@@ -93,6 +94,7 @@ port_range = "4000-4001"
 api_listen = "[::1]:9090"
 api_domain = true
 dashboard = false
+fast_path = false
 verify_domains = true
 dns_resolver = "192.0.2.53:53"
 metrics_listen = "[::1]:9464"

@@ -89,6 +89,7 @@
 //	instance.go    what is known of one instance, and its operations
 //	controller.go  what is needed of the service manager, the doorbells and the registry
 //	acquire.go     a request's way in and out: the lease
+//	ready.go       the way in for a request that need not wait
 //	admit.go       the place of a cold start, and the answers where there is none
 //	pace.go        the pacer, for the requests that waited
 //	dial.go        connections to the process that a request was admitted to
