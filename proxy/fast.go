@@ -26,8 +26,10 @@ type fast struct {
 	ctx    context.Context // of all connections
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	mu     sync.Mutex // guards conns
-	conns  map[*fastConn]struct{}
+	// choices are those made for connections that net/http is about to take over.
+	choices sync.Map
+	mu      sync.Mutex // guards conns
+	conns   map[*fastConn]struct{}
 }
 
 // Fast has requests served on the fast path where that can be; the handler of the server
@@ -72,11 +74,26 @@ func (f *fast) begin(conn net.Conn) {
 		}
 		_ = conn.SetReadDeadline(time.Time{})
 		one := &single{conn: framing.NewConn(conn, c.in[:c.end]...)}
+		if made := c.choice; made.made {
+			f.choices.Store(one.conn, &made)
+			defer f.choices.Delete(one.conn)
+		}
 		_ = f.server.http.Serve(one) // until it asks for a second
 		if !one.accepted {
 			conn.Close()
 		}
 	})
+}
+
+// connContext is for http.Server: it remembers the connection, and what was chosen for it.
+func (s *Server) connContext(ctx context.Context, c net.Conn) context.Context {
+	ctx = ConnContext(ctx, c)
+	if s.fast != nil {
+		if made, ok := s.fast.choices.Load(c); ok {
+			ctx = context.WithValue(ctx, choiceKey{}, made)
+		}
+	}
+	return ctx
 }
 
 func (f *fast) forget(c *fastConn) {
@@ -91,18 +108,22 @@ func (f *fast) inFlight() bool {
 	if f == nil {
 		return false
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	var idle []*fastConn
 	busy := false
+	f.mu.Lock()
 	for c := range f.conns {
 		switch {
 		case c.state.Load() == fastNew && time.Since(c.begun) < silence:
 			busy = true
 		case c.state.CompareAndSwap(fastIdle, fastOver), c.state.CompareAndSwap(fastNew, fastOver):
-			c.conn.Close()
+			idle = append(idle, c)
 		default:
 			busy = busy || c.state.Load() == fastActive
 		}
+	}
+	f.mu.Unlock()
+	for _, c := range idle {
+		c.conn.Close()
 	}
 	return busy
 }

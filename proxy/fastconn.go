@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -54,38 +55,48 @@ type fastConn struct {
 	// in are the bytes that were read, end is where they end; those of the present request
 	// are at its beginning.
 	in       []byte
+	lent     *[]byte // what in is
 	end      int
 	deadline time.Time // of reading
 	posted   bool      // the last request was a POST
 
-	req     plain.Request
-	app     plain.Answer
-	buffers *fastBuffers // while there is a request
-	answer  answer
-	id      [requestIDSize]byte
-	watch   clientWatch
+	*fastWork // nil while nothing has come
+	answer    answer
+	id        tenant.ID // the instance
+	requestID [requestIDSize]byte
+	watch     clientWatch
 
 	// What was found for the last Host and the last User-Agent, which mostly stay the same.
 	host      string
-	instance  tenant.ID
+	named     tenant.ID
 	kind      Kind
 	name      string // where it is nobody's below the domains
 	agent     string
 	agentKind tenant.Kinds
+
+	// choice is the instance that was chosen for a request to a service, cookie what the
+	// client of a sticky one is to send from now on, or empty.
+	choice choice
+	cookie string
 }
 
-// fastBuffers are lent for the time of a request.
-type fastBuffers struct {
+// fastWork is what a request takes, lent for its time.
+type fastWork struct {
+	req plain.Request
+	app plain.Answer
 	out []byte // what is to be written
-	app []byte // what the app has sent
+	buf []byte // what the app has sent
 }
 
-var fastPool = sync.Pool{New: func() any {
-	return &fastBuffers{out: make([]byte, 0, bufferSize), app: make([]byte, bufferSize)}
-}}
+var (
+	fastWorks = sync.Pool{New: func() any { return &fastWork{out: make([]byte, 0, bufferSize), buf: make([]byte, bufferSize)} }}
+	fastIns   = sync.Pool{New: func() any { b := make([]byte, maxPlain); return &b }}
+)
 
 func newFastConn(f *fast, conn net.Conn) *fastConn {
-	c := &fastConn{fast: f, proxy: f.server.proxy, conn: conn, in: make([]byte, maxPlain), begun: time.Now()}
+	c := &fastConn{fast: f, proxy: f.server.proxy, conn: conn, begun: time.Now()}
+	c.lent, _ = fastIns.Get().(*[]byte)
+	c.in = *c.lent
 	c.tcp, _ = conn.(*net.TCPConn)
 	c.secure, _ = conn.(*tls.Conn)
 	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
@@ -103,6 +114,11 @@ func (c *fastConn) serve() (others bool) {
 		if cause := recover(); cause != nil { // as net/http has it: it may be one app's fault
 			c.proxy.log.Error("panic while serving", "remote", c.remote, "panic", cause, "stack", string(debug.Stack()))
 			others = false
+			return // what was lent may be in use
+		}
+		c.rest()
+		if !others {
+			fastIns.Put(c.lent)
 		}
 	}()
 	for {
@@ -120,6 +136,7 @@ func (c *fastConn) serve() (others bool) {
 		if !c.forward(endpoint, release, size) {
 			return false
 		}
+		c.choice = choice{}
 		c.posted = string(c.req.Method) == http.MethodPost
 		c.end = copy(c.in, c.in[size:c.end])
 	}
@@ -195,9 +212,19 @@ func (c *fastConn) await() bool {
 			c.setDeadline(now.Add(idle))
 		}
 	}
+	c.rest()
 	n, _ := c.conn.Read(c.in)
 	c.end = n
+	c.fastWork, _ = fastWorks.Get().(*fastWork)
 	return n > 0 && (c.state.CompareAndSwap(fastIdle, fastActive) || c.state.CompareAndSwap(fastNew, fastActive))
+}
+
+// rest gives back what only a request takes.
+func (c *fastConn) rest() {
+	if c.fastWork != nil {
+		fastWorks.Put(c.fastWork)
+		c.fastWork = nil
+	}
 }
 
 func (c *fastConn) setDeadline(t time.Time) {
@@ -221,7 +248,7 @@ func (c *fastConn) acquire() (tenant.Endpoint, func(), bool) {
 	case "/robots.txt":
 		path = "/robots.txt"
 	}
-	endpoint, release, ok := c.proxy.waker.AcquireAwake(c.instance, visitFor(c.method(), path, c.agentKind, false, c.req.Browses))
+	endpoint, release, ok := c.proxy.waker.AcquireAwake(c.id, visitFor(c.method(), path, c.agentKind, false, c.req.Browses))
 	if ok && !endpoint.KeepAlive() {
 		release()
 		return nil, nil, false
@@ -233,22 +260,53 @@ func (c *fastConn) acquire() (tenant.Endpoint, func(), bool) {
 func (c *fastConn) route() bool {
 	if string(c.req.Host) != c.host || c.host == "" {
 		c.host = string(c.req.Host)
-		c.instance, c.kind = ParseHost(c.host, c.proxy.domains...)
+		c.named, c.kind = ParseHost(c.host, c.proxy.domains...)
 		c.name, _ = hostName(c.host)
 		c.name = strings.ToLower(c.name)
 	}
-	switch c.kind {
-	case Instance:
+	c.id, c.cookie, c.choice = c.named, "", choice{}
+	switch {
+	case c.kind == Instance:
 		return true
-	case Foreign:
-		if c.proxy.router == nil {
-			return false
-		}
+	case c.proxy.router == nil:
+		return false
+	case c.kind == Foreign:
 		var ok bool
-		c.instance, ok = c.proxy.router.Domain(c.name)
+		c.id, ok = c.proxy.router.Domain(c.name)
 		return ok
+	case c.kind == Service:
+		return c.choose()
 	}
 	return false
+}
+
+// choose finds the instance for a request to a service.
+func (c *fastConn) choose() bool {
+	prefer := c.preferred()
+	id, sticky, err := c.proxy.router.Route(c.named.Service, prefer, nil)
+	if err != nil {
+		return false
+	}
+	c.id = id
+	c.choice = choice{id: id, sticky: sticky, made: true}
+	if sticky && id.Name != prefer {
+		c.cookie = cookieFor(id, c.secure != nil).String()
+	}
+	return true
+}
+
+// preferred is the instance that the client of a sticky service was given before.
+func (c *fastConn) preferred() string {
+	for _, f := range c.req.Fields {
+		if !strings.EqualFold(string(f.Name), "Cookie") || !bytes.Contains(f.Value, []byte(stickyCookie)) {
+			continue
+		}
+		r := http.Request{Header: http.Header{"Cookie": {string(f.Value)}}}
+		if cookie, err := r.Cookie(stickyCookie); err == nil {
+			return cookie.Value
+		}
+	}
+	return ""
 }
 
 // method is the request's, of those that plain takes.

@@ -31,20 +31,15 @@ var errLeft = errors.New("the client has gone away")
 func (c *fastConn) forward(endpoint tenant.Endpoint, release func(), size int) (another bool) {
 	now := time.Now()
 	a := &c.answer
-	*a = answer{begun: now, service: c.instance.Service}
+	*a = answer{begun: now, service: c.id.Service}
 	defer c.proxy.over(a)
 	defer release()
-	writeRequestID(&c.id, now)
+	writeRequestID(&c.requestID, now)
 	c.record()
 	meter := endpoint.Meter()
 	meter.Request()
 	meter.Received(int(c.req.Length))
-	a.visit = visit{id: c.instance, endpoint: endpoint, acquired: now, meter: meter}
-	c.buffers = fastPool.Get().(*fastBuffers)
-	defer func() {
-		fastPool.Put(c.buffers)
-		c.buffers = nil
-	}()
+	a.visit = visit{id: c.id, endpoint: endpoint, acquired: now, meter: meter}
 	closing := c.req.Close || c.server.draining.Load()
 	err := c.exchange(c.in[size-int(c.req.Length):size], size, closing)
 	c.stopWatch()
@@ -57,13 +52,13 @@ func (c *fastConn) record() {
 	if c.proxy.access == nil {
 		return
 	}
-	path, ok := c.proxy.logged(c.instance, string(c.req.Target))
+	path, ok := c.proxy.logged(c.id, string(c.req.Target))
 	if !ok {
 		return
 	}
 	c.answer.access = &tenant.Access{
-		ID: c.instance, Begun: c.answer.begun, Method: c.method(), Host: c.host, Path: path, UserAgent: c.agent,
-		RequestID: string(c.id[:]), Remote: c.remote,
+		ID: c.id, Begun: c.answer.begun, Method: c.method(), Host: c.host, Path: path, UserAgent: c.agent,
+		RequestID: string(c.requestID[:]), Remote: c.remote,
 	}
 }
 
@@ -81,7 +76,7 @@ func (c *fastConn) exchange(body []byte, size int, closing bool) error {
 			return c.byOthers(size, closing, failed(err))
 		}
 	}
-	out := append(c.appendHead(c.buffers.out[:0]), body...)
+	out := append(c.appendHead(c.out[:0]), body...)
 	sent, werr := conn.Write(out)
 	have, head, verdict, err := c.answerOf(conn, pool, reused)
 	switch {
@@ -89,7 +84,7 @@ func (c *fastConn) exchange(body []byte, size int, closing bool) error {
 		return c.relay(conn, pool, head, have, closing)
 	case err == nil:
 		defer conn.Close()
-		return c.byOthers(size, closing, resume(pool.key, conn.Conn, c.buffers.app[:have]))
+		return c.byOthers(size, closing, resume(pool.key, conn.Conn, c.buf[:have]))
 	}
 	conn.Close()
 	switch {
@@ -124,7 +119,7 @@ func isSafe(method []byte) bool {
 
 // answerOf reads an answer's head into the buffer, which then has so many bytes.
 func (c *fastConn) answerOf(conn *appConn, pool *pool, reused bool) (have, head int, v plain.Verdict, err error) {
-	buf := c.buffers.app
+	buf := c.buf
 	isHead := string(c.req.Method) == http.MethodHead
 	sent := time.Now()
 	var limit time.Time
@@ -198,7 +193,7 @@ func (c *fastConn) appendHead(out []byte) []byte {
 		out = append(out, 's')
 	}
 	out = append(out, "\r\n"+requestIDHeader+": "...)
-	out = append(out, c.id[:]...)
+	out = append(out, c.requestID[:]...)
 	out = append(out, "\r\n"+hopHeader+": "...)
 	out = append(out, c.proxy.hop...)
 	return append(out, "\r\n\r\n"...)

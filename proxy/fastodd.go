@@ -29,7 +29,7 @@ func (c *fastConn) byOthers(size int, closing bool, first func(*http.Request) (*
 		state := c.secure.ConnectionState()
 		r.TLS = &state
 	}
-	r.Header[requestIDHeader] = []string{string(c.id[:])}
+	r.Header[requestIDHeader] = []string{string(c.requestID[:])}
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
 	c.startWatch(cancel)
@@ -38,6 +38,9 @@ func (c *fastConn) byOthers(size int, closing bool, first func(*http.Request) (*
 	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, closing: closing}
 	if c.secure != nil && c.policy != "" {
 		w.header.Set("Strict-Transport-Security", c.policy)
+	}
+	if c.cookie != "" {
+		w.header.Set("Set-Cookie", c.cookie)
 	}
 	a.ResponseWriter = w
 	v := &a.visit

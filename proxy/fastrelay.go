@@ -31,8 +31,8 @@ func (c *fastConn) relay(conn *appConn, pool *pool, head, have int, closing bool
 			conn.Close()
 		}
 	}()
-	c.buffers.out = c.appendAnswer(c.buffers.out[:0], now, closing)
-	rest := c.buffers.app[head:have]
+	c.out = c.appendAnswer(c.out[:0], now, closing)
+	rest := c.buf[head:have]
 	if c.app.Chunked {
 		reusable, err = c.relayChunks(conn, rest)
 		return err
@@ -42,9 +42,9 @@ func (c *fastConn) relay(conn *appConn, pool *pool, head, have int, closing bool
 		length = 0
 	}
 	data := rest[:min(int64(len(rest)), length)]
-	out := append(c.buffers.out, data...)
+	out := append(c.out, data...)
 	n, err := c.conn.Write(out)
-	c.sent(max(n-len(c.buffers.out), 0))
+	c.sent(max(n-len(c.out), 0))
 	if err != nil {
 		return errLeft
 	}
@@ -81,11 +81,16 @@ func (c *fastConn) appendAnswer(out []byte, now time.Time, closing bool) []byte 
 		out = append(out, "\r\n"...)
 	}
 	out = append(out, requestIDHeader+": "...)
-	out = append(out, c.id[:]...)
+	out = append(out, c.requestID[:]...)
 	out = append(out, "\r\n"...)
 	if c.secure != nil && c.policy != "" {
 		out = append(out, "Strict-Transport-Security: "...)
 		out = append(out, c.policy...)
+		out = append(out, "\r\n"...)
+	}
+	if c.cookie != "" {
+		out = append(out, "Set-Cookie: "...)
+		out = append(out, c.cookie...)
 		out = append(out, "\r\n"...)
 	}
 	if !c.app.Dated {
@@ -137,7 +142,7 @@ func (c *fastConn) relayRest(conn *appConn, left int64) error {
 	if c.tcp != nil && left >= spliceFrom && spliceable(conn.Conn) {
 		return c.splice(conn.Conn, left)
 	}
-	buf := c.buffers.app
+	buf := c.buf
 	for left > 0 {
 		n, err := conn.Read(buf[:min(left, int64(len(buf)))])
 		if n > 0 {
@@ -183,7 +188,7 @@ func (c *fastConn) splice(conn net.Conn, left int64) error {
 func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err error) {
 	var chunks plain.Chunks
 	watched := false
-	out := c.buffers.out
+	out := c.out
 	for {
 		size := 0
 		for p := rest; len(p) > 0 && !chunks.Ended(); {
@@ -214,8 +219,8 @@ func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err e
 			}
 			c.sent(size)
 		}
-		c.buffers.out = out[:0]
-		out = c.buffers.out
+		c.out = out[:0]
+		out = c.out
 		if ended {
 			return true, nil
 		}
@@ -224,11 +229,11 @@ func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err e
 			c.startWatch(func() { conn.Close() })
 			watched = true
 		}
-		n, err := conn.Read(c.buffers.app)
+		n, err := conn.Read(c.buf)
 		if n == 0 && err != nil {
 			return false, errLeft
 		}
-		rest = c.buffers.app[:n]
+		rest = c.buf[:n]
 	}
 }
 

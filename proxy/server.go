@@ -57,7 +57,7 @@ func NewServer(handler http.Handler, p *Proxy, log *slog.Logger) *Server {
 	s.handshakes.ctx, s.handshakes.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           s.bounded(handler),
-		ConnContext:       ConnContext,
+		ConnContext:       s.connContext,
 		ConnState:         s.follow,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,

@@ -25,7 +25,7 @@ func (p *Proxy) serveService(w *answer, r *http.Request, service string) {
 	var tried []tenant.ID
 	var failed error
 	for len(tried) < maxRoutes {
-		id, sticky, err := p.router.Route(service, prefer, tried)
+		id, sticky, err := p.route(r, service, prefer, tried)
 		if err != nil {
 			if failed == nil {
 				failed = err
@@ -42,7 +42,7 @@ func (p *Proxy) serveService(w *answer, r *http.Request, service string) {
 		}
 		if err == nil {
 			if sticky && id.Name != prefer {
-				http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: id.Name, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode})
+				http.SetCookie(w, cookieFor(id, r.TLS != nil))
 			}
 			p.forward(w, r, id, endpoint, release)
 			return
@@ -54,6 +54,30 @@ func (p *Proxy) serveService(w *answer, r *http.Request, service string) {
 		}
 	}
 	p.fail(w, r, failed)
+}
+
+// cookieFor has a client come back to an instance.
+func cookieFor(id tenant.ID, secure bool) *http.Cookie {
+	return &http.Cookie{Name: stickyCookie, Value: id.Name, Path: "/", HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode}
+}
+
+// choice is an instance that has been chosen for a request to a service.
+type choice struct {
+	id           tenant.ID
+	sticky, made bool
+}
+
+type choiceKey struct{}
+
+// route chooses an instance for a request to a service. For the first request on a connection
+// that was on the fast path that may have been done there: to choose again would take away
+// from the share of those that sleep.
+func (p *Proxy) route(r *http.Request, service, prefer string, tried []tenant.ID) (id tenant.ID, sticky bool, err error) {
+	if c, ok := r.Context().Value(choiceKey{}).(*choice); ok && c.made && c.id.Service == service {
+		c.made = false
+		return c.id, c.sticky, nil
+	}
+	return p.router.Route(service, prefer, tried)
 }
 
 // another reports whether a request that one instance could not take may go to
