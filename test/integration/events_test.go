@@ -63,7 +63,7 @@ func TestEvents(t *testing.T) {
 			if !fits(lines) {
 				t.Errorf("got %q, want %q", lines, story)
 			}
-			if got := s.Ten("events", id).Stdout; strings.Count(got, " asked for stop of "+id) != 2 || strings.Count(got, " asked for setLimits of "+id) != 1 {
+			if got := s.Ten("events", id).Stdout; strings.Count(got, " asked for stop of "+id) != 2 || strings.Count(got, " asked for limit of "+id) != 1 {
 				t.Errorf("who asked for what:\n%s", got)
 			}
 			for kind, want := range map[string]int{"woke": 2, "stopped": 2, "limits": 1, "adopted": 1} {
