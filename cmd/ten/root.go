@@ -48,6 +48,7 @@ func commands(p *program) []*cobra.Command {
 		newEventsCommand(p),
 		newWhyCommand(p),
 		newWakeCommand(p),
+		newDozeCommand(p),
 		newStopCommand(p),
 		newRestartCommand(p),
 		newKeepAwakeCommand(p),

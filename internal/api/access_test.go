@@ -92,6 +92,7 @@ func TestAccess(t *testing.T) {
 		"GET /instances/{id}":                         {may: owner},
 		"DELETE /instances/{id}":                      {may: admins},
 		"POST /instances/{id}/wake":                   {may: waker},
+		"POST /instances/{id}/doze":                   {may: admins},
 		"POST /instances/{id}/stop":                   {may: admins},
 		"POST /instances/{id}/restart":                {may: restarter},
 		"POST /instances/{id}/weight":                 {may: admins, body: `{"weight":5}`},

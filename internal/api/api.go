@@ -72,6 +72,8 @@ type Rollouts interface {
 
 // Keeper keeps instances awake; *lifecycle.Manager has it.
 type Keeper interface {
+	// Doze freezes an awake instance now.
+	Doze(ctx context.Context, id tenant.ID) (tenant.Snapshot, error)
 	// KeepAwake has an instance awake and keeps it so for d; with 0 whatever lease there
 	// is on it ends.
 	KeepAwake(ctx context.Context, id tenant.ID, d time.Duration) (tenant.Snapshot, error)

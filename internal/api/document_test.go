@@ -291,6 +291,7 @@ func TestAnswersAsDocumented(t *testing.T) {
 		{200, "GET", "/instances/notes:alice/backup", ""},
 		{200, "POST", "/instances/notes:alice/restore?force=true&keep_old=true", "backup of notes:bob"},
 		{201, "POST", "/import?as=notes:dave", "backup of notes:bob"},
+		{200, "POST", "/instances/notes:alice/doze", ""},
 		{200, "POST", "/instances/notes:alice/stop", ""},
 		{200, "POST", "/instances/notes:alice/wake", ""},
 		{200, "POST", "/instances/notes:alice/restart", ""},

@@ -78,6 +78,15 @@ func (a *API) stopInstance(w http.ResponseWriter, r *http.Request, id tenant.ID)
 	return nil
 }
 
+func (a *API) dozeInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
+	s, err := a.keeper.Doze(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	a.reply(w, r, http.StatusOK, wire.Outcome{Instance: a.instance(s)})
+	return nil
+}
+
 func (a *API) destroyInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	if err := a.operator.Destroy(r.Context(), id); err != nil {
 		return err

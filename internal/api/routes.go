@@ -41,6 +41,7 @@ func (a *API) routes() []route {
 		{"getInstance", "GET", "/instances/{id}", accessOwner, nil, byID(a.getInstance)},
 		{"destroy", "DELETE", "/instances/{id}", accessAdmin, nil, byID(a.destroyInstance)},
 		{"wake", "POST", "/instances/{id}/wake", accessWake, nil, byID(a.wakeInstance)},
+		{"doze", "POST", "/instances/{id}/doze", accessAdmin, nil, byID(a.dozeInstance)},
 		{"stop", "POST", "/instances/{id}/stop", accessAdmin, nil, byID(a.stopInstance)},
 		{"restart", "POST", "/instances/{id}/restart", accessRestart, nil, byID(a.restartInstance)},
 		{"setWeight", "POST", "/instances/{id}/weight", accessAdmin, nil, byID(a.weighInstance)},

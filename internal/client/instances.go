@@ -115,6 +115,11 @@ func (c *Client) Wake(ctx context.Context, id tenant.ID) (wire.Outcome, error) {
 	return c.operate(ctx, id, "wake")
 }
 
+// Doze freezes an awake instance.
+func (c *Client) Doze(ctx context.Context, id tenant.ID) (wire.Outcome, error) {
+	return c.operate(ctx, id, "doze")
+}
+
 // Stop puts an instance to sleep.
 func (c *Client) Stop(ctx context.Context, id tenant.ID) (wire.Outcome, error) {
 	return c.operate(ctx, id, "stop")

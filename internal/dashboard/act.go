@@ -24,6 +24,8 @@ func (d *Dashboard) act(w http.ResponseWriter, r *http.Request, s *session) erro
 	switch action {
 	case "wake":
 		path, said = path+"/wake", id+" is awake"
+	case "doze":
+		path, said = path+"/doze", id+" dozes"
 	case "stop":
 		path, said = path+"/stop", id+" is asleep"
 	case "restart":

@@ -347,7 +347,9 @@ func TestActions(t *testing.T) {
 	}{
 		{"wake", nil, 200, "notes:alice is awake"},
 		{"restart", nil, 200, "was started again"},
+		{"doze", nil, 200, "notes:alice dozes"},
 		{"stop", nil, 200, "notes:alice is asleep"},
+		{"doze", nil, 409, "is asleep: only one that is awake can doze"},
 		{"keep-awake", url.Values{"for": {"2h"}}, 200, "is kept awake"},
 		{"keep-awake", url.Values{"for": {"soon"}}, 400, "is not a time"},
 		{"weight", url.Values{"weight": {"50"}}, 200, "the weight is set"},

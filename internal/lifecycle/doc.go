@@ -102,6 +102,7 @@
 //	probe.go       the checks of those that are awake
 //	line.go        the connection of these checks
 //	idle.go        dozing and stopping who is idle
+//	doze.go        dozing on demand
 //	hold.go        what keeps an instance awake
 //	keepawake.go   leases of apps and operators
 //	cpu.go         work without a request

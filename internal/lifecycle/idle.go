@@ -86,11 +86,12 @@ func (m *Manager) checkIdle(inst *instance) {
 }
 
 // beginDozeLocked begins to freeze an awake instance.
-func (m *Manager) beginDozeLocked(inst *instance) {
+func (m *Manager) beginDozeLocked(inst *instance) *operation {
 	op := inst.beginLocked(false)
 	op.becomes = tenant.Dozing
 	inst.setLocked(tenant.Dozing, time.Now(), "")
 	m.tasks.do(func() { m.doze(inst, op) })
+	return op
 }
 
 func (m *Manager) doze(inst *instance, op *operation) {
@@ -109,7 +110,7 @@ func (m *Manager) doze(inst *instance, op *operation) {
 	switch {
 	case err == nil:
 		m.observer.Happened(inst.id, tenant.Dozed)
-		m.tell(event.Dozed, inst.id, slog.Duration("dur", time.Since(begun)))
+		m.tellBy(op.actor, event.Dozed, inst.id, slog.Duration("dur", time.Since(begun)))
 	case errors.As(err, &refusal) && refusal.Class == ingress.ClassUnsupported:
 		inst.cannotDoze = true
 		inst.setLocked(tenant.Awake, time.Now(), "")
@@ -128,7 +129,7 @@ func (m *Manager) doze(inst *instance, op *operation) {
 		// anything to do.
 		m.log.Warn("doze failed", "instance", inst.id, "err", err)
 	}
-	m.endLocked(inst, op, nil)
+	m.endLocked(inst, op, explainDoze(inst.id, err))
 	inst.mu.Unlock()
 	if err != nil && m.ctx.Err() == nil {
 		m.look(m.ctx, inst)

@@ -2,6 +2,7 @@ package lifecycle_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -292,5 +293,53 @@ func TestDozeOfTheNextProcess(t *testing.T) {
 		w.served(alice, 2)
 		time.Sleep(21 * time.Second)
 		w.state(alice, tenant.Dozing)
+	})
+}
+
+// Operators doze what nothing holds, with or without a doze_timeout, and what is refused goes on.
+func TestDozeByHand(t *testing.T) {
+	bubble(t, notes("idle_timeout = 60"), func(t *testing.T, w *world) {
+		doze := func(want tenant.Code, says string) {
+			t.Helper()
+			_, err := w.manager.Doze(t.Context(), alice)
+			if got := tenant.CodeOf(err); got != want || err != nil && !strings.Contains(err.Error(), says) {
+				t.Errorf("got %q, %v, want %q with %q", got, err, want, says)
+			}
+		}
+		doze(tenant.CodeNotFound, "no instance")
+		w.register(alice)
+		doze(tenant.CodeConflict, "is asleep")
+		w.spawn(alice)
+		e, release := w.acquire(alice)
+		doze(tenant.CodeConflict, "1 request in flight")
+		touch := e.Stream()
+		if err := touch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		doze(tenant.CodeConflict, "1 stream with traffic")
+		release()
+		if _, err := w.manager.KeepAwake(t.Context(), alice, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		doze(tenant.CodeConflict, "lease of the operator")
+		if _, err := w.manager.KeepAwake(t.Context(), alice, 0); err != nil {
+			t.Fatal(err)
+		}
+		w.state(alice, tenant.Awake)
+		doze("", "")
+		w.state(alice, tenant.Dozing)
+		w.active(alice, "frozen")
+		doze("", "") // it does already
+		w.served(alice, 2)
+		w.state(alice, tenant.Awake)
+		doze("", "")
+		time.Sleep(61 * time.Second)
+		w.state(alice, tenant.Asleep)
+
+		w.systemd.SetApp(alice, lifecycletest.App{CannotFreeze: true})
+		w.served(alice, 3)
+		doze(tenant.CodeUnsupported, "cannot doze")
+		doze(tenant.CodeUnsupported, "cannot doze") // that is known now
+		w.state(alice, tenant.Awake)
 	})
 }

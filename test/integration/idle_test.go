@@ -45,6 +45,34 @@ idle_timeout = 0
 	}
 }
 
+// `ten doze` freezes at once what has nothing to do, and refuses what has.
+func TestDozeByHand(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	s.Text("app:alice", "/count")
+	var slow sync.WaitGroup
+	slow.Go(func() {
+		if got := s.Fetch("app:alice", "/slow?ms=3000"); got.Status != 200 {
+			t.Errorf("a request in flight: got %d %s", got.Status, got.Body)
+		}
+	})
+	eventually(t, "the request is in flight", func() bool { return s.Get("app:alice").InFlight == 1 })
+	if r := s.Ten("doze", "app:alice"); r.Code != 1 || !strings.Contains(r.Stderr, "app:alice has 1 request in flight") {
+		t.Errorf("%s: want it refused", r)
+	}
+	slow.Wait()
+	if r := s.Ten("doze", "app:alice"); r.Code != 0 || s.Get("app:alice").State != tenant.Dozing {
+		t.Fatalf("%s: want it dozing", r)
+	}
+	events, err := os.ReadFile(filepath.Join(cgroupDir(t, s, "app:alice"), "app/cgroup.events"))
+	if err != nil || !strings.Contains(string(events), "frozen 1") {
+		t.Errorf("cgroup.events: got %q %v, want frozen 1", events, err)
+	}
+	if got := s.Text("app:alice", "/count"); got != "2" {
+		t.Errorf("its next request: got count %s, want 2 of the same process", got)
+	}
+}
+
 func TestDozingKeepsTheProcess(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: app + "doze_timeout = \"300ms\"\n"})
 	s.Spawn("app:alice")

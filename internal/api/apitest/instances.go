@@ -201,6 +201,23 @@ func (m *Instances) KeepAwake(ctx context.Context, id tenant.ID, d time.Duration
 	return s, nil
 }
 
+// Doze has an instance doze that is awake.
+func (m *Instances) Doze(_ context.Context, id tenant.ID) (tenant.Snapshot, error) {
+	s, err := m.Get(id)
+	if err == nil && s.State != tenant.Awake && s.State != tenant.Dozing {
+		err = &tenant.Error{
+			Code: tenant.CodeConflict, Op: "doze", ID: id,
+			Msg: fmt.Sprintf("%s is %s: only one that is awake can doze", id, s.State), Hint: fmt.Sprintf("`ten wake %s` wakes it", id),
+		}
+	}
+	if err != nil {
+		return s, err
+	}
+	s.State, s.Since = tenant.Dozing, time.Now()
+	m.Put(s)
+	return s, nil
+}
+
 // Stop has an instance asleep.
 func (m *Instances) Stop(_ context.Context, id tenant.ID) (tenant.Snapshot, error) {
 	s, err := m.Get(id)
