@@ -15,7 +15,7 @@ import (
 
 // guides are the pages of docs/ in the order in which they are read, and run.
 var guides = []string{
-	"quick-start.md", "concepts.md", "configuration.md", "lifecycle.md", "isolation.md", "secrets.md", "deploying.md", "tls.md",
+	"quick-start.md", "concepts.md", "configuration.md", "lifecycle.md", "isolation.md", "security.md", "secrets.md", "deploying.md", "tls.md",
 	"pages.md", "logs-and-metrics.md", "dashboard.md", "api.md", "backup.md", "troubleshooting.md",
 }
 
