@@ -110,8 +110,36 @@ func (p *program) install(ctx context.Context, root *cobra.Command, o installOpt
 	if err := p.script(ctx, "postinst", "configure", plan.Upgrade); err != nil {
 		return err
 	}
+	if changed(plan.Steps, packaging.CaddySocket().Path) || o.caddy != plan.Has(packaging.CaddySocket().Path) {
+		if err := p.reopen(ctx); err != nil {
+			return err
+		}
+	}
 	if o.caddy {
 		return p.reloadCaddy(ctx)
+	}
+	return nil
+}
+
+// changed reports whether a file is new, or another.
+func changed(steps []install.Step, path string) bool {
+	return slices.ContainsFunc(steps, func(s install.Step) bool {
+		return s.Path == path && (s.Change == install.Create || s.Change == install.Replace)
+	})
+}
+
+// reopen has the daemon listen where the socket unit says now: the one change that closes
+// its ports for a moment.
+func (p *program) reopen(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, scriptTimeout)
+	defer cancel()
+	for _, args := range [][]string{{"stop", "tenement.service"}, {"restart", "tenement.socket"}, {"start", "tenement.service"}} {
+		if out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput(); err != nil {
+			return &tenant.Error{
+				Code: tenant.CodeInternal, Op: "install", Err: errors.Join(err, errors.New(string(out))),
+				Msg: "tenement.socket cannot be opened anew", Hint: "systemctl status tenement.socket says why: Caddy, or another server, may have the port",
+			}
+		}
 	}
 	return nil
 }

@@ -82,6 +82,9 @@ func NewPlan(root, version string, files []packaging.File) (*Plan, error) {
 	return p, nil
 }
 
+// Has reports whether an earlier installation has written a file.
+func (p *Plan) Has(path string) bool { return p.old.Files[path] != "" }
+
 // refusal says which files are somebody else's.
 func refusal(root string, paths []string) error {
 	what := "file"

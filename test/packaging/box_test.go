@@ -167,12 +167,14 @@ func (b *box) text(url string) string {
 }
 
 // listing is all of the machine's files that a package could have to do with, with owner,
-// mode and for small ones of /etc the content.
+// mode and for those of /etc the content. credential.secret is systemd's own key of the
+// machine, made when it is first needed: what others have sealed with it since is lost
+// without it.
 func (b *box) listing() []string {
 	b.Helper()
 	return strings.Split(b.sh(`
-find / -xdev \( -path /var/lib/dpkg -o -path /var/log -o -path /packages -o -path /docs -o -path /var/cache/ldconfig -o -path /root -o -name 'systemd-private-*' \) -prune -o \
-	-not -name '*-' -not -path /etc/.pwd.lock -not -path /var/lib/systemd/catalog/database -printf '%p %M %U %G\n' | sort
+find / -xdev \( -path /var/lib/dpkg -o -path /var/log -o -path /packages -o -path /docs -o -path /var/cache -o -path /var/lib/apt -o -path /root -o -name 'systemd-private-*' \) -prune -o \
+	-not -name '*-' -not -path /etc/.pwd.lock -not -path /var/lib/systemd/catalog/database -not -path /var/lib/systemd/credential.secret -printf '%p %M %U %G\n' | sort
 find /run -xdev \( -path /run/systemd -o -path /run/log -o -path /run/user -o -path /run/dbus \) -prune -o -name '*ten*' -print -o -path '/run/userdb/*' -print | sort
 find /etc -xdev -type f -not -name '*-' | sort | xargs sha256sum
 nft list tables

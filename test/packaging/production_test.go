@@ -1,0 +1,113 @@
+package packaging
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"tenement.dev/test/harness"
+	"tenement.dev/test/machine"
+)
+
+// docs/production.md is followed word for word, from a clean machine to a clean machine.
+func TestProduction(t *testing.T) {
+	repo, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks, err := harness.Blocks(filepath.Join(repo, "docs/production.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := boot(t, machine.Root{})
+	before := b.listing()
+	first, second := b.bring(built(t, oldVersion, "deb")), b.bring(built(t, newVersion, "deb"))
+	b.sh("mkdir /root/here && cp " + first + " /root/here")
+	ran := 0
+	for _, block := range blocks {
+		if block.Language != "sh" {
+			continue
+		}
+		switch {
+		case strings.HasPrefix(block.Text, "chown"): // the certificate that the reader has
+			b.certify("/etc/tenement/notes", "*.notes.example.com")
+		case strings.Contains(block.Text, "ten version"): // the new package
+			b.sh("rm /root/here/*.deb && cp " + second + " /root/here")
+		case strings.HasPrefix(block.Text, "./ten install"):
+			b.clean(before)
+			b.unpack(second, "/root/here")
+		}
+		out := b.sh("cd /root/here; export CURL_CA_BUNDLE=/etc/tenement/notes.crt\n" + block.Text)
+		switch {
+		case strings.Contains(block.Text, "curl"):
+			if !strings.HasSuffix(out, "visit 1") || !strings.Contains(out, "notes:alice") {
+				t.Errorf("got\n%s\nwant notes:alice and visit 1", out)
+			}
+		case strings.Contains(block.Text, "ten version"):
+			if strings.Count(out, newVersion+" ") < 2 {
+				t.Errorf("got\n%s\nwant the client and the daemon to be %s", out, newVersion)
+			}
+		case strings.HasPrefix(block.Text, "./ten install"):
+			b.installed()
+		case strings.Contains(block.Text, "apt-get purge"):
+			b.sh("rm -rf /etc/tenement /srv/notes") // the reader's own
+		}
+		ran++
+	}
+	if ran != 9 {
+		t.Errorf("production.md has %d blocks that were run, want 9", ran)
+	}
+	b.clean(before)
+}
+
+// clean says what is not as it was before Tenement.
+func (b *box) clean(before []string) {
+	b.Helper()
+	if got := b.listing(); !slices.Equal(got, before) {
+		b.Errorf("a purge has left or taken:\n%s", strings.Join(difference(before, got), "\n"))
+	}
+}
+
+// unpack puts the programs of a package into a directory.
+func (b *box) unpack(deb, dir string) {
+	b.Helper()
+	b.sh("rm -f " + dir + "/*; t=$(mktemp -d); dpkg-deb -x " + deb + " $t; cp $t/usr/bin/ten $t/usr/lib/tenement/ten-init " + dir + "; rm -r $t")
+}
+
+// installed looks at an installation of `ten install`: it can be done again, also behind
+// Caddy, and refuses what is somebody else's.
+func (b *box) installed() {
+	b.Helper()
+	if got := b.sh("cd /root/here; ./ten install --domain example.com"); !strings.Contains(got, "all files are there already") {
+		b.Errorf("ten install again: got %s, want no change", got)
+	}
+	if got := b.sh("ten version | tail -1"); !strings.Contains(got, newVersion) {
+		b.Errorf("ten version: got %s, want the daemon to be %s", got, newVersion)
+	}
+	// Debian's Caddy has brought a Caddyfile.
+	out, err := b.try("cd /root/here; ./ten install --domain example.com --caddy")
+	if err == nil || !strings.Contains(out, "/etc/caddy/Caddyfile") {
+		b.Errorf("ten install --caddy over a Caddyfile: got %s (%v), want a refusal that names it", out, err)
+	}
+	b.sh(`cd /root/here
+printf '[settings]\ndata_dir = "/var/lib/tenement/data"\ndomain = "example.com"\n[service.notes]\ncommand = "/bin/true"\n' >/etc/tenement/tenement.toml
+mv /etc/caddy/Caddyfile /root/here/Caddyfile
+./ten install --domain example.com --caddy --dns-provider cloudflare
+grep -F '*.notes.example.com' /etc/caddy/Caddyfile
+./ten install --domain example.com --caddy
+caddy validate --config /etc/caddy/Caddyfile --adapter caddyfile`)
+	if got := b.listening(); got != "127.0.0.1:8080" {
+		b.Errorf("behind Caddy: got it listening on %s, want 127.0.0.1:8080", got)
+	}
+	b.sh("cd /root/here; ./ten install --domain example.com; mv Caddyfile /etc/caddy/Caddyfile")
+	if got := b.listening(); got != "*:443 *:80" {
+		b.Errorf("without Caddy again: got it listening on %s, want *:443 *:80", got)
+	}
+}
+
+// listening are the addresses on which the machine awaits clients.
+func (b *box) listening() string {
+	b.Helper()
+	return b.sh("ss -Hltn | awk '{print $4}' | grep -E ':(80|443|8080)$' | sort | xargs")
+}
