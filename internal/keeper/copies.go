@@ -92,7 +92,14 @@ func named(op string, id tenant.ID, err error) error {
 	return fmt.Errorf("%s %s: %w", op, id, err)
 }
 
-// Snapshot copies an instance's data; see lifecycle.Archiver.
+// Flush has an instance's data written to the disk; see lifecycle.Packer.
+func (l *Local) Flush(ctx context.Context, id tenant.ID) {
+	if dir, err := openDir(l.dataDir(id)); err == nil {
+		archive.Flush(ctx, dir)
+	}
+}
+
+// Snapshot copies an instance's data; see lifecycle.Packer.
 func (l *Local) Snapshot(ctx context.Context, id tenant.ID) (tenant.DataSize, error) {
 	size, err := l.snapshot(ctx, id)
 	if err != nil {
@@ -118,7 +125,7 @@ func (l *Local) snapshot(ctx context.Context, id tenant.ID) (tenant.DataSize, er
 	return archive.Clone(ctx, from, to)
 }
 
-// Pack writes the copy that Snapshot has made, and removes it; see lifecycle.Archiver.
+// Pack writes the copy that Snapshot has made, and removes it; see lifecycle.Packer.
 func (l *Local) Pack(ctx context.Context, id tenant.ID, w io.Writer) error {
 	err := l.pack(ctx, id, w)
 	return errors.Join(err, l.removeCopy(id, snapshotName))
@@ -147,7 +154,7 @@ func (l *Local) spool(id tenant.ID) (*os.File, error) {
 	return f, os.Remove(f.Name())
 }
 
-// Unpack makes an archive's data beside the instance's own; see lifecycle.Archiver.
+// Unpack makes an archive's data beside the instance's own; see lifecycle.Unpacker.
 func (l *Local) Unpack(ctx context.Context, spec tenant.Spec, r io.Reader, o tenant.Unpacking) (tenant.DataSize, error) {
 	size, err := l.unpack(ctx, spec, r, o)
 	if err != nil {
@@ -202,7 +209,7 @@ func (l *Local) checkNoData(id tenant.ID) error {
 }
 
 // Replace puts what Unpack has made in the place of the instance's data; see
-// lifecycle.Archiver.
+// lifecycle.Unpacker.
 func (l *Local) Replace(ctx context.Context, id tenant.ID, keep bool) (kept string, err error) {
 	arrival, data := filepath.Join(l.copies(id), arrivalName), l.dataDir(id)
 	fail := func(err error) (string, error) {
@@ -265,7 +272,7 @@ func syncDir(path string) error {
 }
 
 // Discard removes what is left of the copies of an instance's data, or of all; see
-// lifecycle.Archiver.
+// lifecycle.Unpacker.
 func (l *Local) Discard(_ context.Context, id tenant.ID) error {
 	dir := filepath.Join(l.host.DataRoot, copiesDir)
 	if !id.IsZero() {

@@ -22,6 +22,8 @@ const (
 	archiveTimeout = time.Hour
 	// maxCopies is how many copies are made at a time.
 	maxCopies = 2
+	// flushTimeout bounds what is done before it, while the app goes on.
+	flushTimeout = 2 * time.Minute
 	// freezeTimeout bounds how long ten-init may take to freeze an app, or let it go.
 	freezeTimeout = 10 * time.Second
 )
@@ -115,6 +117,11 @@ func (m *Manager) claimData(op string, id tenant.ID) (leave func(), err error) {
 // snapshotData has an instance's data copied, again where its process has ended just when
 // it was to be frozen.
 func (m *Manager) snapshotData(ctx context.Context, inst *instance) (b tenant.Backup, err error) {
+	if inst.seenRunning() {
+		flushing, cancel := context.WithTimeout(ctx, flushTimeout)
+		m.controller.Flush(flushing, inst.id)
+		cancel()
+	}
 	for range maxRings {
 		b, err = m.snapshotOnce(ctx, inst)
 		if err == nil || ctx.Err() != nil || !errors.Is(err, errAnother) && !errors.Is(err, ingress.ErrNoDoorbell) && !ringAgain(err) {

@@ -27,7 +27,8 @@ type Controller interface {
 	Wipe(ctx context.Context, id tenant.ID) error
 	Limiter
 	SecretKeeper
-	Archiver
+	Packer
+	Unpacker
 	// List tells of the named instances, or of all that the manager knows. Unknown
 	// ones are left out.
 	List(ctx context.Context, ids ...tenant.ID) ([]units.Status, error)
@@ -66,23 +67,32 @@ type SecretStore interface {
 	RemoveSecret(ctx context.Context, id tenant.ID, name string) error
 }
 
-// Archiver is the part of a Controller that copies instances' data. Of each instance there
-// is one snapshot and one arrival at most, and one caller at a time. What a method that
-// fails has made is removed. Errors about data and archives are *tenant.Error.
-type Archiver interface {
+// Packer is the part of a Controller that copies instances' data. Of each instance there
+// is one snapshot at most, and one caller at a time. What a method that fails has made is
+// removed. Errors about data are *tenant.Error.
+type Packer interface {
+	// Flush has the data of an instance that runs written to the disk, where that makes a
+	// Snapshot soon afterwards faster.
+	Flush(ctx context.Context, id tenant.ID)
 	// Snapshot copies an instance's data, which nobody may change meanwhile, to where only
 	// the Controller reaches it.
 	Snapshot(ctx context.Context, id tenant.ID) (tenant.DataSize, error)
 	// Pack writes the snapshot, as what follows the manifest of an archive (package
 	// archive), and removes it, whether that fails or not.
 	Pack(ctx context.Context, id tenant.ID, w io.Writer) error
+}
+
+// Unpacker is the part of a Controller that replaces instances' data. Of each instance there
+// is one arrival at most, and one caller at a time. What a method that fails has made is
+// removed. Errors about archives are *tenant.Error.
+type Unpacker interface {
 	// Unpack reads an archive, uncompressed, checks it, and makes its data beside the
 	// instance's own, which need not be there, as whom spec says.
 	Unpack(ctx context.Context, spec tenant.Spec, r io.Reader, o tenant.Unpacking) (tenant.DataSize, error)
 	// Replace puts what Unpack has made in the place of the data of an instance that is not
 	// loaded, at once. What was there is removed, or kept in a directory that is told.
 	Replace(ctx context.Context, id tenant.ID, keep bool) (kept string, err error)
-	// Discard removes snapshot and arrival of an instance, or of all where id is zero.
+	// Discard removes snapshot (see Packer) and arrival of an instance, or of all where id is zero.
 	Discard(ctx context.Context, id tenant.ID) error
 }
 

@@ -56,7 +56,7 @@ func (r Root) suite() string {
 var rootPackages = []string{
 	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libnss-systemd", "libnss-myhostname",
 	"bash", "ca-certificates", "caddy", "chromium", "curl", "e2fsprogs", "haproxy", "iproute2", "kmod", "less", "netcat-openbsd", "nftables", "nghttp2-client",
-	"nginx-light", "nodejs", "procps", "prometheus", "python3", "runsc", "strace", "systemd-journal-remote", "wrk",
+	"nginx-light", "nodejs", "procps", "prometheus", "python3", "runsc", "strace", "systemd-journal-remote", "wrk", "zstd",
 	"python3-aiohttp", "python3-fastapi", "python3-uvicorn", // of the examples
 }
 

@@ -24,6 +24,7 @@ func snapshots(t *testing.T, b *bench) {
 	}
 	pack := func() *bytes.Buffer {
 		t.Helper()
+		control.Flush(b.ctx(), b.id)
 		size, err := control.Snapshot(b.ctx(), b.id)
 		b.must(err)
 		out := new(bytes.Buffer)

@@ -19,7 +19,10 @@ func (s *Systemd) Copies() int {
 	return len(s.snapshots) + len(s.arrivals)
 }
 
-// Snapshot implements lifecycle.Archiver. It fails where the instance's app could write
+// Flush implements lifecycle.Packer.
+func (s *Systemd) Flush(context.Context, tenant.ID) {}
+
+// Snapshot implements lifecycle.Packer. It fails where the instance's app could write
 // meanwhile.
 func (s *Systemd) Snapshot(ctx context.Context, id tenant.ID) (tenant.DataSize, error) {
 	still := func() bool {
@@ -41,7 +44,7 @@ func (s *Systemd) Snapshot(ctx context.Context, id tenant.ID) (tenant.DataSize, 
 	return tenant.DataSize{Bytes: s.storage[id], Files: 1}, nil
 }
 
-// Pack implements lifecycle.Archiver. What it writes only Unpack understands.
+// Pack implements lifecycle.Packer. What it writes only Unpack understands.
 func (s *Systemd) Pack(ctx context.Context, id tenant.ID, w io.Writer) error {
 	err := s.enter(ctx, "pack")
 	s.mu.Lock()
@@ -57,7 +60,7 @@ func (s *Systemd) Pack(ctx context.Context, id tenant.ID, w io.Writer) error {
 	return json.NewEncoder(w).Encode(bytes)
 }
 
-// Unpack implements lifecycle.Archiver.
+// Unpack implements lifecycle.Unpacker.
 func (s *Systemd) Unpack(ctx context.Context, spec tenant.Spec, r io.Reader, o tenant.Unpacking) (tenant.DataSize, error) {
 	if err := s.enter(ctx, "unpack"); err != nil {
 		return tenant.DataSize{}, err
@@ -95,7 +98,7 @@ func lastLine(text []byte) []byte {
 	return text[at:]
 }
 
-// Replace implements lifecycle.Archiver. It fails where the instance is loaded.
+// Replace implements lifecycle.Unpacker. It fails where the instance is loaded.
 func (s *Systemd) Replace(ctx context.Context, id tenant.ID, keep bool) (string, error) {
 	if err := s.enter(ctx, "replace"); err != nil {
 		return "", err
@@ -114,7 +117,7 @@ func (s *Systemd) Replace(ctx context.Context, id tenant.ID, keep bool) (string,
 	return "", nil
 }
 
-// Discard implements lifecycle.Archiver.
+// Discard implements lifecycle.Unpacker.
 func (s *Systemd) Discard(ctx context.Context, id tenant.ID) error {
 	if err := s.enter(ctx, "discard"); err != nil {
 		return err
