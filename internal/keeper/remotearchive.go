@@ -19,25 +19,28 @@ func noData(op string, id tenant.ID) error {
 	}
 }
 
-// Snapshot implements lifecycle.Archiver.
+// Flush implements lifecycle.Packer: there is no use in it.
+func (r *Remote) Flush(context.Context, tenant.ID) {}
+
+// Snapshot implements lifecycle.Packer.
 func (r *Remote) Snapshot(_ context.Context, id tenant.ID) (tenant.DataSize, error) {
 	return tenant.DataSize{}, noData("copy data of", id)
 }
 
-// Pack implements lifecycle.Archiver.
+// Pack implements lifecycle.Packer.
 func (r *Remote) Pack(_ context.Context, id tenant.ID, _ io.Writer) error {
 	return noData("copy data of", id)
 }
 
-// Unpack implements lifecycle.Archiver.
+// Unpack implements lifecycle.Unpacker.
 func (r *Remote) Unpack(_ context.Context, spec tenant.Spec, _ io.Reader, _ tenant.Unpacking) (tenant.DataSize, error) {
 	return tenant.DataSize{}, noData("restore", spec.ID)
 }
 
-// Replace implements lifecycle.Archiver.
+// Replace implements lifecycle.Unpacker.
 func (r *Remote) Replace(_ context.Context, id tenant.ID, _ bool) (string, error) {
 	return "", noData("restore", id)
 }
 
-// Discard implements lifecycle.Archiver: there is nothing.
+// Discard implements lifecycle.Unpacker: there is nothing.
 func (r *Remote) Discard(context.Context, tenant.ID) error { return nil }
