@@ -74,46 +74,13 @@ func (a address) String() string {
 	return a.path
 }
 
-// dialOnce makes one try to connect to the app. Apps that bind to the IPv6 loopback
-// alone are reached too.
-func (a address) dialOnce(ctx context.Context) (net.Conn, error) {
-	// No keep-alive probes: the peer is this machine.
-	dialer := net.Dialer{KeepAlive: -1, Timeout: tryTimeout, Control: shareAddress}
-	if a.kind != "port" {
-		return dialer.DialContext(ctx, "unix", a.path)
-	}
-	port := strconv.Itoa(a.port)
-	if a.network == "tcp6" {
-		return dialer.DialContext(ctx, a.network, "[::1]:"+port)
-	}
-	conn, err := dialer.DialContext(ctx, "tcp4", "127.0.0.1:"+port)
-	if err != nil && errors.Is(err, syscall.ECONNREFUSED) && a.network == "" {
-		if conn, err6 := dialer.DialContext(ctx, "tcp6", "[::1]:"+port); err6 == nil {
-			return conn, nil
-		}
-	}
-	return conn, err
-}
-
-// shareAddress lets the app bind its port although a try had come from that very port
-// and so reached itself, as happens with a port that the kernel gives to clients
-// (net.ipv4.ip_local_port_range): what is left of it would be in the way for a minute.
-func shareAddress(network, _ string, conn syscall.RawConn) error {
-	if network == "unix" {
-		return nil
-	}
-	var optErr error
-	err := conn.Control(func(fd uintptr) {
-		optErr = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
-	})
-	return errors.Join(err, optErr)
-}
-
-// dial tries until the app accepts or ctx ends, where there is an ear when that hears it.
-func (a address) dial(ctx context.Context, e *ear) (net.Conn, error) {
-	p := patience{ear: e, begun: time.Now()}
-	for try := 1; ; try++ {
-		conn, err := a.knock(e != nil || try%shareOf6 == 0)
+// dial tries until the app accepts or ctx ends; see patience.
+func (a address) dial(ctx context.Context, of *app) (*os.File, error) {
+	p := newPatience(a, of)
+	defer p.end()
+	p.first(ctx)
+	for {
+		conn, _, err := a.knock(p.both())
 		if err == nil {
 			return conn, nil
 		}
@@ -128,8 +95,10 @@ func (a address) dial(ctx context.Context, e *ear) (net.Conn, error) {
 // family that it is in. There is no connection to be had from it: by the time at which
 // the owner is known, one that was made may be with somebody who has left. Where it can
 // do without one the app sees none: some take but one, and then have to begin anew.
-func (a address) dialOwn(ctx context.Context, e *ear) (network string, err error) {
-	p := patience{ear: e, begun: time.Now()}
+func (a address) dialOwn(ctx context.Context, of *app) (network string, err error) {
+	p := newPatience(a, of)
+	defer p.end()
+	p.first(ctx)
 	for {
 		network, err = a.reachOwn()
 		if !errors.Is(err, errNobody) || ctx.Err() != nil {
@@ -143,38 +112,31 @@ func (a address) dialOwn(ctx context.Context, e *ear) (network string, err error
 // ctx ends, or when the app has refused for refusedPatience. A full backlog is no
 // refusal. Where the app had closed its port, it must be its own again; that is asked
 // without a connection where possible, see dialOwn.
-func (a address) dialAgain(ctx context.Context) (net.Conn, error) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+func (a address) dialAgain(ctx context.Context) (*os.File, error) {
 	accepted := time.Now() // or was busy, which is as good
 	closed := false
 	for {
-		var conn net.Conn
+		var conn *os.File
 		var err error
 		if closed {
 			_, err = a.reachOwn()
 			closed = err != nil
 		}
 		if err == nil {
-			if conn, err = a.dialOnce(ctx); err == nil {
+			if conn, _, err = a.knock(true); err == nil {
 				return conn, nil
 			}
 			closed = a.own && errors.Is(err, syscall.ECONNREFUSED)
 		} else if !errors.Is(err, errNobody) {
 			return nil, err
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.EAGAIN) {
+		if errors.Is(err, syscall.EINPROGRESS) || errors.Is(err, syscall.EAGAIN) {
 			accepted = time.Now()
 		}
-		if time.Since(accepted) > refusedPatience {
+		if ctx.Err() != nil || time.Since(accepted) > refusedPatience {
 			return nil, err
 		}
-		timer.Reset(retryInterval)
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-timer.C:
-		}
+		nap(retryInterval)
 	}
 }
 
@@ -184,9 +146,7 @@ func (a address) taken() bool {
 	if a.kind != "port" {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	conn, err := a.dialOnce(ctx)
+	conn, _, err := a.knock(true)
 	if err != nil {
 		return false
 	}

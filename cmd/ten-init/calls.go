@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"time"
 
 	"tenement.dev/internal/ingress"
@@ -33,15 +34,22 @@ func (s *supervisor) accept(doorbell *net.UnixListener) {
 // serve answers one call. A caller that has left is noticed when it is answered;
 // then there is nobody to tell.
 func (s *supervisor) serve(conn *net.UnixConn) {
-	defer s.tidy.Reset(tidyDelay)
+	defer s.tidyLater()
 	if call, err := ingress.ReadCall(conn); err == nil {
 		s.answer(call)
 	}
 }
 
+// tidyLater has memory given back where there were calls enough for that to be worth it.
+func (s *supervisor) tidyLater() {
+	if s.untidy.Add(1) >= tidyCalls {
+		s.tidy.Reset(tidyDelay)
+	}
+}
+
 // answer answers a call whose verb is known.
 func (s *supervisor) answer(call *ingress.Call) {
-	var app net.Conn
+	var app *os.File
 	var answer ingress.Answer
 	var err error
 	switch call.Verb {
@@ -59,12 +67,13 @@ func (s *supervisor) answer(call *ingress.Call) {
 	default:
 		err = &ingress.Refusal{Class: ingress.ClassBadRequest, Text: "unknown verb"}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		_ = call.Refuse(refusalOf(err))
-		return
-	}
-	_ = call.Answer(answer, app)
-	if app != nil {
+	case app == nil:
+		_ = call.Answer(answer, nil)
+	default:
+		_ = call.Answer(answer, app)
 		app.Close()
 	}
 }
@@ -79,7 +88,7 @@ func refusalOf(err error) *ingress.Refusal {
 }
 
 // wake waits for the app to be ready, thaws it, and connects to it if asked to.
-func (s *supervisor) wake(connect bool) (ingress.Answer, net.Conn, error) {
+func (s *supervisor) wake(connect bool) (ingress.Answer, *os.File, error) {
 	answer, spare, err := s.await(connect)
 	if err != nil {
 		return ingress.Answer{}, nil, err
@@ -95,7 +104,7 @@ func (s *supervisor) wake(connect bool) (ingress.Answer, net.Conn, error) {
 }
 
 // connect makes a connection to an app that is ready.
-func (s *supervisor) connect() (net.Conn, error) {
+func (s *supervisor) connect() (*os.File, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), busyPatience)
 	defer cancel()
 	stop := s.onEnding(cancel)
@@ -115,7 +124,7 @@ func (s *supervisor) connect() (net.Conn, error) {
 }
 
 // probe connects to the app if it is awake, and changes nothing.
-func (s *supervisor) probe() (ingress.Answer, net.Conn, error) {
+func (s *supervisor) probe() (ingress.Answer, *os.File, error) {
 	answer := s.status()
 	s.mu.Lock()
 	phase, refusal := s.phase, s.refusal
@@ -132,7 +141,7 @@ func (s *supervisor) probe() (ingress.Answer, net.Conn, error) {
 
 // await waits for the app to be ready. A caller that wants a connection may get the
 // one that proved it.
-func (s *supervisor) await(connect bool) (ingress.Answer, net.Conn, error) {
+func (s *supervisor) await(connect bool) (ingress.Answer, *os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if connect {
@@ -152,7 +161,7 @@ func (s *supervisor) await(connect bool) (ingress.Answer, net.Conn, error) {
 	if s.phase == ending {
 		return ingress.Answer{}, nil, s.refusal
 	}
-	var spare net.Conn
+	var spare *os.File
 	if connect {
 		spare, s.spare = s.spare, nil
 	}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"os"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,18 +20,6 @@ type ear struct {
 	heard chan struct{} // has one when there was a call since it was last looked at
 	done  chan struct{} // closed when nobody is left to be heard
 }
-
-const (
-	// deafPause is the least pause between two tries when nothing was heard: not all that
-	// can be connected to has come from listen(2) behind the fence. deafShare is the
-	// share of the time that has passed.
-	deafPause = 20 * time.Millisecond
-	deafShare = 4
-	// heardInterval is the pause after a call was heard, which takes but microseconds if
-	// the app has a processor; after heardTime it was another socket's.
-	heardInterval = 100 * time.Microsecond
-	heardTime     = 50 * time.Millisecond
-)
 
 // newEar begins to listen at the descriptor that belongs to a filter; it ends with the
 // last process behind that.
@@ -94,43 +80,5 @@ func (e *ear) hear(fd uintptr) bool {
 		case e.heard <- struct{}{}:
 		default:
 		}
-	}
-}
-
-// heardPause is the pause before the next try where so much time has passed since the first
-// one, and since something was heard (0: nothing yet).
-func heardPause(passed, since time.Duration) time.Duration {
-	switch {
-	case since == 0 || since > heardTime:
-		return max(deafPause, passed/deafShare)
-	case since < retryInterval:
-		return heardInterval
-	default:
-		return retryInterval
-	}
-}
-
-// patience is the wait of somebody who tries to reach a starting app.
-type patience struct {
-	ear   *ear // or nil
-	begun time.Time
-	heard time.Time
-}
-
-// wait returns when another try is worth it, or ctx has ended.
-func (p *patience) wait(ctx context.Context) {
-	if p.ear == nil {
-		nap(pause(time.Since(p.begun)))
-		return
-	}
-	var since time.Duration
-	if !p.heard.IsZero() {
-		since = time.Since(p.heard)
-	}
-	select {
-	case <-p.ear.heard:
-		p.heard = time.Now()
-	case <-time.After(heardPause(time.Since(p.begun), since)):
-	case <-ctx.Done():
 	}
 }

@@ -61,7 +61,7 @@ os.wait()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn, err := address{kind: "port", port: port}.dial(ctx, e)
+	conn, err := address{kind: "port", port: port}.dial(ctx, &app{ear: e})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,17 +77,39 @@ os.wait()
 	}
 }
 
-func TestHeardPause(t *testing.T) {
+func TestPauses(t *testing.T) {
 	const ms = time.Millisecond
-	for _, c := range []struct{ passed, since, want time.Duration }{
-		{1 * ms, 0, deafPause},
-		{2000 * ms, 0, 500 * ms},
-		{40 * ms, ms / 10, heardInterval},
-		{40 * ms, 2 * ms, retryInterval},
-		{200 * ms, 100 * ms, 50 * ms}, // it was another socket's
+	for since, want := range map[time.Duration]time.Duration{ms / 10: heardInterval, 2 * ms: retryInterval} {
+		if got := heardPause(since); got != want {
+			t.Errorf("heard %v ago: got %v, want %v", since, got, want)
+		}
+	}
+	for passed, want := range map[time.Duration]time.Duration{ms: deafPause, 2000 * ms: 500 * ms} {
+		if got := deaf(passed); got != want {
+			t.Errorf("deaf for %v: got %v, want %v", passed, got, want)
+		}
+	}
+	for _, c := range []struct{ ran, waited, since, passed, plenty, want time.Duration }{
+		{ms, 0, ms, 40 * ms, ms, ms},                    // it has a processor
+		{0, 0, ms, 40 * ms, ms, ms},                     // it wants none
+		{ms, ms, 2 * ms, 40 * ms, ms, 4 * ms},           // it has half of one
+		{ms, 9 * ms, 10 * ms, 40 * ms, ms, 10 * ms},     // a tenth, for the while that it is at it
+		{ms, 9 * ms, 10 * ms, 400 * ms, ms, 20 * ms},    // a tenth
+		{0, 20 * ms, 20 * ms, 4000 * ms, ms, toilPause}, // nothing of one
+		{0, 20 * ms, 20 * ms, 4000 * ms, 99 * ms, 99 * ms},
 	} {
-		if got := heardPause(c.passed, c.since); got != c.want {
-			t.Errorf("after %v, heard %v ago: got %v, want %v", c.passed, c.since, got, c.want)
+		if got := toilsomePause(c.ran, c.waited, c.since, c.passed, c.plenty); got != c.want {
+			t.Errorf("%+v: got %v", c, got)
+		}
+	}
+	for text, want := range map[string][2]time.Duration{"5 7 2\n": {5, 7}, "": {}, "0 0 0\n": {}, "x y": {}} {
+		if run, wait := parseToil([]byte(text)); run != want[0] || wait != want[1] {
+			t.Errorf("%q: got %v, %v, want %v", text, run, wait, want)
+		}
+	}
+	for passed, want := range map[time.Duration]time.Duration{ms: retryInterval, 16 * ms: retryInterval, 320 * ms: 10 * ms} {
+		if got := pause(passed); got != want {
+			t.Errorf("after %v: got %v, want %v", passed, got, want)
 		}
 	}
 }

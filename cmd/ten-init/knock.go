@@ -3,58 +3,42 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// retryShare bounds what the tries to reach a starting app cost: the pause between two
-// is no less than this share of the time that has passed. Where many apps start at once
-// each takes long, and tries at a constant pace would take the processors from them.
-const retryShare = 1.0 / 16
-
-// pause is the pause before the next try, when so much time has passed.
-func pause(passed time.Duration) time.Duration {
-	return max(retryInterval, time.Duration(float64(passed)*retryShare))
-}
-
-// shareOf6 is at how many tries one is made on the IPv6 loopback too, where few listen
+// shareOf6 is at how many looks one is made on the IPv6 loopback too, where few listen
 // alone: each costs as much as one on the other.
 const shareOf6 = 4
 
-// nap waits for d, or less. The thread itself sleeps: a timer of the runtime's wakes
-// several threads, which costs as much as the try that follows.
-func nap(d time.Duration) {
-	t := unix.NsecToTimespec(int64(d))
-	_ = unix.Nanosleep(&t, nil)
-}
-
-// knock is dialOnce for an app that most likely does not accept yet. It makes the
-// system calls itself, on one thread: net.Dialer takes several times as long to find a
-// port closed. both has it look on both loopbacks where the family is not known yet.
-func (a address) knock(both bool) (net.Conn, error) {
+// knock makes one try to connect to the app, and gives the family in which it was reached,
+// if that is one of TCP's. Apps that bind to the IPv6 loopback alone are reached too, where
+// the family is not known yet and both is set. It makes the system calls itself, on one
+// thread: net.Dialer takes several times as long, and there is one of these for each
+// connection of the daemon's.
+func (a address) knock(both bool) (conn *os.File, network string, err error) {
 	if a.kind != "port" {
-		return connect(syscall.AF_UNIX, &syscall.SockaddrUnix{Name: a.path})
+		conn, err = connect(syscall.AF_UNIX, &syscall.SockaddrUnix{Name: a.path})
+		return conn, "", err
 	}
-	if a.network == "tcp6" {
-		return connect(syscall.AF_INET6, &syscall.SockaddrInet6{Port: a.port, Addr: loopback6})
-	}
-	conn, err := connect(syscall.AF_INET, &syscall.SockaddrInet4{Port: a.port, Addr: [4]byte{127, 0, 0, 1}})
-	if errors.Is(err, syscall.ECONNREFUSED) && a.network == "" && both {
-		if conn, err6 := connect(syscall.AF_INET6, &syscall.SockaddrInet6{Port: a.port, Addr: loopback6}); err6 == nil {
-			return conn, nil
+	if a.network != "tcp6" {
+		conn, err = connect(syscall.AF_INET, &syscall.SockaddrInet4{Port: a.port, Addr: [4]byte{127, 0, 0, 1}})
+		if err == nil || !both || a.network == "tcp4" || !errors.Is(err, syscall.ECONNREFUSED) {
+			return conn, "tcp4", err
 		}
 	}
-	return conn, err
+	conn, err6 := connect(syscall.AF_INET6, &syscall.SockaddrInet6{Port: a.port, Addr: loopback6})
+	if err6 != nil && err != nil {
+		return nil, "", err
+	}
+	return conn, "tcp6", err6
 }
 
 var loopback6 = [16]byte{15: 1}
 
-// connect makes a connection within tryTimeout (socket(7), SO_SNDTIMEO).
-func connect(family int, to syscall.Sockaddr) (net.Conn, error) {
+// connect makes a connection within tryTimeout (socket(7), SO_SNDTIMEO): after that the
+// error is EINPROGRESS, or EAGAIN of a Unix socket.
+func connect(family int, to syscall.Sockaddr) (*os.File, error) {
 	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make socket: %w", err)
@@ -62,7 +46,9 @@ func connect(family int, to syscall.Sockaddr) (net.Conn, error) {
 	timeout := syscall.NsecToTimeval(int64(tryTimeout))
 	err = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &timeout)
 	if err == nil && family != syscall.AF_UNIX {
-		err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) // see shareAddress
+		if err = shareAddress(fd); err == nil {
+			err = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+		}
 	}
 	if err == nil {
 		err = syscall.Connect(fd, to)
@@ -71,14 +57,12 @@ func connect(family int, to syscall.Sockaddr) (net.Conn, error) {
 		syscall.Close(fd)
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	file := os.NewFile(uintptr(fd), "app")
-	defer file.Close()
-	conn, err := net.FileConn(file) // has a descriptor of its own
-	if err != nil {
-		return nil, err
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAlive(false) // the peer is this machine
-	}
-	return conn, nil
+	return os.NewFile(uintptr(fd), "app"), nil
+}
+
+// shareAddress lets the app bind its port although a try had come from that very port
+// and so reached itself, as happens with a port that the kernel gives to clients
+// (net.ipv4.ip_local_port_range): what is left of it would be in the way for a minute.
+func shareAddress(fd int) error {
+	return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -54,13 +53,9 @@ func (a address) reachOwn() (network string, err error) {
 	if err == nil && (found.network != "" || !found.own || found.other) {
 		return found.network, a.judge(found)
 	}
-	conn, err := a.knock(true)
+	conn, network, err := a.knock(true)
 	if err != nil {
 		return "", errNobody // or on another address
-	}
-	network = "tcp4"
-	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok && addr.IP.To4() == nil {
-		network = "tcp6"
 	}
 	conn.Close()
 	return network, a.checkOwner()

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,7 +63,7 @@ func TestCheckOwner(t *testing.T) {
 		port, _ := strconv.Atoi(text)
 		a := address{kind: "port", port: port, own: true}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		got, err := a.dialOwn(ctx, nil)
+		got, err := a.dialOwn(ctx, &app{})
 		want := strings.Replace(network+"4", "44", "4", 1)
 		if network == "tcp6" {
 			want = network
@@ -121,7 +122,7 @@ func TestPinnedFamily(t *testing.T) {
 	port, _ := strconv.Atoi(text)
 	for network, want := range map[string]bool{"": true, "tcp6": true, "tcp4": false} {
 		a := address{kind: "port", port: port, network: network}
-		conn, err := a.dialOnce(t.Context())
+		conn, _, err := a.knock(true)
 		if got := err == nil; got != want {
 			t.Errorf("pinned to %q: got %v, want connected %t", network, err, want)
 		}
@@ -141,7 +142,13 @@ func TestTryFromTheSamePort(t *testing.T) {
 	at := l.Addr().String()
 	addr := l.Addr().(*net.TCPAddr)
 	l.Close()
-	dialer := net.Dialer{Control: shareAddress, LocalAddr: addr}
+	dialer := net.Dialer{LocalAddr: addr, Control: func(_, _ string, conn syscall.RawConn) error {
+		var err error
+		if cerr := conn.Control(func(fd uintptr) { err = shareAddress(int(fd)) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
 	conn, err := dialer.DialContext(t.Context(), "tcp4", at)
 	if err != nil {
 		t.Fatal(err)

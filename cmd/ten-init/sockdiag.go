@@ -59,17 +59,27 @@ func (o *owned) add(more owned) {
 	}
 }
 
-// askForOwners asks the kernel for what listens on the port.
-func askForOwners(port, uid int) (found owned, err error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+// openDiag makes a socket to ask with.
+func openDiag() (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return owned{}, fmt.Errorf("ask for listening sockets: %w", err)
+		return -1, fmt.Errorf("ask for listening sockets: %w", err)
 	}
-	defer unix.Close(fd)
 	// It answers at once, or not at all.
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
-		return owned{}, fmt.Errorf("ask for listening sockets: %w", err)
+		unix.Close(fd)
+		return -1, fmt.Errorf("ask for listening sockets: %w", err)
 	}
+	return fd, nil
+}
+
+// askForOwners asks the kernel for what listens on the port.
+func askForOwners(port, uid int) (found owned, err error) {
+	fd, err := openDiag()
+	if err != nil {
+		return owned{}, err
+	}
+	defer unix.Close(fd)
 	buffer := make([]byte, 16<<10)
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		request := diagRequest{

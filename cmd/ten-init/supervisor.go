@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,9 +37,13 @@ const drainTime = 5 * time.Millisecond
 // systemd sends them one by one, and may have to wait for a processor in between.
 const stopSignalTime = 500 * time.Millisecond
 
-// tidyDelay is the pause after the last call until ten-init gives its own memory back:
-// there are as many of it as there are instances.
-const tidyDelay = time.Second
+// tidyDelay is the pause after the last call until ten-init gives its own memory back,
+// since there are as many of it as there are instances; tidyCalls is after how many. The
+// collection costs as much as an answer, and takes as much memory as some.
+const (
+	tidyDelay = time.Second
+	tidyCalls = 32
+)
 
 // lingerTime bounds the wait for callers to take their answers before ten-init exits.
 const lingerTime = time.Second
@@ -50,7 +55,8 @@ type supervisor struct {
 	cg      *cgroup
 	cgErr   error // why there is no cg
 	calls   sync.WaitGroup
-	tidy    *time.Timer // gives memory back when there were no calls for a while
+	tidy    *time.Timer  // gives memory back when there were no calls for a while
+	untidy  atomic.Int64 // calls since
 
 	// mu guards what follows. freezeMu, where both are held, comes first.
 	mu       sync.Mutex
@@ -60,7 +66,7 @@ type supervisor struct {
 	refusal  *ingress.Refusal
 	readyAt  int64
 	connects int      // callers that wait for a connection
-	spare    net.Conn // the connection that proved readiness, for one of them
+	spare    *os.File // the connection that proved readiness, for one of them
 
 	// freezeMu is held over freezing and thawing; it guards frozen and thaws, which counts
 	// how often the app was let go on.
@@ -74,7 +80,11 @@ type supervisor struct {
 
 func newSupervisor(o options, started int64) *supervisor {
 	s := &supervisor{o: o, started: started, changed: make(chan struct{}), wanted: make(chan struct{})}
-	s.tidy = time.AfterFunc(tidyDelay, debug.FreeOSMemory)
+	s.tidy = time.AfterFunc(tidyDelay, func() {
+		s.untidy.Store(0)
+		debug.FreeOSMemory()
+	})
+	s.tidy.Stop()
 	s.cg, s.cgErr = enterCgroup()
 	return s
 }
@@ -108,7 +118,7 @@ func (s *supervisor) run(doorbell *net.UnixListener) int {
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.startupTimeout)
 	defer cancel()
 	ready := make(chan error, 1)
-	go func() { ready <- s.awaitReady(ctx, a.ear) }()
+	go func() { ready <- s.awaitReady(ctx, a) }()
 	if !arm {
 		s.calls.Go(func() { s.accept(doorbell) })
 	}
@@ -241,14 +251,14 @@ func toldToStop(signals <-chan os.Signal, status syscall.WaitStatus) bool {
 
 // awaitReady tries the app until it accepts a connection; nil also when the app
 // ended before.
-func (s *supervisor) awaitReady(ctx context.Context, e *ear) error {
-	var conn net.Conn
+func (s *supervisor) awaitReady(ctx context.Context, a *app) error {
+	var conn *os.File
 	var network string
 	var err error
 	if s.o.listen.own {
-		network, err = s.o.listen.dialOwn(ctx, e)
+		network, err = s.o.listen.dialOwn(ctx, a)
 	} else {
-		conn, err = s.o.listen.dial(ctx, e)
+		conn, err = s.o.listen.dial(ctx, a)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -60,15 +60,11 @@ func readVerb(conn *net.UnixConn) (Verb, error) {
 
 // Answer answers yes and hangs up. app is the connection to pass along, or nil; it
 // stays open for the caller of Answer to close.
-func (c *Call) Answer(a Answer, app net.Conn) error {
+func (c *Call) Answer(a Answer, app syscall.Conn) error {
 	if app == nil {
 		return c.write([]byte(a.encode()), nil)
 	}
-	sc, ok := app.(syscall.Conn)
-	if !ok {
-		return fmt.Errorf("pass connection of type %T", app)
-	}
-	raw, err := sc.SyscallConn()
+	raw, err := app.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("pass connection: %w", err)
 	}

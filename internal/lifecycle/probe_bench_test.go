@@ -47,7 +47,7 @@ func answerDoorbell(path string) error {
 			if err != nil {
 				return
 			}
-			tcp, err := net.Dial("tcp", app.Addr().String())
+			tcp, err := net.DialTCP("tcp", nil, app.Addr().(*net.TCPAddr))
 			if err != nil {
 				return
 			}
