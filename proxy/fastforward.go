@@ -17,10 +17,6 @@ const (
 	// firstLook is when an answer has taken long enough to look after the client, who may
 	// have gone.
 	firstLook = 50 * time.Millisecond
-	// spliceFrom is what is left of a body when it goes on without being copied, spliceStep
-	// how much of it before it is counted, in bytes.
-	spliceFrom = 64 << 10
-	spliceStep = 1 << 20
 )
 
 // errLeft: the client has gone away, or cannot be told any more.
@@ -67,6 +63,7 @@ func (c *fastConn) record() {
 func (c *fastConn) exchange(body []byte, size int, closing bool) error {
 	v := &c.answer.visit
 	pool := c.proxy.pools.get(v)
+	v.generation = pool.key.generation
 	repeat := len(body) == 0 && isSafe(c.req.Method)
 	conn := pool.spare.take(v.acquired, !repeat)
 	reused := conn != nil

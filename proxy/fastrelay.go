@@ -1,10 +1,9 @@
 package proxy
 
 import (
-	"io"
-	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -139,10 +138,12 @@ func appendDate(out []byte, now time.Time) []byte {
 func (c *fastConn) relayRest(conn *appConn, left int64) error {
 	_ = conn.SetReadDeadline(time.Time{})
 	c.startWatch(func() { conn.Close() })
-	if c.tcp != nil && left >= spliceFrom && spliceable(conn.Conn) {
-		return c.splice(conn.Conn, left)
-	}
 	buf := c.buf
+	if left > int64(len(buf)) {
+		large, _ := largeBuffers.Get().(*[]byte)
+		defer largeBuffers.Put(large)
+		buf = *large
+	}
 	for left > 0 {
 		n, err := conn.Read(buf[:min(left, int64(len(buf)))])
 		if n > 0 {
@@ -160,28 +161,8 @@ func (c *fastConn) relayRest(conn *appConn, left int64) error {
 	return nil
 }
 
-// spliceable reports whether the kernel can pass on what is read there (splice(2)).
-func spliceable(conn net.Conn) bool {
-	switch conn.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
-	}
-	return false
-}
-
-func (c *fastConn) splice(conn net.Conn, left int64) error {
-	limited := io.LimitedReader{R: conn}
-	for left > 0 {
-		limited.N = min(left, spliceStep)
-		n, err := c.tcp.ReadFrom(&limited)
-		c.sent(int(n))
-		left -= n
-		if err != nil || n == 0 {
-			return errLeft
-		}
-	}
-	return nil
-}
+// largeBuffers are lent for large bodies: what costs there is the system calls.
+var largeBuffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
 
 // relayChunks sends a body in chunks of our own, as they come; rest is the beginning of the
 // app's. The head has not been sent.
@@ -190,7 +171,7 @@ func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err e
 	watched := false
 	out := c.out
 	for {
-		size := 0
+		size, behind := 0, false // what is behind the body has no place there
 		for p := rest; len(p) > 0 && !chunks.Ended(); {
 			data, used, ok := chunks.Next(p)
 			if !ok {
@@ -201,12 +182,7 @@ func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err e
 				out = appendChunk(out, data)
 				size += len(data)
 			}
-			if len(p) > 0 && chunks.Ended() {
-				reusable = false
-				out = append(out, "0\r\n\r\n"...)
-				_, err := c.conn.Write(out)
-				return false, err
-			}
+			behind = len(p) > 0
 		}
 		ended := chunks.Ended()
 		if ended {
@@ -222,7 +198,7 @@ func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err e
 		c.out = out[:0]
 		out = c.out
 		if ended {
-			return true, nil
+			return !behind, nil
 		}
 		if !watched {
 			_ = conn.SetReadDeadline(time.Time{})

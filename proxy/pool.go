@@ -70,7 +70,7 @@ func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
 	transport, generation := p.get(v).transport, v.endpoint.Generation()
 	first := transport.RoundTrip
 	if v.first != nil {
-		first = v.first
+		first, generation = v.first, v.generation
 	}
 	resp, err := first(r)
 	for repeats := range maxRepeats {

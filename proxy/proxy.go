@@ -245,8 +245,10 @@ type visit struct {
 	// answers take them away.
 	to      http.ResponseWriter
 	headers http.Header
-	// first is what the first attempt has come to, where the fast path has made it.
-	first func(*http.Request) (*http.Response, error)
+	// first is what the first attempt has come to, where the fast path has made it, at the
+	// given generation of the endpoint.
+	first      func(*http.Request) (*http.Response, error)
+	generation uint64
 }
 
 // restore gives the answer its own headers.
