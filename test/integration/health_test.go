@@ -140,10 +140,14 @@ func TestChecksDisturbNoRest(t *testing.T) {
 	for range 3 {
 		s.Text("app:alice", "/count")
 		s.AwaitFor("app:alice", tenant.Dozing, 3*time.Second)
-		for range 20 {
+		frozen := func() bool {
 			events, err := os.ReadFile(filepath.Join(dir, "app/cgroup.events"))
-			if err != nil || !strings.Contains(string(events), "frozen 1") {
-				t.Fatalf("cgroup.events: got %q %v, want it frozen", events, err)
+			return err == nil && strings.Contains(string(events), "frozen 1")
+		}
+		eventually(t, "it is frozen, which takes a moment", frozen)
+		for range 20 {
+			if !frozen() {
+				t.Fatal("it has been thawed")
 			}
 			time.Sleep(10 * time.Millisecond)
 		}

@@ -178,7 +178,8 @@ func (g *group) check(ctx context.Context, p peer) error {
 
 // run starts a program, which belongs to the group then.
 func (g *group) run(env []string, argv ...string) error {
-	cmd := exec.Command(argv[0], argv[1:]...)
+	// Nobody shall run out of descriptors: systemd-socket-proxyd takes six for each connection.
+	cmd := exec.Command("/bin/sh", append([]string{"-c", `ulimit -Sn "$(ulimit -Hn)"; exec "$@"`, "sh"}, argv...)...)
 	log := &bytes.Buffer{}
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = g.dir, append(append(os.Environ(), "HOME="+g.dir), env...), log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -199,7 +200,7 @@ func (g *group) end() error {
 		})
 		_ = cmd.Wait()
 		if !timer.Stop() {
-			errs = append(errs, fmt.Errorf("%s did not end\n%s", cmd.Args[0], tail(g.logs[i].String())))
+			errs = append(errs, fmt.Errorf("%s did not end\n%s", strings.Join(cmd.Args[3:], " "), tail(g.logs[i].String())))
 		}
 	}
 	g.cmds = nil

@@ -100,8 +100,8 @@ func (r *report) markdown() string {
 
 // The marks between which the tables stand in a file.
 const (
-	markBegin = "<!-- make bench writes from here -->\n"
-	markEnd   = "<!-- to here -->\n"
+	markBegin = "<!-- begin proxy -->\n"
+	markEnd   = "<!-- end proxy -->\n"
 )
 
 // writeBetweenMarks replaces what stands there.
