@@ -27,7 +27,7 @@ func (e *Entry) mask(viewer tenant.Actor) bool {
 	}
 	if by != "" && by != string(viewer) {
 		delete(whole, "actor")
-		ok := false
+		var ok bool
 		if kind == string(event.Audit) {
 			var rest string
 			rest, ok = strings.CutPrefix(e.Message, oneLine(by))

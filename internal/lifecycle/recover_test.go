@@ -67,7 +67,7 @@ func TestAdoptedInstanceGoesOn(t *testing.T) {
 		if got := why.LastWake; got == nil || got.Total != woke.Total || !got.At.Equal(woke.At) || got.Cause != woke.Cause {
 			t.Errorf("last wake: got %+v, want %+v", got, woke)
 		}
-		time.Sleep(begun.Add(10*time.Second - time.Millisecond).Sub(time.Now()))
+		time.Sleep(time.Until(begun.Add(10*time.Second - time.Millisecond)))
 		w.state(alice, tenant.Awake)
 		time.Sleep(3 * time.Second) // its use of the CPU was looked at when it was adopted, and is once more
 		w.state(alice, tenant.Dozing)
@@ -77,7 +77,7 @@ func TestAdoptedInstanceGoesOn(t *testing.T) {
 		if why := w.why(alice, tenant.Dozing); !why.Since.Equal(dozed) || why.WokenBy != tenant.CauseOperator {
 			t.Errorf("got it dozing since %v, woken by %q, want %v, operator", why.Since, why.WokenBy, dozed)
 		}
-		time.Sleep(begun.Add(60*time.Second - time.Millisecond).Sub(time.Now()))
+		time.Sleep(time.Until(begun.Add(60*time.Second - time.Millisecond)))
 		w.state(alice, tenant.Dozing)
 		time.Sleep(time.Second)
 		w.state(alice, tenant.Asleep)
@@ -114,7 +114,7 @@ func TestAdoptedFromAKilledDaemon(t *testing.T) {
 		if why := w.why(bob, tenant.Awake); why.WokenBy != tenant.CauseAdopted || why.Since.Before(active.Add(-time.Second)) {
 			t.Errorf("not saved: got it awake since %v, woken by %q, want it adopted", why.Since, why.WokenBy)
 		}
-		time.Sleep(active.Add(10*time.Second - time.Millisecond).Sub(time.Now()))
+		time.Sleep(time.Until(active.Add(10*time.Second - time.Millisecond)))
 		w.state(alice, tenant.Awake)
 		w.state(bob, tenant.Awake)
 		time.Sleep(2 * time.Second)
