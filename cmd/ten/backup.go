@@ -159,6 +159,9 @@ func (p *program) backupAll(ctx context.Context, args []string, dir string, asJS
 
 // backupTo writes an instance's to a file, or to standard output.
 func (p *program) backupTo(ctx context.Context, c *client.Client, verb string, id tenant.ID, out string) (d done, err error) {
+	if err := p.grantData(ctx, id); err != nil {
+		return d, err
+	}
 	w := io.Writer(p.out)
 	var f *newFile
 	if out != "-" {

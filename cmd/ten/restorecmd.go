@@ -43,6 +43,9 @@ The data becomes the instance's own, whoever it belonged to. FILE - is standard 
 				return err
 			}
 			return p.putBack(cmd.Context(), "restore", args[1], asJSON, func(ctx context.Context, c *client.Client, r io.Reader) (done, error) {
+				if err := p.grantData(ctx, id); err != nil {
+					return done{}, err
+				}
 				res, err := c.Restore(ctx, id, r, o)
 				if err != nil {
 					return done{}, err
@@ -88,6 +91,9 @@ that has one of its host names. FILE - is standard input.`,
 			return p.putBack(cmd.Context(), "import", args[0], asJSON, func(ctx context.Context, c *client.Client, r io.Reader) (done, error) {
 				id, r, err := nameOf(as, r)
 				if err != nil {
+					return done{}, err
+				}
+				if err := p.grantData(ctx, id); err != nil {
 					return done{}, err
 				}
 				res, err := c.Import(ctx, id, r, o)

@@ -180,6 +180,27 @@ func (n notes) lockProbe(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// grantTime is for how long root's word counts that the daemon may have an instance's data.
+const grantTime = 10 * time.Minute
+
+// grant notes that word.
+func (n notes) grant(id tenant.ID) error { return n.save("grant-"+units.FileName(id), nil) }
+
+// granted reports whether it has been given, and counts still.
+func (n notes) granted(id tenant.ID) bool {
+	info, err := os.Lstat(filepath.Join(n.dir, "grant-"+units.FileName(id)))
+	return err == nil && time.Since(info.ModTime()).Abs() < grantTime
+}
+
+// used counts a grant's time anew after the first half of what it is for, and ends it after
+// the second.
+func (n notes) used(r request) error {
+	if r.Verb == verbSnapshot || r.Verb == verbUnpack {
+		return n.grant(r.id())
+	}
+	return n.forget("grant-" + units.FileName(r.id()))
+}
+
 // restore tells a Sandbox what an earlier keeper has found out with it, and notes what this
 // one does.
 func (n notes) restore(s *Sandbox) {

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -250,7 +251,7 @@ func (r *Remote) once(ctx context.Context, q request) (answer reply, reached boo
 	if err := writeMessage(conn, q); err != nil {
 		return reply{}, true, err
 	}
-	if err := readMessage(conn, maxReply, &answer); err != nil {
+	if err := readMessage(bufio.NewReader(conn), maxReply, &answer); err != nil {
 		return reply{}, true, err
 	}
 	return answer, true, nil

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -121,23 +122,32 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 	}
 	var r request
 	_ = conn.SetDeadline(time.Now().Add(s.talk))
-	if err := readMessage(conn, maxRequest, &r); err != nil {
+	in := bufio.NewReader(conn)
+	if err := readMessage(in, maxRequest, &r); err != nil {
 		if !isHangup(err) {
 			s.refuse(who, request{}, err)
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	most := callTime
+	if ofData[r.Verb] {
+		most = streamTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	// Who hangs up, or says more, does not wait for the answer.
-	_ = conn.SetReadDeadline(time.Time{})
+	_ = conn.SetDeadline(time.Time{})
 	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		_, _ = conn.Read(make([]byte, 1))
-		cancel()
-	}()
-	answer, err := s.do(ctx, r)
+	if r.Verb == verbUnpack {
+		close(gone) // its stream tells
+	} else {
+		// Who hangs up, or says more, does not wait for the answer.
+		go func() {
+			defer close(gone)
+			_, _ = in.ReadByte()
+			cancel()
+		}()
+	}
+	answer, err := s.answer(ctx, who, conn, in, r)
 	var no *refusal
 	if errors.As(err, &no) {
 		s.refuse(who, r, err)
@@ -151,6 +161,30 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 	}
 	conn.Close()
 	<-gone
+}
+
+// answer does what is asked, if it is there to be asked for, and by whom.
+func (s *Server) answer(ctx context.Context, who unix.Ucred, conn net.Conn, in *bufio.Reader, r request) (reply, error) {
+	if err := r.check(); err != nil {
+		return reply{}, &refusal{err}
+	}
+	if err := s.admitData(who, r); err != nil {
+		return reply{}, &refusal{err}
+	}
+	if !ofData[r.Verb] {
+		return s.do(ctx, r)
+	}
+	var answer reply
+	var err error
+	if r.Verb == verbPack || r.Verb == verbUnpack {
+		answer, err = s.stream(ctx, conn, in, r)
+	} else {
+		answer, err = s.do(ctx, r)
+	}
+	if err == nil && who.Uid != 0 {
+		err = s.notes.used(r)
+	}
+	return answer, err
 }
 
 // admit asks the kernel who connected (unix(7), SO_PEERCRED).

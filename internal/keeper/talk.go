@@ -13,7 +13,7 @@ import (
 )
 
 // What the two sides say to each other: on each connection one request, a line of JSON, and
-// one reply, another. Who asked hangs up when it no longer wants to know.
+// one reply, another. Data of instances is a stream between them (archives.go). Who asked hangs up when it no longer wants to know.
 const (
 	maxRequest = 64 << 10 // a secret has up to a quarter of that
 	maxReply   = 1 << 20
@@ -33,7 +33,15 @@ const (
 	verbMeasure verb = "measure"
 	verbSecret  verb = "secret"
 	verbForget  verb = "forget" // secrets: the named one, or all
-	verbTend    verb = "tend"   // bound the cgroups of one that has started; look after the fence
+	// Of these, verbPack and verbUnpack have a stream beside the answer: see archives.go.
+	verbFlush    verb = "flush"
+	verbSnapshot verb = "snapshot"
+	verbPack     verb = "pack"
+	verbUnpack   verb = "unpack"
+	verbReplace  verb = "replace"
+	verbDiscard  verb = "discard" // of one instance, or of all
+	verbGrant    verb = "grant"   // root's: the daemon may have an instance's data for a while
+	verbTend     verb = "tend"    // bound the cgroups of one that has started; look after the fence
 )
 
 // request has names and numbers, and nothing that becomes a property of a unit, a path or
@@ -51,6 +59,9 @@ type request struct {
 	// service's.
 	Secret string `json:"secret,omitempty"`
 	Value  []byte `json:"value,omitempty"`
+	// Unpacking is how an archive is unpacked, Keep whether what is replaced is kept.
+	Unpacking *tenant.Unpacking `json:"unpacking,omitempty"`
+	Keep      bool              `json:"keep,omitempty"`
 	// Sum is that of the configuration which the other side has read (config.Config.Sum).
 	Sum string `json:"sum,omitempty"`
 }
@@ -59,11 +70,13 @@ func (r request) id() tenant.ID { return tenant.ID{Service: r.Service, Name: r.N
 
 // reply is what becomes of a request: a fault, or what its verb gives.
 type reply struct {
-	Fault    *fault      `json:"fault,omitempty"`
-	Host     *units.Host `json:"host,omitempty"`
-	Checks   []Check     `json:"checks,omitempty"`
-	Bytes    int64       `json:"bytes,omitempty"`
-	Enforced bool        `json:"enforced,omitempty"`
+	Fault    *fault           `json:"fault,omitempty"`
+	Host     *units.Host      `json:"host,omitempty"`
+	Checks   []Check          `json:"checks,omitempty"`
+	Bytes    int64            `json:"bytes,omitempty"`
+	Enforced bool             `json:"enforced,omitempty"`
+	Size     *tenant.DataSize `json:"size,omitempty"`
+	Kept     string           `json:"kept,omitempty"`
 }
 
 // fault is an error on its way.
@@ -110,16 +123,20 @@ func (f *fault) err(id tenant.ID) error {
 var errTooLong = errors.New("message too long")
 
 // readMessage reads one message of at most limit bytes. What it does not know is an error.
-func readMessage(r io.Reader, limit int, into any) error {
-	line, err := bufio.NewReaderSize(io.LimitReader(r, int64(limit)+1), min(limit, 4<<10)).ReadBytes('\n')
-	if len(line) > limit {
-		return errTooLong
-	}
-	if err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
+func readMessage(in *bufio.Reader, limit int, into any) error {
+	var line []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(line)+len(part) > limit {
+			return errTooLong
 		}
-		return err
+		line = append(line, part...)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return noEOF(err)
+		}
 	}
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()

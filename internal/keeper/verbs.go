@@ -26,11 +26,8 @@ type works struct {
 	end     func() // ends what runs, and waits for it
 }
 
-// do does what is asked. What may not be asked for is a refusal.
+// do does what is asked, which has been checked. What may not be asked for is a refusal.
 func (s *Server) do(ctx context.Context, r request) (reply, error) {
-	if err := r.check(); err != nil {
-		return reply{}, &refusal{err}
-	}
 	if err := checkTrusted(s.o.Host.InitPath); err != nil {
 		return reply{}, &refusal{untrusted("load", r.id(), "the program", s.o.Host.InitPath, err)}
 	}
@@ -73,6 +70,19 @@ func (s *Server) do(ctx context.Context, r request) (reply, error) {
 			names = []string{r.Secret}
 		}
 		return reply{}, w.local.RemoveSecrets(ctx, id, names...)
+	case verbFlush:
+		w.local.Flush(ctx, id)
+		return reply{}, nil
+	case verbSnapshot:
+		size, err := w.local.Snapshot(ctx, id)
+		return reply{Size: &size}, err
+	case verbReplace:
+		kept, err := w.local.Replace(ctx, id, r.Keep)
+		return reply{Kept: kept}, err
+	case verbDiscard:
+		return reply{}, w.local.Discard(ctx, id)
+	case verbGrant:
+		return reply{}, s.notes.grant(id)
 	default: // verbTend: check knows no other
 		if !id.IsZero() {
 			w.local.bound(id)
@@ -102,14 +112,22 @@ func (r request) check() error {
 		taken.Secret, taken.Value = r.Secret, r.Value
 	case verbForget:
 		taken.Secret = r.Secret
-	case verbUnload, verbStop, verbWipe, verbMeasure, verbTend:
+	case verbUnpack:
+		taken.Unpacking = r.Unpacking
+		if r.Unpacking == nil {
+			return invalid("how to unpack it is not said")
+		}
+	case verbReplace:
+		taken.Keep = r.Keep
+	case verbUnload, verbStop, verbWipe, verbMeasure, verbTend, verbFlush, verbSnapshot, verbPack, verbDiscard, verbGrant:
 	default:
 		return invalid("there is no verb %q", short(string(r.Verb)))
 	}
 	if !reflect.DeepEqual(r, taken) {
 		return invalid("%s takes less than that", r.Verb)
 	}
-	about := r.Verb != verbLook && r.Verb != verbSandbox && (r.Verb != verbTend || !r.id().IsZero())
+	ofAll := r.Verb == verbTend || r.Verb == verbDiscard
+	about := r.Verb != verbLook && r.Verb != verbSandbox && (!ofAll || !r.id().IsZero())
 	if about {
 		if err := tenant.CheckLabel("service", r.Service); err != nil {
 			return err
@@ -160,9 +178,9 @@ func (w *works) spec(r request) (tenant.Spec, error) {
 		return refuse(tenant.CodeInvalid, fmt.Sprintf("service %s listens on no port", id.Service), "")
 	case service.Listen == tenant.ListenPort && service.Network == tenant.NetworkHost && (r.Port < settings.PortMin || r.Port > settings.PortMax):
 		return refuse(tenant.CodeInvalid, fmt.Sprintf("port %d is not in port_range", r.Port), fmt.Sprintf("that is %d to %d", settings.PortMin, settings.PortMax))
-	case service.Isolation == tenant.IsolationProcess && service.User == "":
-		return refuse(tenant.CodeUnsupported, `isolation = "process" would run it as root`,
-			fmt.Sprintf(`name an account with user = "…" in [service.%s], or use isolation = "namespace"`, id.Service))
+	}
+	if err := checkOwnUser("load", id, service); err != nil {
+		return tenant.Spec{}, err
 	}
 	spec, err := cfg.Spec(id, config.Placement{Port: r.Port, SocketDir: w.local.host.SocketDir(id), Release: r.Release, Limits: r.Limits, Secrets: r.Secrets})
 	if err != nil {

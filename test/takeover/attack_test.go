@@ -184,6 +184,11 @@ func TestTakenOver(t *testing.T) {
 			`{"verb":"look","sum":"` + strings.Repeat("0", 64) + `"}`, // another configuration
 			`{"verb":"look","config":"/var/lib/tenement/serve/tenement.toml"}`,
 			`{"verb":"limit","service":"app","name":"alice","limits":{"tasks":-1}}`,
+			`{"verb":"snapshot","service":"app","name":"alice"}`, // data, which is root's to grant
+			`{"verb":"pack","service":"app","name":"alice"}`,
+			`{"verb":"unpack","service":"app","name":"alice","unpacking":{}}`,
+			`{"verb":"replace","service":"app","name":"alice"}`,
+			`{"verb":"grant","service":"app","name":"alice"}`,
 			`{"verb":"exec"}`,
 			strings.Repeat("x", 100_000),
 		}

@@ -3,6 +3,7 @@ package takeover
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,22 @@ func TestSeparated(t *testing.T) {
 		if r := s.Ten(args...); r.Code != 0 {
 			t.Errorf("ten %s: %s", strings.Join(args, " "), r)
 		}
+	}
+
+	// Data comes and goes when root wants that, and only then.
+	archive := filepath.Join(t.TempDir(), "alice.tar.zst")
+	for _, args := range [][]string{
+		{"backup", "app:alice", "-o", archive}, {"restore", "app:alice", archive, "--force"}, {"import", archive, "--as", "app:copy"},
+	} {
+		if r := s.Ten(args...); r.Code != 0 {
+			t.Errorf("ten %s: %s", strings.Join(args, " "), r)
+		}
+	}
+	if _, err := os.Stat("/var/lib/tenement/data/app/copy/note"); err != nil {
+		t.Errorf("what was imported: %v", err)
+	}
+	if out, err := run(t, "tenement", "", "ten", "backup", "app:alice", "-o", "-", "--server", "/run/tenement/api.sock"); err == nil || !strings.Contains(out, "as root") {
+		t.Errorf("a backup that root has not asked for: %v: %s", err, out)
 	}
 
 	// Under load, all that is Tenement's own is restarted or killed.
