@@ -142,7 +142,6 @@ func (r *remoteRig) uses(t *testing.T, text string, id tenant.ID) tenant.Spec {
 func (r *remoteRig) bench(t *testing.T) lifecycletest.Bench {
 	b := r.rig.bench(t, tenant.IsolationNamespace, tenant.NetworkHost)
 	b.Controller = r.remote
-	b.NoCopies = true
 	spec := func(command, timeout string) func(tenant.ID) tenant.Spec {
 		return func(id tenant.ID) tenant.Spec { return r.uses(t, configText(command, timeout), id) }
 	}

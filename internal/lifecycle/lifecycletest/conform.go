@@ -28,8 +28,6 @@ type Bench struct {
 	Limits func(tenant.ID) tenant.Limits
 	// Data has the instance, which has been loaded, keep so many bytes.
 	Data func(id tenant.ID, bytes int64)
-	// NoCopies: the Controller hands no data out.
-	NoCopies bool
 	// Quick is for how long a start, a stop or a hint may take at most.
 	Quick time.Duration
 }

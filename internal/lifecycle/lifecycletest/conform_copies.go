@@ -15,24 +15,6 @@ import (
 func snapshots(t *testing.T, b *bench) {
 	control := b.Controller
 	spec := b.Spec(b.id)
-	if b.NoCopies {
-		refused := func(err error) {
-			t.Helper()
-			if got := tenant.CodeOf(err); got != tenant.CodeUnsupported {
-				t.Errorf("got %v, want it refused", err)
-			}
-		}
-		control.Flush(b.ctx(), b.id)
-		_, err := control.Snapshot(b.ctx(), b.id)
-		refused(err)
-		refused(control.Pack(b.ctx(), b.id, io.Discard))
-		_, err = control.Unpack(b.ctx(), spec, bytes.NewReader(nil), tenant.Unpacking{})
-		refused(err)
-		_, err = control.Replace(b.ctx(), b.id, true)
-		refused(err)
-		b.must(control.Discard(b.ctx(), tenant.ID{}))
-		return
-	}
 	check := func(want int64) {
 		t.Helper()
 		got, _, err := control.Measure(b.ctx(), b.id)
