@@ -89,11 +89,11 @@ func (l *lookout) found(answer []byte) (bool, error) {
 		return false, errDiagAnswer
 	}
 	body := answer[head:]
-	switch kind := binary.NativeEndian.Uint16(answer[4:]); {
-	case kind == diagByFamily:
+	switch binary.NativeEndian.Uint16(answer[4:]) {
+	case diagByFamily:
 		// One that is connected to itself is no answer.
 		return body[unsafe.Offsetof(diagMessage{}.state)] == tcpListenState, nil
-	case kind == unix.NLMSG_ERROR:
+	case unix.NLMSG_ERROR:
 		errno := unix.Errno(-int32(binary.NativeEndian.Uint32(body)))
 		if errno == unix.ENOENT {
 			return false, nil
