@@ -95,6 +95,11 @@ bench-scale: programs ## many tenants: memory, latency, what each costs; writes 
 	TENEMENT_BUILT=1 $(GO) test -v -count=1 -timeout 10m ./test/bench/scale -args -registered 100000 -awake 500 -each 100 -rounds 9 -window 1s | \
 		$(GO) run ./test/bench/report docs/PERFORMANCE.md
 
+.PHONY: simulate
+simulate: programs ## a day of 1,000 tenants' visitors in minutes; writes its section of docs/PERFORMANCE.md, and a picture
+	TENEMENT_BUILT=1 $(GO) test -v -count=1 -timeout 10m ./test/bench/simulate -args -tenants 1000 -visits 1500 -day 200s | \
+		$(GO) run ./test/bench/report docs/PERFORMANCE.md
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for a while (FUZZTIME=10s)
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \

@@ -17,9 +17,9 @@ import (
 
 // Instances tells of instances; *lifecycle.Manager has it.
 type Instances interface {
-	// List tells of every instance, sorted by ID; States little of each.
+	// List tells of every instance, sorted by ID, and Glance little of each.
 	List() []tenant.Snapshot
-	States() iter.Seq2[tenant.ID, tenant.State]
+	Glance() iter.Seq2[tenant.ID, tenant.Glance]
 	Get(id tenant.ID) (tenant.Snapshot, error)
 	// Why tells why an instance is in its state.
 	Why(id tenant.ID) (tenant.Why, error)

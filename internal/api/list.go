@@ -78,12 +78,12 @@ func (a *API) listInstances(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := wire.Instances{Instances: []wire.Instance{}, Counts: map[tenant.State]int{}}
 	p := who(r)
-	for id, state := range a.instances.States() {
+	for id, now := range a.instances.Glance() {
 		if !p.owns(id) || !f.fits(id) {
 			continue
 		}
-		list.Counts[state]++
-		if list.Next != "" || !f.wants(id, state) {
+		list.Counts[now.State]++
+		if list.Next != "" || !f.wants(id, now.State) {
 			continue
 		}
 		if len(list.Instances) == f.limit {

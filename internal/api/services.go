@@ -18,10 +18,10 @@ func (a *API) listServices(w http.ResponseWriter, r *http.Request) error {
 		list.Services[i].Instances = map[tenant.State]int{}
 		at[list.Services[i].Name] = &list.Services[i]
 	}
-	for _, s := range a.instances.List() {
-		if service := at[s.ID.Service]; service != nil {
-			service.Instances[s.State]++
-			service.InFlight += s.InFlight
+	for id, now := range a.instances.Glance() {
+		if service := at[id.Service]; service != nil {
+			service.Instances[now.State]++
+			service.InFlight += now.InFlight
 		}
 	}
 	a.reply(w, r, http.StatusOK, list)

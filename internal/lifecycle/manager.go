@@ -380,12 +380,14 @@ func (m *Manager) Len() int {
 	return len(m.instances)
 }
 
-// States gives the state of every instance, sorted by ID: little of each, but there may be
-// very many.
-func (m *Manager) States() iter.Seq2[tenant.ID, tenant.State] {
-	return func(yield func(tenant.ID, tenant.State) bool) {
+// Glance tells little of every instance, sorted by ID: there may be very many.
+func (m *Manager) Glance() iter.Seq2[tenant.ID, tenant.Glance] {
+	return func(yield func(tenant.ID, tenant.Glance) bool) {
 		for _, inst := range m.all() {
-			if !yield(inst.id, tenant.State(inst.seen.Load())) {
+			inst.mu.Lock()
+			g := tenant.Glance{State: inst.state, InFlight: inst.requests + inst.streams}
+			inst.mu.Unlock()
+			if !yield(inst.id, g) {
 				return
 			}
 		}

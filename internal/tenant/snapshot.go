@@ -59,6 +59,13 @@ type Snapshot struct {
 	Traffic Traffic `json:"-"`
 }
 
+// Glance is what is quickly told of an instance.
+type Glance struct {
+	State State
+	// InFlight is as in Snapshot.
+	InFlight int
+}
+
 // Health is how an awake instance does. Without a health path one that listens is
 // healthy.
 type Health string

@@ -71,11 +71,11 @@ func (m *Instances) List() []tenant.Snapshot {
 	return list
 }
 
-// States gives the state of each, sorted.
-func (m *Instances) States() iter.Seq2[tenant.ID, tenant.State] {
-	return func(yield func(tenant.ID, tenant.State) bool) {
+// Glance tells little of each, sorted.
+func (m *Instances) Glance() iter.Seq2[tenant.ID, tenant.Glance] {
+	return func(yield func(tenant.ID, tenant.Glance) bool) {
 		for _, s := range m.List() {
-			if !yield(s.ID, s.State) {
+			if !yield(s.ID, tenant.Glance{State: s.State, InFlight: s.InFlight}) {
 				return
 			}
 		}

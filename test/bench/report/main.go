@@ -4,7 +4,8 @@
 //
 // A section is what stands between the lines "<!-- begin NAME -->" and "<!-- end NAME -->".
 // It takes the place of the one of that name, or comes last where there is none; all else
-// in the file stays as it is. The exit status is 1 where there was no section: the
+// in the file stays as it is. A section whose name ends in .svg is a file of its own, of
+// that name beside the file. The exit status is 1 where there was no section: the
 // benchmark has failed.
 package main
 
@@ -15,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -43,7 +45,17 @@ func run(in io.Reader, out io.Writer, path string) error {
 	}
 	text := string(old)
 	for _, s := range sections {
-		text = s.into(text)
+		if !strings.HasSuffix(s.name, ".svg") {
+			text = s.into(text)
+			continue
+		}
+		if !filepath.IsLocal(s.name) {
+			return fmt.Errorf("%s is not beside %s", s.name, path)
+		}
+		own := filepath.Join(filepath.Dir(path), s.name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(own), 0o755), os.WriteFile(own, []byte(s.text), 0o644)); err != nil {
+			return err
+		}
 	}
 	return os.WriteFile(path, []byte(text), 0o644)
 }
