@@ -78,7 +78,7 @@ type instance struct {
 	limits   limited
 	released released
 	storage  stored
-	used     used
+	used     *used // nil while it has only slept; see useLocked
 	brake    brake
 	reason   string
 	health   health
@@ -109,7 +109,7 @@ type instance struct {
 	// before is what an earlier daemon has left, until it is adopted or woken.
 	before *before
 	// unwoken counts, by kind, the requests that found it at rest and left it so.
-	unwoken [8]int64
+	unwoken *[8]int64 // nil for none
 	// dirty: activity has changed since it was saved.
 	dirty bool
 }
@@ -154,7 +154,6 @@ func newInstance(row registry.Instance, kept registry.Brake, now time.Time, even
 		events:     events,
 		state:      tenant.Asleep,
 		since:      now,
-		used:       used{since: now},
 		port:       row.Port,
 		created:    row.Created,
 		lastActive: row.LastActive,
@@ -200,6 +199,7 @@ func (i *instance) endLocked(op *operation, err error) {
 // say than the state itself.
 func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 	from := i.state
+	i.useLocked()
 	i.passLocked(now)
 	if from == tenant.Dozing {
 		i.used.rememberLocked() // it had less than the next look will tell
@@ -259,7 +259,7 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 		Leases:     i.leasesLocked(now),
 		Armed:      i.armed,
 		Restarts:   i.brake.restarts,
-		Unwoken:    unwokenCounts(i.unwoken[:]),
+		Unwoken:    unwokenCounts(i.unwoken),
 		Traffic:    i.meter.Traffic(),
 		Failing:    i.state == tenant.Asleep && (i.reviving || i.rested == startFailed),
 	}

@@ -20,6 +20,9 @@ func (m *Manager) unwokenLocked(inst *instance, service *config.Service, v tenan
 	default:
 		return nil
 	}
+	if inst.unwoken == nil {
+		inst.unwoken = &[8]int64{}
+	}
 	inst.unwoken[bits.TrailingZeros8(uint8(kind))]++
 	m.observer.Unwoken(inst.id, kind)
 	m.log.Debug("not woken", "instance", inst.id, "kind", kind.String(), "state", inst.state.String())
@@ -27,7 +30,10 @@ func (m *Manager) unwokenLocked(inst *instance, service *config.Service, v tenan
 }
 
 // unwokenCounts gives the counts by the kind's name, nil where there are none.
-func unwokenCounts(counts []int64) map[string]int64 {
+func unwokenCounts(counts *[8]int64) map[string]int64 {
+	if counts == nil {
+		return nil
+	}
 	var byName map[string]int64
 	for i, n := range counts {
 		if n == 0 {

@@ -42,10 +42,21 @@ type used struct {
 	resumed bool
 }
 
+// useLocked is where the use of one is counted that runs, or has run. Most never do.
+func (i *instance) useLocked() *used {
+	if i.used == nil {
+		i.used = &used{since: time.Now()}
+	}
+	return i.used
+}
+
 // passLocked counts the time since it was called last, which the instance spent in its
 // present state.
 func (i *instance) passLocked(now time.Time) {
-	u := &i.used
+	u := i.used
+	if u == nil {
+		return // it rests since the daemon started
+	}
 	d := now.Sub(u.since)
 	if d <= 0 {
 		return
@@ -75,7 +86,7 @@ func (u *used) sawMemoryLocked(bytes int64) {
 // usedCPULocked counts the CPU time of the present process, which it has used since its
 // start.
 func (i *instance) usedCPULocked(cpu time.Duration) {
-	u := &i.used
+	u := i.useLocked()
 	if cpu < u.seen {
 		u.seen = 0 // that is another one
 	}
@@ -92,7 +103,7 @@ func (u *used) begunLocked() {
 // resumeLocked is for a process that is adopted: this daemon has counted it before, or an
 // earlier one has, or nobody.
 func (m *Manager) resumeLocked(inst *instance, now time.Time) {
-	u := &inst.used
+	u := inst.useLocked()
 	if u.process == inst.startedAt {
 		return
 	}
@@ -125,9 +136,10 @@ func (m *Manager) meter(inst *instance) {
 		return
 	}
 	inst.usedCPULocked(cpu)
-	inst.used.process, inst.used.resumed = startedAt, true
+	u := inst.useLocked()
+	u.process, u.resumed = startedAt, true
 	inst.passLocked(time.Now())
-	inst.used.sawMemoryLocked(max(memory, 0))
+	u.sawMemoryLocked(max(memory, 0))
 }
 
 // meterEnd counts the CPU time of a process that has ended: the manager knows it until
@@ -140,28 +152,33 @@ func (m *Manager) meterEnd(ctx context.Context, inst *instance, generation uint6
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	running := believedRunning(inst) || inst.state == tenant.Stopping // as far as is known
-	if err == nil && running && inst.generation == generation && time.Duration(usage.CPUTime) > inst.used.seen {
+	if err == nil && running && inst.generation == generation && time.Duration(usage.CPUTime) > inst.useLocked().seen {
 		inst.usedCPULocked(time.Duration(usage.CPUTime))
 	}
 }
 
 // takeUseLocked gives what is not saved yet, and forgets it.
 func (i *instance) takeUseLocked(day string, now time.Time) tenant.DailyUse {
-	i.passLocked(now)
-	taken := i.used.DailyUse
 	traffic := i.meter.Traffic()
-	taken.ID, taken.Day, taken.Traffic, taken.Storage = i.id, day, traffic.Minus(i.used.saved), i.storage.bytes
-	i.used.saved, i.used.DailyUse = traffic, tenant.DailyUse{}
+	if i.used == nil && traffic == (tenant.Traffic{}) {
+		return tenant.DailyUse{ID: i.id, Day: day, Storage: i.storage.bytes}
+	}
+	i.passLocked(now)
+	u := i.useLocked()
+	taken := u.DailyUse
+	taken.ID, taken.Day, taken.Traffic, taken.Storage = i.id, day, traffic.Minus(u.saved), i.storage.bytes
+	u.saved, u.DailyUse = traffic, tenant.DailyUse{}
 	return taken
 }
 
 // giveBackLocked is for what could not be saved.
 func (i *instance) giveBackLocked(u tenant.DailyUse) {
-	i.used.Awake += u.Awake
-	i.used.Dozing += u.Dozing
-	i.used.CPU += u.CPU
-	i.used.Memory += u.Memory
-	i.used.saved = i.used.saved.Minus(u.Traffic)
+	own := i.useLocked()
+	own.Awake += u.Awake
+	own.Dozing += u.Dozing
+	own.CPU += u.CPU
+	own.Memory += u.Memory
+	own.saved = own.saved.Minus(u.Traffic)
 }
 
 // keepUse remembers what an instance has used that is about to be forgotten.
@@ -172,7 +189,9 @@ func (m *Manager) keepUse(inst *instance) {
 	inst.mu.Lock()
 	now := time.Now()
 	inst.passLocked(now)
-	inst.used.rememberLocked()
+	if inst.used != nil {
+		inst.used.rememberLocked()
+	}
 	u := inst.takeUseLocked(now.UTC().Format(tenant.DayFormat), now)
 	inst.mu.Unlock()
 	if u.IsZero() {
@@ -228,7 +247,7 @@ func (m *Manager) saveUse(ctx context.Context, on time.Time) error {
 		inst.mu.Lock()
 		u := inst.takeUseLocked(day, now)
 		if believedRunning(inst) {
-			metered = append(metered, tenant.Metered{ID: inst.id, Started: inst.startedAt, CPU: inst.used.seen, At: now})
+			metered = append(metered, tenant.Metered{ID: inst.id, Started: inst.startedAt, CPU: inst.useLocked().seen, At: now})
 		}
 		inst.mu.Unlock()
 		if !u.IsZero() || u.Storage > 0 && m.usedOn != day {

@@ -90,7 +90,7 @@ func (m *Manager) coldStart(inst *instance, op *operation, w *tenant.Wake) (net.
 		inst.restForGoodLocked()
 	}
 	op.endByLocked(cancel)
-	inst.used.begunLocked()
+	inst.useLocked().begunLocked()
 	inst.mu.Unlock()
 	m.awakeAgain(inst)
 	if err := m.admitStorage(inst); err != nil {
