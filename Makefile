@@ -97,7 +97,7 @@ bench-scale: programs ## many tenants: memory, latency, what each costs; writes 
 
 .PHONY: simulate
 simulate: programs ## a day of 1,000 tenants' visitors in minutes; writes its section of docs/PERFORMANCE.md, and a picture
-	TENEMENT_BUILT=1 $(GO) test -v -count=1 -timeout 10m ./test/bench/simulate -args -tenants 1000 -visits 1500 -day 200s | \
+	TENEMENT_BUILT=1 $(GO) test -v -count=1 -timeout 10m ./test/bench/simulate -args -tenants 1000 -visits 800 -day 240s | \
 		$(GO) run ./test/bench/report docs/PERFORMANCE.md
 
 .PHONY: fuzz
