@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/test/harness"
 )
@@ -42,10 +40,6 @@ const hostile = `<script>document.title='pwned'</script><img src=x onerror="docu
 func startMany(t *testing.T) *harness.Server {
 	t.Helper()
 	s := harness.New(t, harness.Options{Config: config})
-	store, err := registry.Open(t.Context(), filepath.Join(s.Dir, "data/.tenement/registry.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	ids := make([]string, registered)
 	for i := range ids {
 		id := tenant.ID{Service: "app", Name: fmt.Sprintf("i%03d", i)}
@@ -56,13 +50,8 @@ func startMany(t *testing.T) *harness.Server {
 			id.Name = "alice"
 		}
 		ids[i] = id.String()
-		if _, err := store.Add(t.Context(), registry.Instance{ID: id}); err != nil {
-			t.Fatal(err)
-		}
 	}
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.Register(ids...)
 	s.Run()
 	t.Cleanup(func() { // at once: one command for each takes too long
 		if r := s.Ten(append([]string{"destroy", "--yes"}, ids...)...); r.Code != 0 {

@@ -10,7 +10,6 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/test/harness"
 )
@@ -150,40 +148,21 @@ func start(t *testing.T, n int, config string, env ...string) *fleet {
 	if strings.Contains(config, "service.small") {
 		f.service = "small"
 	}
-	store, err := registry.Open(t.Context(), f.registry())
-	if err != nil {
-		t.Fatal(err)
-	}
 	for i := range n {
-		id := tenant.ID{Service: f.service, Name: fmt.Sprintf("t%06d", i)}
-		f.ids = append(f.ids, id.String())
-		if _, err := store.Add(t.Context(), registry.Instance{ID: id}); err != nil {
-			t.Fatal(err)
-		}
+		f.ids = append(f.ids, fmt.Sprintf("%s:t%06d", f.service, i))
 	}
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	f.s.Register(f.ids...)
 	begun := time.Now()
 	f.s.Run()
 	f.took = time.Since(begun)
 	return f
 }
 
-// end destroys those that have been awake, and stops the daemon. The rest it forgets: to
-// destroy each would take longer than all before.
+// end destroys those that have been awake, and stops the daemon.
 func (f *fleet) end() {
 	f.t.Helper()
-	if r := f.s.Ten(append([]string{"destroy", "--yes"}, f.ids[:min(len(f.ids), max(few, *awake))]...)...); r.Code != 0 {
-		f.t.Errorf("destroy: %.500s", r)
-	}
-	f.s.Signal(syscall.SIGTERM)
-	for _, file := range []string{"", "-wal", "-shm"} {
-		_ = os.Remove(f.registry() + file)
-	}
+	f.s.End(f.ids[:min(len(f.ids), max(few, *awake))]...)
 }
-
-func (f *fleet) registry() string { return filepath.Join(f.s.Dir, "data/.tenement/registry.db") }
 
 // pattern is of the tenants' cgroups.
 func (f *fleet) pattern() string { return "tenement.slice/tenement-" + f.service + "@*.service/*" }

@@ -22,9 +22,11 @@ func picture(title string, asIs, awake []sample, wakes []int) string {
 	for _, s := range awake {
 		most = max(most, s.mb)
 	}
-	step := math.Pow(10, math.Floor(math.Log10(most)))
-	for most/step > 5 {
-		step *= 2
+	step := 0.0
+	for _, part := range []float64{0.1, 0.2, 0.5, 1, 2} {
+		if step = part * math.Pow(10, math.Floor(math.Log10(most))); most/step <= 6 {
+			break
+		}
 	}
 	most = math.Ceil(most/step) * step
 	x := func(hour float64) float64 { return left + (width-left-right)*min(hour, hours)/hours }
