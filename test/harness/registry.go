@@ -32,11 +32,19 @@ func (s *Server) Register(ids ...string) {
 	}
 }
 
-// End destroys instances, stops the server, and forgets those that it has besides and that
-// have never been awake: to destroy each of very many would take too long.
-func (s *Server) End(ids ...string) {
+// End destroys the instances that have data, of whom somebody has been awake or armed, stops
+// the server, and forgets the rest: to destroy each of very many would take too long.
+func (s *Server) End() {
 	s.tb.Helper()
-	if r := s.Ten(append([]string{"destroy", "--yes"}, ids...)...); r.Code != 0 {
+	dirs, err := filepath.Glob(filepath.Join(s.Dir, "data/[a-z0-9]*/*"))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	args := []string{"destroy", "--yes"}
+	for _, dir := range dirs {
+		args = append(args, filepath.Base(filepath.Dir(dir))+":"+filepath.Base(dir))
+	}
+	if r := s.Ten(args...); len(dirs) > 0 && r.Code != 0 {
 		s.tb.Errorf("destroy: %.500s", r)
 	}
 	s.Signal(syscall.SIGTERM)

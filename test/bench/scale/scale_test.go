@@ -48,8 +48,8 @@ doze_timeout = %d
 `
 	large := start(t, *registered, fmt.Sprintf(config, 0, n, 0))
 	t.Cleanup(func() { // of both before the harness looks whether anything is left of one
-		large.end()
-		small.end()
+		large.s.End()
+		small.s.End()
 	})
 	var r report
 	megabytes := 60 + float64(*registered)/1024
@@ -156,12 +156,6 @@ func start(t *testing.T, n int, config string, env ...string) *fleet {
 	f.s.Run()
 	f.took = time.Since(begun)
 	return f
-}
-
-// end destroys those that have been awake, and stops the daemon.
-func (f *fleet) end() {
-	f.t.Helper()
-	f.s.End(f.ids[:min(len(f.ids), max(few, *awake))]...)
 }
 
 // pattern is of the tenants' cgroups.

@@ -70,7 +70,7 @@ command = "{bin}/testapp"
 	s.Register(ids...)
 	s.Run()
 	list := trace(*seed, *tenants, *visits)
-	t.Cleanup(func() { s.End(visited(list, ids)...) })
+	t.Cleanup(s.End)
 
 	asIs := live(t, s, ids, list)
 	s.WriteFile("tenement.toml", fmt.Sprintf(config, 0))
@@ -89,16 +89,6 @@ command = "{bin}/testapp"
 	fmt.Printf("<!-- begin simulate -->\n## A day of %d tenants\n\n%s<!-- end simulate -->\n", *tenants, describe(t, list, requests, asIs, all))
 	fmt.Printf("<!-- begin images/density.svg -->\n%s<!-- end images/density.svg -->\n",
 		picture(fmt.Sprintf("%d tenants, a day of %d visits", *tenants, *visits), asIs.samples, all.samples, asIs.wakes))
-}
-
-// visited are the tenants that somebody visits.
-func visited(list []visit, ids []string) []string {
-	var some []string
-	for _, v := range list {
-		some = append(some, ids[v.tenant])
-	}
-	slices.Sort(some)
-	return slices.Compact(some)
 }
 
 // live plays a day.
