@@ -70,7 +70,7 @@ func (c *fastConn) exchange(body []byte, size int, closing bool) error {
 	if !reused {
 		var err error
 		if conn, err = dialApp(c.ctx, v.endpoint); err != nil {
-			return c.byOthers(size, closing, failed(err))
+			return c.byOthers(size, closing, failed(err)) //nolint:bodyclose // the reverse proxy closes it
 		}
 	}
 	out := append(c.appendHead(c.out[:0]), body...)
@@ -81,7 +81,7 @@ func (c *fastConn) exchange(body []byte, size int, closing bool) error {
 		return c.relay(conn, pool, head, have, closing)
 	case err == nil:
 		defer conn.Close()
-		return c.byOthers(size, closing, resume(pool.key, conn.Conn, c.buf[:have]))
+		return c.byOthers(size, closing, resume(pool.key, conn.Conn, c.buf[:have])) //nolint:bodyclose // the reverse proxy closes it
 	}
 	conn.Close()
 	switch {
@@ -95,7 +95,7 @@ func (c *fastConn) exchange(body []byte, size int, closing bool) error {
 	case werr != nil && errors.Is(err, io.EOF):
 		err = syscall.ECONNRESET // it cannot have read anything
 	}
-	return c.byOthers(size, closing, failed(err))
+	return c.byOthers(size, closing, failed(err)) //nolint:bodyclose // the reverse proxy closes it
 }
 
 // failed is a first attempt that has come to an error.

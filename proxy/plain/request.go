@@ -6,11 +6,11 @@ import "bytes"
 type Verdict uint8
 
 const (
-	// More: the head is not complete, and nothing of it is odd so far.
+	// More says that the head is not complete, and nothing of it odd so far.
 	More Verdict = iota
-	// Taken: the head is complete and has been read.
+	// Taken says that the head is complete and has been read.
 	Taken
-	// Odd: others shall read it.
+	// Odd says that others shall read it.
 	Odd
 )
 
