@@ -162,7 +162,7 @@ func (p *program) backupTo(ctx context.Context, c *client.Client, verb string, i
 	if err := p.grantData(ctx, id); err != nil {
 		return d, err
 	}
-	w := io.Writer(p.out)
+	w := p.out
 	var f *newFile
 	if out != "-" {
 		if f, err = createFile(out); err != nil {

@@ -77,7 +77,7 @@ func NewLocal(o Options) (*Local, error) {
 		sandbox: o.Sandbox, vault: newVault(o.Host, o.Log), proxy: o.Proxy,
 		walking: make(chan struct{}, 1), walkTime: walkTime, cgroups: findCgroups(o.Host.User),
 	}
-	l.view.set(o)
+	l.set(o)
 	if !o.Host.User {
 		a, err := openAccounts(filepath.Join(o.StateDir, "uids.json"), userdbDir)
 		if err != nil {

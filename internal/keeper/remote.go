@@ -55,7 +55,7 @@ type RemoteOptions struct {
 // NewRemote makes a Remote; Look comes first.
 func NewRemote(o RemoteOptions) *Remote {
 	r := &Remote{path: o.Path, turns: make(chan struct{}, maxAsking), started: map[tenant.ID]bool{}, news: make(chan struct{}, 1)}
-	r.view.set(Options{Units: o.Units, Hints: o.Hints, Log: o.Log})
+	r.set(Options{Units: o.Units, Hints: o.Hints, Log: o.Log})
 	return r
 }
 
