@@ -7,9 +7,13 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tenement.dev/internal/client"
 	"tenement.dev/internal/tenant"
@@ -26,7 +30,8 @@ type address struct {
 }
 
 // address finds the daemon: --server, else TENEMENT_SERVER, else where this user's daemon
-// has its socket. --api and TENEMENT_API are other names for the same.
+// has its socket, else the system's, if this user may. --api and TENEMENT_API are other
+// names for the same.
 func (p *program) address() (address, error) {
 	for _, from := range []struct{ name, value string }{
 		{"--server", p.server}, {"TENEMENT_SERVER", p.getenv("TENEMENT_SERVER")}, {"TENEMENT_API", p.getenv("TENEMENT_API")},
@@ -35,7 +40,24 @@ func (p *program) address() (address, error) {
 			return parseServer(from.name, from.value)
 		}
 	}
-	return address{path: filepath.Join(p.runtimeDir(), socketName)}, nil
+	own, system := filepath.Join(p.runtimeDir(), socketName), p.systemSocket()
+	if p.euid != 0 && !isSocket(own) && connect(system) == nil {
+		return address{path: system}, nil
+	}
+	return address{path: own}, nil
+}
+
+// systemSocket is that of the daemon that root or the package runs.
+func (w world) systemSocket() string { return filepath.Join(w.run, "tenement", socketName) }
+
+// connect reports whether this process may connect to the socket at path, and somebody has
+// it open; systemd may, for a daemon that this starts.
+func connect(path string) error {
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 func parseServer(name, value string) (address, error) {
@@ -149,9 +171,8 @@ func (p *program) explainAbsence(addr address, err error) error {
 	}
 	told := *e
 	if p.euid != 0 {
-		system := filepath.Join(p.run, "tenement", socketName)
-		if isSocket(system) && system != addr.path {
-			told.Hint += fmt.Sprintf("; or use the system's, at %s, with sudo", system)
+		if system := p.systemSocket(); isSocket(system) && system != addr.path {
+			told.Hint += fmt.Sprintf("; or use the system's, at %s, with sudo%s", system, orMember(system))
 		}
 		return &told
 	}
@@ -164,6 +185,19 @@ func (p *program) explainAbsence(addr address, err error) error {
 		}
 	}
 	return &told
+}
+
+// orMember tells of the group whose members may use a socket, if there is one.
+func orMember(path string) string {
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil || stat.Mode&unix.S_IWGRP == 0 {
+		return ""
+	}
+	group, err := user.LookupGroupId(strconv.FormatUint(uint64(stat.Gid), 10))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(", or as a member of the group %s, from the next login on", group.Name)
 }
 
 func isSocket(path string) bool {

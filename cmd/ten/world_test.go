@@ -6,10 +6,15 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tenement.dev/internal/api/apitest"
 	"tenement.dev/internal/keeper"
@@ -76,9 +81,9 @@ func TestTheOtherDaemon(t *testing.T) {
 			t.Errorf("uid %d: got %+v, want %q", euid, got, want)
 		}
 	}
-	system, user := run+"/tenement/api.sock", run+"/user/1000/tenement/api.sock"
+	system, own := run+"/tenement/api.sock", run+"/user/1000/tenement/api.sock"
 	check(0, env(), "ten: no Tenement daemon answers at "+system+"\nhint: start one with `ten serve`\n")
-	check(1000, env(), "ten: no Tenement daemon answers at "+user+"\nhint: start one with `ten serve`\n")
+	check(1000, env(), "ten: no Tenement daemon answers at "+own+"\nhint: start one with `ten serve`\n")
 
 	listen := func(path string) {
 		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
@@ -87,11 +92,59 @@ func TestTheOtherDaemon(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = ln.Close() })
 	}
-	listen(user)
-	check(0, env(), "ten: no Tenement daemon answers at "+system+"\nhint: start one with `ten serve`; or use a user's, with --server "+user+"\n")
+	listen(own)
+	check(0, env(), "ten: no Tenement daemon answers at "+system+"\nhint: start one with `ten serve`; or use a user's, with --server "+own+"\n")
 	check(0, env("TENEMENT_SERVER", system), "ten: no Tenement daemon answers at "+system+"\nhint: start one with `ten serve`\n")
 	listen(system)
-	check(1001, env(), "ten: no Tenement daemon answers at "+run+"/user/1001/tenement/api.sock\nhint: start one with `ten serve`; or use the system's, at "+system+", with sudo\n")
+	forbid(t, system)
+	theirs := "ten: no Tenement daemon answers at " + run + "/user/1001/tenement/api.sock\nhint: start one with `ten serve`; or use the system's, at " + system + ", with sudo"
+	check(1001, env(), theirs+"\n")
+	if err := os.Chmod(system, 0o020); err != nil {
+		t.Fatal(err)
+	}
+	group, err := user.LookupGroupId(strconv.Itoa(os.Getegid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(1001, env(), theirs+", or as a member of the group "+group.Name+", from the next login on\n")
+}
+
+// forbid has this test be nobody who may use its own file at path. As root it gives up the
+// right to use all files, in its thread, which ends with it.
+func forbid(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Who has no daemon of their own uses the system's, if they may.
+func TestTheSystemsDaemon(t *testing.T) {
+	run := t.TempDir()
+	start := func(path, name string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		apitest.Start(t, path).Instances.Put(tenant.Snapshot{ID: tenant.ID{Service: "notes", Name: name}})
+	}
+	check := func(want string) {
+		t.Helper()
+		got := runIn(t, func(w *world) { w.euid, w.run = 1000, run }, "ps")
+		if got.code != 0 || !strings.Contains(got.out, want) {
+			t.Errorf("got %+v, want %s", got, want)
+		}
+	}
+	start(run+"/tenement/api.sock", "system")
+	check("notes:system")
+	start(run+"/user/1000/tenement/api.sock", "own")
+	check("notes:own")
 }
 
 // doctor without a daemon looks at the machine itself.

@@ -227,7 +227,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 		e.Err = errors.Join(ErrNoDaemon, err)
 	case errors.Is(err, fs.ErrPermission):
 		e.Msg = fmt.Sprintf("no permission to use the daemon's socket %s", c.place)
-		e.Hint = "use sudo, or the user that runs the daemon"
+		e.Hint = "use sudo, or the user that runs the daemon; of a packaged one be a member of the group tenement"
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e.Msg = fmt.Sprintf("the daemon at %s does not answer", c.place)
 		e.Hint = "its log may say what it waits for"
