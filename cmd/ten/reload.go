@@ -73,10 +73,14 @@ func (r *reloader) reload(ctx context.Context) error {
 			r.log.Error("configuration not reloaded", "err", strings.TrimSpace(line))
 		}
 		r.events.Publish(event.Event{Kind: event.ReloadFailed, Fields: []slog.Attr{slog.String("reason", err.Error())}})
+		hint := "mend what is named below, and reload again"
+		if errors.Is(err, errNeedsRestart) {
+			hint = "what is named below waits for a restart of the daemon, `systemctl restart tenement`, which ends no instance; where systemd holds its sockets nobody is refused"
+		}
 		return &tenant.Error{
 			Code: tenant.CodeConflict, Op: "reload", Err: err,
 			Msg:  fmt.Sprintf("%s was not taken, and what was read before stays", filepath.Base(r.old.Path)),
-			Hint: "mend what is named below, and reload again",
+			Hint: hint,
 			Log:  strings.Split(err.Error(), "\n"),
 		}
 	}
@@ -86,6 +90,9 @@ func (r *reloader) reload(ctx context.Context) error {
 	r.events.Publish(event.Event{Kind: event.Reloaded, Fields: []slog.Attr{slog.String("config", cfg.Path)}})
 	return nil
 }
+
+// errNeedsRestart says that a change is one that only a start takes.
+var errNeedsRestart = errors.New("cannot change while the daemon runs")
 
 // loadConfig reads the file at path and has systemd look at its calendar times.
 func loadConfig(ctx context.Context, path string) (*config.Config, error) {
@@ -98,25 +105,25 @@ func reload(ctx context.Context, old *config.Config) (*config.Config, error) {
 		return nil, err
 	}
 	if cfg.Settings.DataDir != old.Settings.DataDir {
-		return nil, fmt.Errorf("data_dir is %s and cannot become %s while the daemon runs", old.Settings.DataDir, cfg.Settings.DataDir)
+		return nil, fmt.Errorf("data_dir %w: it is %s, and would be %s", errNeedsRestart, old.Settings.DataDir, cfg.Settings.DataDir)
 	}
 	if !slices.Equal(cfg.Settings.Domains, old.Settings.Domains) {
-		return nil, errors.New("domain cannot change while the daemon runs")
+		return nil, fmt.Errorf("domain %w", errNeedsRestart)
 	}
 	if cfg.Settings.APIListen != old.Settings.APIListen {
-		return nil, fmt.Errorf("api_listen is %q and cannot become %q while the daemon runs", old.Settings.APIListen, cfg.Settings.APIListen)
+		return nil, fmt.Errorf("api_listen %w: it is %q, and would be %q", errNeedsRestart, old.Settings.APIListen, cfg.Settings.APIListen)
 	}
 	if cfg.Settings.MetricsListen != old.Settings.MetricsListen {
-		return nil, errors.New("metrics_listen cannot change while the daemon runs")
+		return nil, fmt.Errorf("metrics_listen %w", errNeedsRestart)
 	}
 	if cfg.Settings.FastPath != old.Settings.FastPath {
-		return nil, errors.New("fast_path cannot change while the daemon runs")
+		return nil, fmt.Errorf("fast_path %w", errNeedsRestart)
 	}
 	if cfg.Settings.ProxyProtocol != old.Settings.ProxyProtocol {
-		return nil, errors.New("proxy_protocol cannot change while the daemon runs")
+		return nil, fmt.Errorf("proxy_protocol %w", errNeedsRestart)
 	}
 	if !reflect.DeepEqual(cfg.Settings.TLS, old.Settings.TLS) {
-		return nil, errors.New("[settings.tls] cannot change while the daemon runs; certificate files are read again by themselves")
+		return nil, fmt.Errorf("[settings.tls] %w; certificate files are read again by themselves", errNeedsRestart)
 	}
 	return cfg, nil
 }

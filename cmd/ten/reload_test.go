@@ -1,10 +1,15 @@
 package main
 
 import (
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tenement.dev/internal/event"
+	"tenement.dev/internal/tenant"
 )
 
 // What the daemon only looks at when it starts cannot be reloaded, and that is said.
@@ -35,8 +40,21 @@ func TestReloadRefusesWhatOnlyAStartTakes(t *testing.T) {
 		switch _, err := reload(t.Context(), old); {
 		case want == "" && err != nil:
 			t.Errorf("%s: %v", settings, err)
-		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "while the daemon runs")):
+		case want != "" && (!errors.Is(err, errNeedsRestart) || !strings.Contains(err.Error(), want)):
 			t.Errorf("%s: got %v, want that %s cannot change", settings, err, want)
+		}
+	}
+
+	// Who has changed such a key is told what to do, and who has made a mistake to mend it.
+	r := reloader{old: old, events: event.NewBus(1), log: slog.New(slog.DiscardHandler)}
+	for settings, want := range map[string]string{
+		`domain = "example.com"`: "waits for a restart of the daemon, `systemctl restart tenement`",
+		`colour = 1`:             "mend what is named below",
+	} {
+		write(settings)
+		var e *tenant.Error
+		if err := r.reload(t.Context()); !errors.As(err, &e) || !strings.Contains(e.Hint, want) {
+			t.Errorf("%s: got %v, want the hint %q", settings, err, want)
 		}
 	}
 }
