@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,6 +34,22 @@ func fileFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVarP(path, "config", "c", "tenement.toml", "the `file`")
 }
 
+// orSystems names the package's file in an error, where no other was named and there is none
+// here.
+func (p *program) orSystems(cmd *cobra.Command, err error) error {
+	var e *tenant.Error
+	if !errors.Is(err, config.ErrNoFile) || !errors.As(err, &e) || cmd.Flags().Changed("config") {
+		return err
+	}
+	path := filepath.Join(p.etc, "tenement", "tenement.toml")
+	if _, statErr := os.Stat(path); statErr != nil {
+		return err
+	}
+	told := *e
+	told.Hint = fmt.Sprintf("for the daemon of this machine say `%s -c %s`; `ten init` writes one here", cmd.CommandPath(), path)
+	return &told
+}
+
 // checked is what `ten config check --json` prints.
 type checked struct {
 	File   string         `json:"file"`
@@ -57,7 +75,7 @@ are any.`,
 			case errors.As(err, &faults) && asJSON:
 				return errors.Join(printJSON(p.out, checked{path, false, faults}), reported(exitConfig))
 			case err != nil:
-				return err
+				return p.orSystems(cmd, err)
 			case asJSON:
 				return printJSON(p.out, checked{path, true, []config.Fault{}})
 			}
@@ -85,7 +103,7 @@ it is a comment.`,
 			list, err := config.Show(path, calendarOf(cmd.Context()))
 			switch {
 			case err != nil:
-				return err
+				return p.orSystems(cmd, err)
 			case asJSON:
 				return printJSON(p.out, list)
 			}

@@ -17,15 +17,15 @@ type world struct {
 	getenv   func(string) string
 	euid     int
 	now      func() time.Time
-	// run is where runtime directories are.
-	run string
+	// run is where runtime directories are, etc where the package's configuration is.
+	run, etc string
 }
 
 // outside is the real one.
 func outside() world {
 	return world{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		getenv: os.Getenv, euid: os.Geteuid(), now: time.Now, run: "/run",
+		getenv: os.Getenv, euid: os.Geteuid(), now: time.Now, run: "/run", etc: "/etc",
 	}
 }
 
