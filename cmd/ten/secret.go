@@ -42,7 +42,8 @@ func newSecretSetCommand(p *program) *cobra.Command {
 		Short: "Set a secret, with the value from standard input",
 		Long: `Set a secret of an instance or a service. The value is read from standard input, where one
 line break at its end is left out; on a terminal it is asked for, and not shown. With
---from-file it is what the file has. It may have 16 KiB.`,
+--from-file it is what the file has. It may have 16 KiB. Another value for a secret leaves it in
+the app's environment, or out of it; --env and --env=false change that.`,
 		Example: "  ten secret set notes:alice STRIPE_KEY < key.txt\n  ten secret set notes TLS_KEY --from-file key.pem\n  printf %s \"$KEY\" | ten secret set notes:alice STRIPE_KEY --env",
 		Args:    secretArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,8 +58,12 @@ line break at its end is left out; on a terminal it is asked for, and not shown.
 			if err := tenant.CheckSecret(args[1], value, env); err != nil {
 				return err
 			}
+			var inEnv *bool // as it was
+			if cmd.Flags().Changed("env") {
+				inEnv = &env
+			}
 			return p.ask(func(c *client.Client) error {
-				out, err := c.SetSecret(cmd.Context(), id, args[1], value, env)
+				out, err := c.SetSecret(cmd.Context(), id, args[1], value, inEnv)
 				if err != nil {
 					return err
 				}
@@ -72,7 +77,7 @@ line break at its end is left out; on a terminal it is asked for, and not shown.
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&file, "from-file", "", "a `file` that has the value, to its last byte")
-	flags.BoolVar(&env, "env", false, "in the app's environment too")
+	flags.BoolVar(&env, "env", false, "in the app's environment too; false takes it out")
 	flags.BoolVar(&asJSON, "json", false, "print a line of JSON")
 	return cmd
 }

@@ -13,7 +13,7 @@ import (
 // secret's value.
 type Secrets interface {
 	Secrets(ctx context.Context, id tenant.ID) ([]tenant.Secret, error)
-	SetSecret(ctx context.Context, id tenant.ID, name string, value []byte, env bool) (s tenant.Secret, running int, err error)
+	SetSecret(ctx context.Context, id tenant.ID, name string, value []byte, env *bool) (s tenant.Secret, running int, err error)
 	RemoveSecret(ctx context.Context, id tenant.ID, name string) (was bool, running int, err error)
 }
 

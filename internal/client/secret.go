@@ -19,7 +19,7 @@ func (c *Client) Secrets(ctx context.Context, id tenant.ID) (list wire.Secrets, 
 }
 
 // SetSecret gives an instance a secret, or all of a service where id has no name.
-func (c *Client) SetSecret(ctx context.Context, id tenant.ID, name string, value []byte, env bool) (out wire.SecretChange, err error) {
+func (c *Client) SetSecret(ctx context.Context, id tenant.ID, name string, value []byte, env *bool) (out wire.SecretChange, err error) {
 	ctx, cancel := promptly(ctx)
 	defer cancel()
 	_, err = c.ask(ctx, http.MethodPut, secretsPath(id)+"/"+url.PathEscape(name), wire.SecretRequest{Value: value, Env: env}, &out)

@@ -50,17 +50,26 @@ func (m *Manager) Secrets(ctx context.Context, id tenant.ID) ([]tenant.Secret, e
 }
 
 // SetSecret gives an instance a secret, or all instances of a service where id has no
-// name. Those that run get it with their next start; running is how many do.
-func (m *Manager) SetSecret(ctx context.Context, id tenant.ID, name string, value []byte, env bool) (s tenant.Secret, running int, err error) {
-	if err := tenant.CheckSecret(name, value, env); err != nil {
+// name. Those that run get it with their next start; running is how many do. Where env is nil
+// a secret that is there stays in the environment, or out of it; a new one is out of it.
+func (m *Manager) SetSecret(ctx context.Context, id tenant.ID, name string, value []byte, env *bool) (s tenant.Secret, running int, err error) {
+	if err := tenant.CheckSecret(name, value, env != nil && *env); err != nil {
 		return tenant.Secret{}, 0, err
 	}
 	if err := m.pausable(ctx, "set secret", id); err != nil {
 		return tenant.Secret{}, 0, err
 	}
-	s = tenant.Secret{Name: name, Env: env, Changed: time.Now().UTC().Truncate(time.Microsecond), Service: id.Name == ""}
+	s = tenant.Secret{Name: name, Env: env != nil && *env, Changed: time.Now().UTC().Truncate(time.Microsecond), Service: id.Name == ""}
 	err = m.changeSecrets(ctx, id, func(ctx context.Context, list []tenant.Secret) ([]tenant.Secret, error) {
-		list = slices.DeleteFunc(list, func(old tenant.Secret) bool { return old.Name == name })
+		if i := slices.IndexFunc(list, func(old tenant.Secret) bool { return old.Name == name }); i >= 0 {
+			if env == nil {
+				s.Env = list[i].Env
+			}
+			list = slices.Delete(list, i, i+1)
+		}
+		if err := tenant.CheckSecret(name, value, s.Env); err != nil {
+			return nil, err
+		}
 		if len(list) >= tenant.MaxSecrets {
 			return nil, &tenant.Error{
 				Code: tenant.CodeLimit, Op: "set secret", ID: id,
@@ -75,7 +84,7 @@ func (m *Manager) SetSecret(ctx context.Context, id tenant.ID, name string, valu
 	if err != nil {
 		return tenant.Secret{}, 0, err
 	}
-	m.tellOfPause(ctx, event.SecretSet, id, slog.String("secret", name), slog.Bool("env", env))
+	m.tellOfPause(ctx, event.SecretSet, id, slog.String("secret", name), slog.Bool("env", s.Env))
 	return s, m.runningOf(id), nil
 }
 

@@ -25,7 +25,7 @@ func TestSecrets(t *testing.T) {
 	bubble(t, text, func(t *testing.T, w *world) {
 		set := func(id tenant.ID, name, value string, running int) {
 			t.Helper()
-			s, n, err := w.manager.SetSecret(t.Context(), id, name, []byte(value), false)
+			s, n, err := w.manager.SetSecret(t.Context(), id, name, []byte(value), nil)
 			if err != nil || s.Name != name || s.Service != (id.Name == "") || n != running {
 				t.Fatalf("set %s of %v: got %+v, %d running, %v, want %d", name, id, s, n, err, running)
 			}
@@ -84,6 +84,27 @@ func TestSecrets(t *testing.T) {
 	})
 }
 
+// Another value alone leaves a secret in the app's environment, or out of it.
+func TestSecretStaysInTheEnvironment(t *testing.T) {
+	bubble(t, notes(""), func(t *testing.T, w *world) {
+		w.register(alice)
+		yes, no := true, false
+		for i, test := range []struct {
+			env  *bool
+			want bool
+		}{{nil, false}, {&yes, true}, {nil, true}, {&no, false}, {nil, false}, {&yes, true}} {
+			s, _, err := w.manager.SetSecret(t.Context(), alice, "KEY", []byte("v"), test.env)
+			list, listErr := w.manager.Secrets(t.Context(), alice)
+			if err != nil || listErr != nil || s.Env != test.want || len(list) != 1 || list[0].Env != test.want {
+				t.Errorf("set %d: got %+v, listed %+v, %v, %v, want env %t", i, s, list, err, listErr, test.want)
+			}
+		}
+		if _, _, err := w.manager.SetSecret(t.Context(), alice, "KEY", []byte("a\x00b"), nil); tenant.CodeOf(err) != tenant.CodeInvalid {
+			t.Errorf("NUL for what is in the environment: got %v", err)
+		}
+	})
+}
+
 func TestSecretsRefused(t *testing.T) {
 	bubble(t, notes(""), func(t *testing.T, w *world) {
 		w.register(alice)
@@ -102,21 +123,21 @@ func TestSecretsRefused(t *testing.T) {
 			"too large":        {alice, "KEY", bytes.Repeat([]byte("v"), tenant.MaxSecretSize+1), false, tenant.CodeInvalid},
 			"NUL":              {alice, "KEY", []byte("hush\x00hush"), true, tenant.CodeInvalid},
 		} {
-			_, _, err := w.manager.SetSecret(t.Context(), test.id, test.name, test.value, test.env)
+			_, _, err := w.manager.SetSecret(t.Context(), test.id, test.name, test.value, &test.env)
 			if tenant.CodeOf(err) != test.want || strings.Contains(err.Error(), "hush") {
 				t.Errorf("%s: got %v, want %s", what, err, test.want)
 			}
 		}
 		// What could not be kept is not there.
 		w.systemd.Fail("setsecret", errors.New("the disk is full"))
-		if _, _, err := w.manager.SetSecret(t.Context(), alice, "KEY", []byte("v"), false); err == nil {
+		if _, _, err := w.manager.SetSecret(t.Context(), alice, "KEY", []byte("v"), nil); err == nil {
 			t.Error("got no error from a full disk")
 		}
 		if list, err := w.manager.Secrets(t.Context(), alice); err != nil || len(list) != 0 {
 			t.Errorf("got %v, %v, want none", list, err)
 		}
 		for i := range tenant.MaxSecrets + 1 {
-			_, _, err := w.manager.SetSecret(t.Context(), alice, "K"+strings.Repeat("x", i), []byte("v"), false)
+			_, _, err := w.manager.SetSecret(t.Context(), alice, "K"+strings.Repeat("x", i), []byte("v"), nil)
 			if i < tenant.MaxSecrets && err != nil || i == tenant.MaxSecrets && tenant.CodeOf(err) != tenant.CodeLimit {
 				t.Errorf("secret %d: got %v", i+1, err)
 			}

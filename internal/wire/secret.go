@@ -7,8 +7,8 @@ import "time"
 type SecretRequest struct {
 	// Value is base64 in JSON.
 	Value []byte `json:"value"`
-	// Env: the app gets it as an environment variable too.
-	Env bool `json:"env,omitempty"`
+	// Env: the app gets it as an environment variable too; nil is as before, and not at first.
+	Env *bool `json:"env,omitempty"`
 }
 
 // Secret is what is told of a secret: never its value.

@@ -24,15 +24,19 @@ func (m *Instances) Secrets(_ context.Context, id tenant.ID) ([]tenant.Secret, e
 	return list, nil
 }
 
-// SetSecret sets one.
-func (m *Instances) SetSecret(_ context.Context, id tenant.ID, name string, value []byte, env bool) (tenant.Secret, int, error) {
-	if err := tenant.CheckSecret(name, value, env); err != nil {
-		return tenant.Secret{}, 0, err
-	}
+// SetSecret sets one; env is as before if it is nil.
+func (m *Instances) SetSecret(_ context.Context, id tenant.ID, name string, value []byte, env *bool) (tenant.Secret, int, error) {
 	if err := m.knows(id); err != nil {
 		return tenant.Secret{}, 0, err
 	}
-	s := tenant.Secret{Name: name, Env: env, Changed: time.Now(), Service: id.Name == ""}
+	m.secretsMu.Lock()
+	i := slices.IndexFunc(m.secrets[id], func(s tenant.Secret) bool { return s.Name == name })
+	inEnv := env == nil && i >= 0 && m.secrets[id][i].Env || env != nil && *env
+	m.secretsMu.Unlock()
+	if err := tenant.CheckSecret(name, value, inEnv); err != nil {
+		return tenant.Secret{}, 0, err
+	}
+	s := tenant.Secret{Name: name, Env: inEnv, Changed: time.Now(), Service: id.Name == ""}
 	m.dropSecret(id, name)
 	m.secretsMu.Lock()
 	defer m.secretsMu.Unlock()
