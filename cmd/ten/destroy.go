@@ -41,7 +41,7 @@ first; without a terminal to ask on it needs --yes.`,
 
 func destroy(ctx context.Context, c *client.Client, id tenant.ID) (done, error) {
 	if err := c.Destroy(ctx, id); err != nil {
-		return done{}, err
+		return done{}, notToDestroy(err)
 	}
 	return done{fmt.Sprintf("%s and its data are gone", id), struct {
 		ID        tenant.ID `json:"id"`
@@ -84,11 +84,23 @@ func (p *program) checkExist(ctx context.Context, args []string) error {
 	return p.ask(func(c *client.Client) error {
 		for _, id := range ids {
 			if _, err := c.Get(ctx, id); err != nil {
-				return err
+				return notToDestroy(err)
 			}
 		}
 		return nil
 	})
+}
+
+// notToDestroy has the error of an instance that does not exist say which do: who wants one
+// removed does not want it created.
+func notToDestroy(err error) error {
+	var e *tenant.Error
+	if !errors.As(err, &e) || e.Code != tenant.CodeNotFound {
+		return err
+	}
+	told := *e
+	told.Hint = "`ten ps` lists those that there are"
+	return &told
 }
 
 // readLine reads a line, or until ctx ends. In that case a goroutine is left behind in a
