@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,11 @@ const (
 	copiesDir = ".copies"
 	keptDir   = ".kept"
 )
+
+// keptTime is the time in the names of what is in keptDir, after keptPrefix.
+const keptTime = "20060102T150405.000Z"
+
+func keptPrefix(id tenant.ID) string { return id.Service + "@" + id.Name + "-" }
 
 // What is in an instance's directory in copiesDir.
 const (
@@ -246,7 +252,7 @@ func (l *Local) keep(ctx context.Context, id tenant.ID, old string) (string, err
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	kept := filepath.Join(dir, id.Service+"@"+id.Name+"-"+time.Now().UTC().Format("20060102T150405.000Z"))
+	kept := filepath.Join(dir, keptPrefix(id)+time.Now().UTC().Format(keptTime))
 	if err := os.Rename(old, kept); err != nil {
 		return "", err
 	}
@@ -261,6 +267,24 @@ func (l *Local) keep(ctx context.Context, id tenant.ID, old string) (string, err
 		}
 	}
 	return kept, syncDir(dir)
+}
+
+// removeKept removes all that restores have kept of an instance's data.
+func (l *Local) removeKept(id tenant.ID) error {
+	dir := filepath.Join(l.host.DataRoot, keptDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err = nil
+	for _, entry := range entries {
+		// What follows has to be a time: notes:alice-b is somebody else than notes:alice.
+		at, ours := strings.CutPrefix(entry.Name(), keptPrefix(id))
+		if _, bad := time.Parse(keptTime, at); ours && bad == nil {
+			err = errors.Join(err, removeTree(filepath.Join(dir, entry.Name())))
+		}
+	}
+	return err
 }
 
 func syncDir(path string) error {

@@ -62,7 +62,7 @@ func TestFenceFollowsInstances(t *testing.T) {
 		if err := l.Load(t.Context(), spec); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = l.Unload(context.Background(), spec.ID); _ = l.Wipe(context.Background(), spec.ID) })
+		t.Cleanup(func() { _ = l.Unload(context.Background(), spec.ID); _ = l.Wipe(context.Background(), spec.ID, true) })
 	}
 	a, b := r.spec(alice, tenant.IsolationNamespace, tenant.NetworkHost), r.spec(bob, tenant.IsolationNamespace, tenant.NetworkHost)
 	load(r.local, a)

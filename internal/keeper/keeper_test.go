@@ -31,7 +31,7 @@ func (r *rig) wake(t *testing.T, spec tenant.Spec) {
 	}
 	t.Cleanup(func() {
 		ctx := context.Background()
-		if err := errors.Join(r.local.Unload(ctx, spec.ID), r.local.Wipe(ctx, spec.ID)); err != nil {
+		if err := errors.Join(r.local.Unload(ctx, spec.ID), r.local.Wipe(ctx, spec.ID, true)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -175,7 +175,7 @@ func TestUnloadLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	if err := r.local.Wipe(t.Context(), alice); err != nil || exists(filepath.Join(r.host.DataRoot, "keep", "alice")) {
+	if err := r.local.Wipe(t.Context(), alice, true); err != nil || exists(filepath.Join(r.host.DataRoot, "keep", "alice")) {
 		t.Errorf("the data is still there, %v", err)
 	}
 }

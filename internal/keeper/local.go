@@ -258,7 +258,11 @@ func (l *Local) Stop(ctx context.Context, id tenant.ID) error {
 	return nil
 }
 
-// Wipe removes the instance's data directory.
-func (l *Local) Wipe(_ context.Context, id tenant.ID) error {
-	return os.RemoveAll(l.dataDir(id))
+// Wipe removes the instance's data directory, and with kept what restores have kept.
+func (l *Local) Wipe(_ context.Context, id tenant.ID, kept bool) error {
+	err := os.RemoveAll(l.dataDir(id))
+	if kept {
+		err = errors.Join(err, l.removeKept(id))
+	}
+	return err
 }

@@ -108,8 +108,8 @@ func (r *Remote) Stop(ctx context.Context, id tenant.ID) error {
 }
 
 // Wipe implements lifecycle.Controller.
-func (r *Remote) Wipe(ctx context.Context, id tenant.ID) error {
-	_, err := r.about(ctx, verbWipe, id, request{})
+func (r *Remote) Wipe(ctx context.Context, id tenant.ID, kept bool) error {
+	_, err := r.about(ctx, verbWipe, id, request{Keep: !kept})
 	return err
 }
 

@@ -278,7 +278,7 @@ func TestKeeperComesAndGoes(t *testing.T) {
 	if left := r.left(t, id); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
-	if err := r.remote.Wipe(t.Context(), id); err != nil {
+	if err := r.remote.Wipe(t.Context(), id, true); err != nil {
 		t.Error(err)
 	}
 }

@@ -155,3 +155,46 @@ func TestCheckStorageElsewhere(t *testing.T) {
 		t.Errorf("got %t for %s, want %t as for the directory that is there", got, h.DataRoot, want)
 	}
 }
+
+// What a restore has kept outlives a stop that wipes, and goes with its instance; what is
+// another's stays, also where the name begins alike.
+func TestWipeRemovesWhatRestoresHaveKept(t *testing.T) {
+	l, dir := measurer(t)
+	var kept []string
+	for _, name := range []string{"eve", "eve-b"} {
+		id := tenant.ID{Service: eve.Service, Name: name}
+		to, err := l.makeCopy(id, arrivalName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = to.Close()
+		path, err := l.Replace(t.Context(), id, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, path)
+	}
+	want := func(step string, want ...bool) {
+		t.Helper()
+		for i, path := range kept {
+			if _, err := os.Stat(path); (err == nil) != want[i] {
+				t.Errorf("%s: got %s there %t, want %t", step, filepath.Base(path), err == nil, want[i])
+			}
+		}
+	}
+	want("after the restores", true, true)
+	if err := l.Wipe(t.Context(), eve, false); err != nil {
+		t.Fatal(err)
+	}
+	want("after a stop", true, true)
+	if err := l.Wipe(t.Context(), eve, true); err != nil {
+		t.Fatal(err)
+	}
+	want("after a destroy", false, true)
+	if _, err := os.Stat(dir); err == nil {
+		t.Errorf("%s is still there", dir)
+	}
+	if err := l.Wipe(t.Context(), eve, true); err != nil {
+		t.Errorf("again: %v", err)
+	}
+}

@@ -59,7 +59,8 @@ type request struct {
 	// service's.
 	Secret string `json:"secret,omitempty"`
 	Value  []byte `json:"value,omitempty"`
-	// Unpacking is how an archive is unpacked, Keep whether what is replaced is kept.
+	// Unpacking is how an archive is unpacked, Keep whether what is replaced is
+	// kept, or at a wipe what was.
 	Unpacking *tenant.Unpacking `json:"unpacking,omitempty"`
 	Keep      bool              `json:"keep,omitempty"`
 	// Sum is that of the configuration which the other side has read (config.Config.Sum).

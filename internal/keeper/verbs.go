@@ -56,7 +56,7 @@ func (s *Server) do(ctx context.Context, r request) (reply, error) {
 	case verbStop:
 		return reply{}, w.local.Stop(ctx, id)
 	case verbWipe:
-		return reply{}, w.local.Wipe(ctx, id)
+		return reply{}, w.local.Wipe(ctx, id, !r.Keep)
 	case verbLimit:
 		return reply{}, w.local.SetLimits(ctx, id, r.Limits)
 	case verbMeasure:

@@ -23,8 +23,9 @@ type Controller interface {
 	Unload(ctx context.Context, id tenant.ID) error
 	// Stop stops the instance and returns when it has stopped; its doorbell stays.
 	Stop(ctx context.Context, id tenant.ID) error
-	// Wipe removes the data directory of an instance that is not running.
-	Wipe(ctx context.Context, id tenant.ID) error
+	// Wipe removes the data directory of an instance that is not running; with kept also
+	// what restores have kept of it (Unpacker.Replace).
+	Wipe(ctx context.Context, id tenant.ID, kept bool) error
 	Limiter
 	SecretKeeper
 	Packer

@@ -268,7 +268,7 @@ func (m *Manager) wipe(ctx context.Context, inst *instance) error {
 		}
 		op := inst.beginLocked(false)
 		m.tasks.do(func() {
-			err := m.unloadAndWipe(inst)
+			err := m.unloadAndWipe(inst, false)
 			inst.mu.Lock()
 			m.endLocked(inst, op, err)
 			inst.mu.Unlock()
@@ -302,15 +302,16 @@ func (m *Manager) destroy(ctx context.Context, inst *instance) error {
 	})
 }
 
-// unloadAndWipe removes the data of an instance. It is unloaded first, so that its
+// unloadAndWipe removes the data of an instance, with kept also what restores have kept
+// of it: a stop leaves that, a destroy does not. It is unloaded first, so that its
 // doorbell cannot start it in between.
-func (m *Manager) unloadAndWipe(inst *instance) error {
+func (m *Manager) unloadAndWipe(inst *instance, kept bool) error {
 	ctx, cancel := context.WithTimeout(m.ctx, wipeTimeout)
 	defer cancel()
 	if err := m.unload(ctx, inst); err != nil {
 		return err
 	}
-	if err := m.controller.Wipe(ctx, inst.id); err != nil {
+	if err := m.controller.Wipe(ctx, inst.id, kept); err != nil {
 		return fmt.Errorf("remove data of %s: %w", inst.id, err)
 	}
 	return nil
@@ -320,7 +321,7 @@ func (m *Manager) remove(inst *instance) error {
 	m.endProbe(inst)
 	m.drain(m.ctx, inst, m.stopGrace(inst))
 	m.meter(inst)
-	if err := m.unloadAndWipe(inst); err != nil {
+	if err := m.unloadAndWipe(inst, true); err != nil {
 		return err
 	}
 	if len((*m.secrets.Load())[inst.id]) > 0 {

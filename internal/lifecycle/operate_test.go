@@ -146,8 +146,8 @@ func TestStopRemovesDataThatShallNotPersist(t *testing.T) {
 		if _, err := w.manager.Stop(t.Context(), alice); err != nil {
 			t.Fatal(err)
 		}
-		if got := w.systemd.Wipes(alice); got != 1 {
-			t.Errorf("data was removed %d times, want once", got)
+		if got := w.systemd.Wipes(alice); got != 1 || w.systemd.WipedAll(alice) {
+			t.Errorf("data was removed %d times, want once, and not what restores have kept", got)
 		}
 		w.served(alice, 4)
 	})
@@ -165,6 +165,9 @@ func TestDestroy(t *testing.T) {
 		w.active(alice, "")
 		if _, ok := w.store.row(alice); ok || w.systemd.Wipes(alice) != 1 {
 			t.Errorf("got registered %t, %d wipes, want neither row nor data", ok, w.systemd.Wipes(alice))
+		}
+		if !w.systemd.WipedAll(alice) {
+			t.Error("what restores have kept is still there")
 		}
 		w.spawn(alice)
 		w.served(alice, 2)

@@ -71,7 +71,7 @@ func Conform(t *testing.T, open func(t *testing.T) Bench) {
 func unknown(t *testing.T, b *bench) {
 	b.must(b.Controller.Stop(b.ctx(), b.id))
 	b.must(b.Controller.Unload(b.ctx(), b.id))
-	b.must(b.Controller.Wipe(b.ctx(), b.id))
+	b.must(b.Controller.Wipe(b.ctx(), b.id, true))
 	if s, ok := b.status(); ok {
 		t.Errorf("got %+v, want nothing", s)
 	}

@@ -81,7 +81,7 @@ func snapshots(t *testing.T, b *bench) {
 	b.must(control.Load(b.ctx(), spec))
 	b.must(b.get())
 	b.must(control.Unload(b.ctx(), b.id))
-	b.must(control.Wipe(b.ctx(), b.id))
+	b.must(control.Wipe(b.ctx(), b.id, true))
 	b.must(unpack(again(), tenant.Unpacking{}))
 	b.must(control.Discard(b.ctx(), b.id))
 	if _, err := control.Replace(b.ctx(), b.id, false); err == nil {
@@ -92,5 +92,5 @@ func snapshots(t *testing.T, b *bench) {
 		t.Error(err)
 	}
 	check(3 << 20)
-	b.must(control.Wipe(b.ctx(), b.id))
+	b.must(control.Wipe(b.ctx(), b.id, true))
 }

@@ -70,6 +70,6 @@ func data(t *testing.T, b *bench) {
 	check(3 << 20)
 	b.must(b.Controller.Unload(b.ctx(), b.id))
 	check(3 << 20)
-	b.must(b.Controller.Wipe(b.ctx(), b.id))
+	b.must(b.Controller.Wipe(b.ctx(), b.id, true))
 	check(0)
 }

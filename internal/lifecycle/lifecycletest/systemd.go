@@ -28,6 +28,7 @@ type Systemd struct {
 	// scheduled has the scheduled requests that apps got.
 	scheduled map[tenant.ID][]string
 	wiped     map[tenant.ID]int
+	wipedAll  map[tenant.ID]bool
 	secrets   map[tenant.ID]map[string]string
 	taken     map[int]bool
 	faults    map[string][]fault
@@ -68,6 +69,7 @@ func New() *Systemd {
 		runs:      map[tenant.ID]int{},
 		scheduled: map[tenant.ID][]string{},
 		wiped:     map[tenant.ID]int{},
+		wipedAll:  map[tenant.ID]bool{},
 		secrets:   map[tenant.ID]map[string]string{},
 		taken:     map[int]bool{},
 		faults:    map[string][]fault{},
@@ -175,6 +177,14 @@ func (s *Systemd) Wipes(id tenant.ID) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.wiped[id]
+}
+
+// WipedAll reports whether the last removal of an instance's data was also of what restores
+// have kept of it.
+func (s *Systemd) WipedAll(id tenant.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wipedAll[id]
 }
 
 // Doorbells counts the doorbells that answer.
@@ -356,13 +366,14 @@ func (s *Systemd) stop(ctx context.Context, id tenant.ID) error {
 }
 
 // Wipe implements lifecycle.Controller.
-func (s *Systemd) Wipe(ctx context.Context, id tenant.ID) error {
+func (s *Systemd) Wipe(ctx context.Context, id tenant.ID, kept bool) error {
 	if err := s.enter(ctx, "wipe"); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wiped[id]++
+	s.wipedAll[id] = kept
 	delete(s.storage, id)
 	return nil
 }
