@@ -3,6 +3,7 @@ package packaging
 import (
 	"bytes"
 	"fmt"
+	"strings"
 )
 
 // CaddyUpstream is where the daemon listens behind Caddy.
@@ -28,4 +29,22 @@ ListenStream=
 ListenStream=` + CaddyUpstream + `
 ListenStream=/run/tenement/api.sock
 `)}
+}
+
+// stockCaddyfile is what is active in the Caddyfile of Caddy's packages.
+const stockCaddyfile = ":80 { | root * /usr/share/caddy | file_server | }"
+
+// Caddyfile is that of Caddy's service, in the place of the one that its package brings.
+func Caddyfile(text []byte) File {
+	return File{Path: "/etc/caddy/Caddyfile", Mode: 0o644, Text: text, Stock: isStockCaddyfile}
+}
+
+func isStockCaddyfile(text []byte) bool {
+	var active []string
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > 0 && !strings.HasPrefix(words[0], "#") {
+			active = append(active, strings.Join(words, " "))
+		}
+	}
+	return strings.Join(active, " | ") == stockCaddyfile
 }

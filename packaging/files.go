@@ -13,11 +13,12 @@ import (
 //go:embed systemd sysusers.d tmpfiles.d scripts lint/overrides tenement.toml tenement.catalog grafana/tenement.json prometheus/tenement.rules.yml
 var content embed.FS
 
-// Where the programs, and the one file that is the administrator's, are.
+// Where the programs, the one file that is the administrator's, and the manual pages are.
 const (
 	TenPath    = "/usr/bin/ten"
 	InitPath   = "/usr/lib/tenement/ten-init"
 	ConfigPath = "/etc/tenement/tenement.toml"
+	ManualDir  = "/usr/share/man/man1"
 )
 
 // File is one file of an installation.
@@ -26,7 +27,14 @@ type File struct {
 	Mode   fs.FileMode
 	Config bool // the administrator may change it: it is not overwritten, and stays until a purge
 	Text   []byte
+	// Stock reports, of the text of a file that is there, whether it is as another package
+	// brings it and nobody has changed it: then that is moved to Path + AsideSuffix until
+	// this one goes. Nil where no other package has the file.
+	Stock func(text []byte) bool
 }
+
+// AsideSuffix is what the name of a file of another package gets while ours is there.
+const AsideSuffix = ".before-tenement"
 
 // places says where the files of a directory here go.
 var places = []struct{ from, to string }{
@@ -77,7 +85,7 @@ func text(name string) []byte {
 // Manual is the manual page with the given file name, such as "ten-ps.1", compressed.
 func Manual(name string, page []byte) (File, error) {
 	b, err := Compress(page)
-	return File{Path: "/usr/share/man/man1/" + name + ".gz", Mode: 0o644, Text: b}, err
+	return File{Path: ManualDir + "/" + name + ".gz", Mode: 0o644, Text: b}, err
 }
 
 // Completion is what a shell completes ten's commands with: shell is "bash", "zsh" or

@@ -84,6 +84,11 @@ again when there are others.`,
 }
 
 func (p *program) install(ctx context.Context, root *cobra.Command, o installOptions) error {
+	if !o.dryRun {
+		if err := p.needsRoot("install", o.root); err != nil {
+			return err
+		}
+	}
 	files, err := p.installFiles(root, o)
 	if err != nil {
 		return err
@@ -92,10 +97,7 @@ func (p *program) install(ctx context.Context, root *cobra.Command, o installOpt
 	if err != nil {
 		return err
 	}
-	if err := p.sayPlan(plan.Steps, o.dryRun, o.asJSON); err != nil || o.dryRun {
-		return err
-	}
-	if err := p.needsRoot("install", o.root); err != nil {
+	if err := p.sayPlan(plan.Steps, o.dryRun, o.asJSON, o.also(plan.Upgrade != "")); err != nil || o.dryRun {
 		return err
 	}
 	if err := plan.Apply(); err != nil {
@@ -166,8 +168,26 @@ func (p *program) needsRoot(op, root string) error {
 	}
 }
 
-// sayPlan prints what is done with which file; what stays as it is only where that is all.
-func (p *program) sayPlan(steps []install.Step, dryRun, asJSON bool) error {
+// also says what an installation does beside the files.
+func (o installOptions) also(upgrade bool) (list []string) {
+	switch {
+	case o.root != "/":
+		return nil // the first boot does the rest
+	case upgrade:
+		list = append(list, "restart tenement.service; sockets and instances stay")
+	default:
+		list = append(list, "make the user and the group tenement, and /var/lib/tenement",
+			"enable and start tenement.socket, tenement-keeper.socket and tenement.service")
+	}
+	if o.caddy {
+		list = append(list, "reload caddy.service if it runs")
+	}
+	return list
+}
+
+// sayPlan prints what is done with which file, what stays as it is only where that is all,
+// and in a dry run what else is done.
+func (p *program) sayPlan(steps []install.Step, dryRun, asJSON bool, also []string) error {
 	if asJSON {
 		return printJSON(p.out, struct {
 			DryRun bool           `json:"dryRun"`
@@ -175,16 +195,51 @@ func (p *program) sayPlan(steps []install.Step, dryRun, asJSON bool) error {
 		}{dryRun, steps})
 	}
 	var b strings.Builder
+	said := map[string]bool{}
 	for _, s := range steps {
-		if s.Change != install.Same || dryRun {
-			fmt.Fprintf(&b, "%-8s%s\n", s.Change, s.Path)
+		if s.Change == install.Same && !dryRun {
+			continue
+		}
+		line := fmt.Sprintf("%-8s%s\n", s.Change, foldPath(steps, s))
+		if !said[line] {
+			said[line] = true
+			b.WriteString(line)
 		}
 	}
 	if b.Len() == 0 {
 		b.WriteString("all files are there already\n")
 	}
+	if dryRun {
+		for _, line := range also {
+			fmt.Fprintf(&b, "also    %s\n", line)
+		}
+	}
 	_, err := p.out.Write([]byte(b.String()))
 	return err
+}
+
+// foldPath is a step's file, or those of its kind with the same change where nobody wants to
+// read each: manual pages and completions.
+func foldPath(steps []install.Step, of install.Step) string {
+	kind := func(path string) string {
+		switch {
+		case strings.HasPrefix(path, packaging.ManualDir):
+			return "manual pages in " + packaging.ManualDir
+		case strings.Contains(path, "completions") || strings.Contains(path, "site-functions"):
+			return "shell completions in /usr/share"
+		}
+		return ""
+	}
+	n, what := 0, kind(of.Path)
+	for _, s := range steps {
+		if s.Change == of.Change && kind(s.Path) == what {
+			n++
+		}
+	}
+	if what == "" || n < 2 {
+		return of.Path
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // installFiles are all files of an installation.
@@ -235,7 +290,7 @@ func (p *program) installFiles(root *cobra.Command, o installOptions) ([]packagi
 		return files, nil
 	}
 	caddyfile, err := o.caddyfile()
-	return append(files, packaging.CaddySocket(), packaging.File{Path: "/etc/caddy/Caddyfile", Mode: 0o644, Text: caddyfile}), err
+	return append(files, packaging.CaddySocket(), packaging.Caddyfile(caddyfile)), err
 }
 
 // findPrograms gives the paths of ten and ten-init.

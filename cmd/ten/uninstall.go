@@ -33,14 +33,16 @@ since stay.`,
 }
 
 func (p *program) uninstall(ctx context.Context, root string, purge, dryRun, asJSON bool) error {
+	if !dryRun {
+		if err := p.needsRoot("uninstall", root); err != nil {
+			return err
+		}
+	}
 	r, err := install.NewRemoval(root, purge)
 	if err != nil {
 		return err
 	}
-	if err := p.sayPlan(r.Steps, dryRun, asJSON); err != nil || dryRun {
-		return err
-	}
-	if err := p.needsRoot("uninstall", root); err != nil {
+	if err := p.sayPlan(r.Steps, dryRun, asJSON, alsoRemoved(root, purge)); err != nil || dryRun {
 		return err
 	}
 	if root == "/" {
@@ -55,4 +57,16 @@ func (p *program) uninstall(ctx context.Context, root string, purge, dryRun, asJ
 		return err
 	}
 	return p.script(ctx, "postrm", "purge")
+}
+
+// alsoRemoved says what an uninstallation does beside the files.
+func alsoRemoved(root string, purge bool) []string {
+	if root != "/" {
+		return nil
+	}
+	list := []string{"stop the daemon and all instances, before anything else"}
+	if purge {
+		list = append(list, "remove /var/lib/tenement with all data of all instances, and the user and the group tenement")
+	}
+	return list
 }

@@ -151,6 +151,70 @@ func TestRefusesWhatIsSomebodyElses(t *testing.T) {
 	}
 }
 
+// debianCaddyfile is that of Debian's package of Caddy, shortened.
+const debianCaddyfile = `# The Caddyfile is an easy way to configure your Caddy web server.
+
+:80 {
+	# Set this path to your site's directory.
+	root * /usr/share/caddy
+
+	# Enable the static file server.
+	file_server
+
+	# reverse_proxy localhost:8080
+}
+# Refer to the Caddy docs for more information:
+`
+
+// Caddy's own Caddyfile is put aside, and comes back; one that somebody has changed is his.
+func TestStockCaddyfile(t *testing.T) {
+	ours := append(files("1"), packaging.Caddyfile([]byte("ours")))
+	for name, away := range map[string]func(root string){
+		"uninstalled": func(root string) {
+			r, err := install.NewRemoval(root, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := changes(r.Steps)["Caddyfile"]; got != install.Restore {
+				t.Errorf("uninstall: got %q, want %q", got, install.Restore)
+			}
+			if err := r.Apply(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"without Caddy": func(root string) { apply(t, root, "1", files("1")) },
+	} {
+		root := t.TempDir()
+		path := filepath.Join(root, "etc/caddy/Caddyfile")
+		want := func(step, path, want string) {
+			t.Helper()
+			if got, err := os.ReadFile(path); string(got) != want {
+				t.Errorf("%s, %s: got %q (%v), want %q", name, step, got, err, want)
+			}
+		}
+		put(t, path, debianCaddyfile)
+		if got := apply(t, root, "1", ours)["Caddyfile"]; got != install.Replace {
+			t.Errorf("got %q, want %q", got, install.Replace)
+		}
+		apply(t, root, "1", ours)
+		want("installed", path, "ours")
+		want("installed", path+".before-tenement", debianCaddyfile)
+		away(root)
+		want("away", path, debianCaddyfile)
+		if _, err := os.Stat(path + ".before-tenement"); err == nil {
+			t.Errorf("%s: the copy is still there", name)
+		}
+	}
+	for _, theirs := range []string{"", "example.com {\n\tfile_server\n}\n", debianCaddyfile + "import sites/*\n",
+		strings.Replace(debianCaddyfile, "# reverse_proxy", "reverse_proxy", 1)} {
+		root := t.TempDir()
+		put(t, filepath.Join(root, "etc/caddy/Caddyfile"), theirs)
+		if _, err := install.NewPlan(root, "1", ours); tenant.CodeOf(err) != tenant.CodeConflict {
+			t.Errorf("over %q: got %v, want a conflict", theirs, err)
+		}
+	}
+}
+
 // What was interrupted can be done again.
 func TestInterrupted(t *testing.T) {
 	root := t.TempDir()

@@ -26,6 +26,7 @@ const (
 	Same    Change = "same"
 	Keep    Change = "keep" // the administrator's
 	Remove  Change = "remove"
+	Restore Change = "restore" // remove, and put back what was there before
 )
 
 // Step is what happens to one file.
@@ -35,6 +36,7 @@ type Step struct {
 
 	file packaging.File
 	now  string // the checksum of what is to be replaced
+	was  []byte // the text of that, if it is another package's and is put aside
 }
 
 // Plan is what an installation changes.
@@ -66,6 +68,8 @@ func NewPlan(root, version string, files []packaging.File) (*Plan, error) {
 			return nil, fmt.Errorf("look at what is installed: %w", err)
 		case ours && bytes.Equal(now, f.Text):
 			step.Change = Same
+		case f.Stock != nil && f.Stock(now):
+			step.Change, step.now, step.was = Replace, sum(now), now
 		case old.wrote(f.Path, now):
 			step.Change, step.now = Replace, sum(now)
 		case f.Config:
@@ -112,8 +116,9 @@ func refusal(root string, paths []string) error {
 
 // Apply does it. It can be done again after it was interrupted.
 func (p *Plan) Apply() error {
-	r := record{Version: p.version, Files: map[string]string{}, Before: map[string]string{}, Config: p.old.Config, Dirs: p.old.Dirs}
+	r := record{Version: p.version, Files: map[string]string{}, Before: map[string]string{}, Aside: map[string]string{}, Config: p.old.Config, Dirs: p.old.Dirs}
 	maps.Copy(r.Files, p.old.Files)
+	maps.Copy(r.Aside, p.old.Aside)
 	made, err := makeDirs(p.root, filepath.Dir(RecordPath))
 	r.Dirs = append(r.Dirs, made...)
 	if err != nil {
@@ -131,6 +136,9 @@ func (p *Plan) Apply() error {
 		if s.Change == Replace {
 			r.Before[s.Path] = s.now
 		}
+		if s.was != nil {
+			r.Aside[s.Path] = s.Path + packaging.AsideSuffix
+		}
 		r.Files[s.Path] = sum(s.file.Text)
 		if s.file.Config && !slices.Contains(r.Config, s.Path) {
 			r.Config = append(r.Config, s.Path)
@@ -143,6 +151,11 @@ func (p *Plan) Apply() error {
 	for _, s := range p.Steps {
 		if s.Change != Create && s.Change != Replace {
 			continue
+		}
+		if s.was != nil {
+			if err := write(filepath.Join(p.root, r.Aside[s.Path]), s.was, s.file.Mode); err != nil {
+				return fmt.Errorf("keep a copy of %s: %w", s.Path, err)
+			}
 		}
 		if err := write(filepath.Join(p.root, s.Path), s.file.Text, s.file.Mode); err != nil {
 			return fmt.Errorf("install %s: %w", s.Path, err)
@@ -159,11 +172,12 @@ func (p *Plan) prune(r record) error {
 			continue
 		}
 		if now, err := os.ReadFile(filepath.Join(p.root, path)); err == nil && p.old.wrote(path, now) {
-			if err := os.Remove(filepath.Join(p.root, path)); err != nil {
+			if err := p.old.remove(p.root, path); err != nil {
 				return fmt.Errorf("remove %s of the version before: %w", path, err)
 			}
 		}
 		delete(r.Files, path)
+		delete(r.Aside, path)
 	}
 	r.Before = nil
 	return p.save(r)

@@ -22,6 +22,7 @@ type record struct {
 	Files   map[string]string `json:"files"`            // path to checksum
 	Before  map[string]string `json:"before,omitempty"` // the same of files that are being replaced
 	Config  []string          `json:"config,omitempty"` // those that stay until a purge
+	Aside   map[string]string `json:"aside,omitempty"`  // path to that of another package's file, until ours goes
 	Dirs    []string          `json:"dirs,omitempty"`   // made here, outermost first
 }
 
@@ -49,6 +50,21 @@ func readRecord(root string) (record, error) {
 func (r record) wrote(path string, text []byte) bool {
 	s := sum(text)
 	return r.Files[path] == s || r.Before[path] == s
+}
+
+// remove takes away a file of ours. Another package's that was there before comes back,
+// in one step.
+func (r record) remove(root, path string) error {
+	if aside := r.Aside[path]; aside != "" {
+		err := os.Rename(filepath.Join(root, aside), filepath.Join(root, path))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Remove(filepath.Join(root, path)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func sum(text []byte) string {

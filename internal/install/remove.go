@@ -46,6 +46,8 @@ func NewRemoval(root string, purge bool) (*Removal, error) {
 			return nil, fmt.Errorf("look at what is installed: %w", err)
 		case config && !purge, !config && !old.wrote(path, now):
 			r.Steps = append(r.Steps, Step{Path: path, Change: Keep})
+		case old.Aside[path] != "":
+			r.Steps = append(r.Steps, Step{Path: path, Change: Restore})
 		default:
 			r.Steps = append(r.Steps, Step{Path: path, Change: Remove})
 		}
@@ -59,8 +61,8 @@ func (r *Removal) Apply() error {
 	kept := record{Version: "", Files: map[string]string{}, Dirs: r.old.Dirs}
 	for _, s := range r.Steps {
 		switch s.Change {
-		case Remove:
-			if err := os.Remove(filepath.Join(r.root, s.Path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		case Remove, Restore:
+			if err := r.old.remove(r.root, s.Path); err != nil {
 				return fmt.Errorf("uninstall %s: %w", s.Path, err)
 			}
 		case Keep:

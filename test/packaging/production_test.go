@@ -85,14 +85,18 @@ func (b *box) installed() {
 	if got := b.sh("ten version | tail -1"); !strings.Contains(got, newVersion) {
 		b.Errorf("ten version: got %s, want the daemon to be %s", got, newVersion)
 	}
-	// Debian's Caddy has brought a Caddyfile.
+	if got := b.sh("cd /root/here; ./ten install --domain example.com --dry-run"); !strings.Contains(got, "also    restart tenement.service") {
+		b.Errorf("ten install --dry-run: got %s, want it to say what it does beside the files", got)
+	}
+	// Debian's Caddy has brought a Caddyfile, which is not refused until somebody changes it.
+	b.sh("cp -p /etc/caddy/Caddyfile /root/here/Caddyfile; echo 'import sites/*' >>/etc/caddy/Caddyfile")
 	out, err := b.try("cd /root/here; ./ten install --domain example.com --caddy")
 	if err == nil || !strings.Contains(out, "/etc/caddy/Caddyfile") {
 		b.Errorf("ten install --caddy over a Caddyfile: got %s (%v), want a refusal that names it", out, err)
 	}
 	b.sh(`cd /root/here
 printf '[settings]\ndata_dir = "/var/lib/tenement/data"\ndomain = "example.com"\n[service.notes]\ncommand = "/bin/true"\n' >/etc/tenement/tenement.toml
-mv /etc/caddy/Caddyfile /root/here/Caddyfile
+cp -p /root/here/Caddyfile /etc/caddy/Caddyfile
 ./ten install --domain example.com --caddy --dns-provider cloudflare
 grep -F '*.notes.example.com' /etc/caddy/Caddyfile
 ./ten install --domain example.com --caddy
@@ -100,7 +104,7 @@ caddy validate --config /etc/caddy/Caddyfile --adapter caddyfile`)
 	if got := b.listening(); got != "127.0.0.1:8080" {
 		b.Errorf("behind Caddy: got it listening on %s, want 127.0.0.1:8080", got)
 	}
-	b.sh("cd /root/here; ./ten install --domain example.com; mv Caddyfile /etc/caddy/Caddyfile")
+	b.sh("cd /root/here; ./ten install --domain example.com; cmp Caddyfile /etc/caddy/Caddyfile; rm Caddyfile")
 	if got := b.listening(); got != "*:443 *:80" {
 		b.Errorf("without Caddy again: got it listening on %s, want *:443 *:80", got)
 	}
