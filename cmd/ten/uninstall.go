@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +53,9 @@ func (p *program) uninstall(ctx context.Context, root string, purge, dryRun, asJ
 	}
 	if err := r.Apply(); err != nil || root != "/" {
 		return err
+	}
+	if slices.ContainsFunc(r.Steps, func(s install.Step) bool { return s.Change == install.Restore }) {
+		p.note("/etc/caddy/Caddyfile is that of Caddy's package again: `systemctl reload caddy` has Caddy take it\n")
 	}
 	if err := p.script(ctx, "postrm", "remove"); err != nil || !purge {
 		return err

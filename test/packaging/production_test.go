@@ -50,6 +50,8 @@ func TestProduction(t *testing.T) {
 			}
 		case strings.HasPrefix(block.Text, "./ten install"):
 			b.installed()
+		case strings.HasPrefix(block.Text, "ten uninstall"):
+			b.quiet(out)
 		case strings.Contains(block.Text, "apt-get purge"):
 			b.sh("rm -rf /etc/tenement /srv/notes") // the reader's own
 		}
@@ -107,6 +109,18 @@ caddy validate --config /etc/caddy/Caddyfile --adapter caddyfile`)
 	b.sh("cd /root/here; ./ten install --domain example.com; cmp Caddyfile /etc/caddy/Caddyfile; rm Caddyfile")
 	if got := b.listening(); got != "*:443 *:80" {
 		b.Errorf("without Caddy again: got it listening on %s, want *:443 *:80", got)
+	}
+	// Away, also when it is away already, and here again for the reader.
+	b.quiet(b.sh("cd /root/here; ./ten uninstall; ./ten uninstall; ./ten install --domain example.com"))
+}
+
+// quiet says what nobody wants to read of an uninstallation.
+func (b *box) quiet(out string) {
+	b.Helper()
+	for _, noise := range []string{"not found", "not loaded", "Failed to", "daemon-reload"} {
+		if strings.Contains(out, noise) {
+			b.Errorf("an uninstallation says %q:\n%s", noise, out)
+		}
 	}
 }
 
