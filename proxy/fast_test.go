@@ -261,13 +261,22 @@ func TestGivenUp(t *testing.T) {
 // TestTruncated: an answer that the app does not complete does not look complete.
 func TestTruncated(t *testing.T) {
 	address, _ := serve(t, &backend{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/length" {
+		switch r.URL.Path {
+		case "/length":
 			w.Header().Set("Content-Length", "100000")
+		case "/size": // the head and what is no chunk come together
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nok")
+			conn.Close()
+			return
 		}
 		fmt.Fprint(w, strings.Repeat("x", 50000))
 		panic(http.ErrAbortHandler)
 	}))
-	for _, path := range []string{"/length", "/chunks"} {
+	for _, path := range []string{"/length", "/chunks", "/size"} {
 		conn := dial(t, address)
 		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a.app.test\r\n\r\n", path)

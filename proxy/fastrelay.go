@@ -174,7 +174,9 @@ func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err e
 		size, behind := 0, false // what is behind the body has no place there
 		for p := rest; len(p) > 0 && !chunks.Ended(); {
 			data, used, ok := chunks.Next(p)
-			if !ok {
+			if !ok { // what came before it goes to the client, whose connection then ends
+				_, _ = c.conn.Write(out)
+				c.sent(size)
 				return false, errLeft
 			}
 			p = p[used:]
