@@ -89,7 +89,7 @@ func (c *fastConn) exchange(body []byte, size int, closing bool) error {
 		return errLeft
 	case have > 0 && errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF
-	case have == 0 && reused && (repeat || sent == 0 && werr != nil) && !isTimeout(err):
+	case have == 0 && reused && sent == 0 && werr != nil && !isTimeout(err):
 		// The app has given up the connection, as it may, before it knew of the request.
 		return c.byOthers(size, closing, nil)
 	case werr != nil && errors.Is(err, io.EOF):

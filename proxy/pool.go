@@ -73,6 +73,7 @@ func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
 		first, generation = v.first, v.generation
 	}
 	resp, err := first(r)
+	again := r
 	for repeats := range maxRepeats {
 		if err == nil || !repeatable(r, err) {
 			break
@@ -83,8 +84,8 @@ func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
 		// The app closed its end instead of answering, as apps do that take one
 		// connection at a time with whoever waits behind it. One that has taken all of
 		// the request, as the lack of a reset shows (tcp(7)), may have ended by it: then
-		// the next process shall not.
-		again := r
+		// the next process shall not, however later attempts at this one end. Its socket
+		// can outlive its connections by a moment, and resets who is caught in there.
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			again = r.WithContext(tenant.WithSameProcess(r.Context()))
 		}

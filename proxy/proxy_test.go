@@ -54,6 +54,8 @@ type backend struct {
 	meter    tenant.Meter
 	leases   chan time.Duration // may be nil
 	ending   chan struct{}      // nil: never
+	// dial is instead of a connection to address; n counts from 1.
+	dial func(ctx context.Context, n int64) (net.Conn, error)
 }
 
 func (b *backend) Acquire(context.Context, tenant.ID, tenant.Visit) (tenant.Endpoint, func(), error) {
@@ -71,7 +73,10 @@ func (b *backend) AcquireAwake(id tenant.ID, v tenant.Visit) (tenant.Endpoint, f
 }
 
 func (b *backend) Dial(ctx context.Context) (net.Conn, error) {
-	b.dials.Add(1)
+	n := b.dials.Add(1)
+	if b.dial != nil {
+		return b.dial(ctx, n)
+	}
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", b.address)
 }
@@ -203,6 +208,71 @@ func TestRepeats(t *testing.T) {
 			t.Errorf("%s was made %d times, want once", test.method, got)
 		}
 	}
+}
+
+// TestEndedByTheRequest: a request that may have ended its process is not made again with
+// the next one, also where the dying process has taken one more connection and reset it.
+func TestEndedByTheRequest(t *testing.T) {
+	for name, reused := range map[string]bool{"new connection": false, "used connection": true} {
+		t.Run(name, func(t *testing.T) {
+			var next atomic.Int64
+			origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/" {
+					return
+				}
+				if next.Add(1) > 1 {
+					return // the next process
+				}
+				if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+					conn.Close()
+				}
+			}))
+			defer origin.Close()
+			b := &backend{}
+			b.dial = func(ctx context.Context, n int64) (net.Conn, error) {
+				switch {
+				case n == 2:
+					return resetConn(t), nil
+				case n > 2 && tenant.SameProcess(ctx):
+					return nil, tenant.ErrProcessEnded
+				}
+				return net.Dial("tcp", origin.Listener.Addr().String())
+			}
+			address, _ := serve(t, b, nil)
+			conn := dial(t, address)
+			if reused && !slowOnly { // net/http repeats by itself there
+				if resp := talk(t, conn, "GET / HTTP/1.1\r\nHost: a.app.test\r\n\r\n")[0]; resp.StatusCode != 200 {
+					t.Fatalf("got %s", resp.Status)
+				}
+			}
+			if resp := talk(t, conn, "GET /exit HTTP/1.1\r\nHost: a.app.test\r\n\r\n")[0]; resp.StatusCode != 502 {
+				t.Errorf("got %s, want 502", resp.Status)
+			}
+			if got := next.Load(); got != 1 {
+				t.Errorf("the request was made %d times, want once", got)
+			}
+		})
+	}
+}
+
+// resetConn is a connection that the other side has reset.
+func resetConn(t *testing.T) net.Conn {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	if other, err := l.AcceptTCP(); err == nil {
+		_ = other.SetLinger(0)
+		other.Close()
+	}
+	return conn
 }
 
 // TestLoop hands out connections that lead back to the proxy.
