@@ -43,9 +43,13 @@ var peers = []peer{
 	{"haproxy", haproxyPort, true},
 	{"caddy", caddyPort, true},
 	{"ReverseProxy", plainPort, false},
-	{"socket-proxyd", socketProxyPort, false},
+	{socketProxy, socketProxyPort, false},
 	{"backend alone", 0, false},
 }
+
+// socketProxy is a peer that has been seen to end in the middle of it: what it has not measured
+// says so, and is no reason to end.
+const socketProxy = "socket-proxyd"
 
 // configs are the files of the peers' configuration, by name.
 var configs = map[string]string{

@@ -28,6 +28,8 @@ type report struct {
 type table struct {
 	testCase
 	samples map[string][]sample
+	// failed: the peer has ended before it was through.
+	failed map[string]bool
 }
 
 // rates are those of a peer in ascending order.
@@ -63,6 +65,10 @@ func (t *table) markdown() string {
 	}
 	for _, p := range peers {
 		rates := t.rates(p.name)
+		if t.failed[p.name] {
+			fmt.Fprintf(&b, "| %s | failed | | | |\n", p.name)
+			continue
+		}
 		if len(rates) == 0 {
 			continue
 		}
