@@ -125,3 +125,22 @@ func byID(serve func(w http.ResponseWriter, r *http.Request, id tenant.ID) error
 		return serve(w, r, id)
 	}
 }
+
+// byService serves a route for the service in the path.
+func byService(serve func(http.ResponseWriter, *http.Request, tenant.ID) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id := tenant.ID{Service: r.PathValue("service")}
+		if err := tenant.CheckLabel("service", id.Service); err != nil {
+			return err
+		}
+		return serve(w, r, id)
+	}
+}
+
+// owner is an instance's name, or a service's.
+func owner(id tenant.ID) string {
+	if id.Name == "" {
+		return id.Service
+	}
+	return id.String()
+}

@@ -9,31 +9,7 @@ import (
 	"tenement.dev/internal/wire"
 )
 
-func (a *API) pauseInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
-	return a.pause(w, r, id, id.String())
-}
-
-func (a *API) unpauseInstance(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
-	return a.unpause(w, r, id, id.String())
-}
-
-func (a *API) pauseService(w http.ResponseWriter, r *http.Request) error {
-	service := r.PathValue("service")
-	if err := tenant.CheckLabel("service", service); err != nil {
-		return err
-	}
-	return a.pause(w, r, tenant.ID{Service: service}, service)
-}
-
-func (a *API) unpauseService(w http.ResponseWriter, r *http.Request) error {
-	service := r.PathValue("service")
-	if err := tenant.CheckLabel("service", service); err != nil {
-		return err
-	}
-	return a.unpause(w, r, tenant.ID{Service: service}, service)
-}
-
-func (a *API) pause(w http.ResponseWriter, r *http.Request, id tenant.ID, name string) error {
+func (a *API) pause(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	var body wire.PauseRequest
 	if err := readBody(w, r, &body); err != nil {
 		return err
@@ -45,15 +21,15 @@ func (a *API) pause(w http.ResponseWriter, r *http.Request, id tenant.ID, name s
 	if err != nil {
 		return err
 	}
-	a.reply(w, r, http.StatusOK, wire.Pause{Name: name, Pause: p})
+	a.reply(w, r, http.StatusOK, wire.Pause{Name: owner(id), Pause: p})
 	return nil
 }
 
-func (a *API) unpause(w http.ResponseWriter, r *http.Request, id tenant.ID, name string) error {
+func (a *API) unpause(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	was, err := a.pauser.Unpause(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	a.reply(w, r, http.StatusOK, wire.Unpause{Name: name, Was: was})
+	a.reply(w, r, http.StatusOK, wire.Unpause{Name: owner(id), Was: was})
 	return nil
 }

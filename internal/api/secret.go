@@ -17,25 +17,6 @@ type Secrets interface {
 	RemoveSecret(ctx context.Context, id tenant.ID, name string) (was bool, running int, err error)
 }
 
-// byService serves a route for the service in the path.
-func byService(serve func(http.ResponseWriter, *http.Request, tenant.ID) error) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		id := tenant.ID{Service: r.PathValue("service")}
-		if err := tenant.CheckLabel("service", id.Service); err != nil {
-			return err
-		}
-		return serve(w, r, id)
-	}
-}
-
-// owner is an instance's name, or a service's.
-func owner(id tenant.ID) string {
-	if id.Name == "" {
-		return id.Service
-	}
-	return id.String()
-}
-
 func (a *API) listSecrets(w http.ResponseWriter, r *http.Request, id tenant.ID) error {
 	list, err := a.secrets.Secrets(r.Context(), id)
 	if err != nil {

@@ -89,7 +89,7 @@ func (m *Manager) Pause(ctx context.Context, id tenant.ID, message string, d tim
 			Hint: "say up to a year, as in 30m; without a time a pause has no end",
 		}
 	}
-	if err := m.pausable(ctx, "pause", id); err != nil {
+	if err := m.knows(ctx, "pause", id); err != nil {
 		return tenant.Pause{}, err
 	}
 	p := tenant.Pause{Message: message, Since: time.Now(), Service: id.Name == ""}
@@ -118,7 +118,7 @@ func (m *Manager) Pause(ctx context.Context, id tenant.ID, message string, d tim
 	if d > 0 {
 		fields = append(fields, slog.Duration("for", d))
 	}
-	m.tellOfPause(ctx, event.Paused, id, fields...)
+	m.tellOfOwner(ctx, event.Paused, id, fields...)
 	return p, nil
 }
 
@@ -127,7 +127,7 @@ func (m *Manager) Pause(ctx context.Context, id tenant.ID, message string, d tim
 // *tenant.Error with CodeConflict.
 func (m *Manager) Unpause(ctx context.Context, id tenant.ID) (was bool, err error) {
 	// One of a service that the configuration has no longer can be ended, too.
-	if err := m.pausable(ctx, "unpause", id); err != nil {
+	if err := m.knows(ctx, "unpause", id); err != nil {
 		if _, ok := (*m.pauses.Load())[id]; !ok {
 			return false, err
 		}
@@ -151,13 +151,13 @@ func (m *Manager) Unpause(ctx context.Context, id tenant.ID) (was bool, err erro
 		}
 	}
 	if was {
-		m.tellOfPause(ctx, event.Unpaused, id)
+		m.tellOfOwner(ctx, event.Unpaused, id)
 	}
 	return was, nil
 }
 
-// tellOfPause tells of an instance, or of a whole service.
-func (m *Manager) tellOfPause(ctx context.Context, kind event.Kind, id tenant.ID, fields ...slog.Attr) {
+// tellOfOwner tells of an instance, or of a whole service.
+func (m *Manager) tellOfOwner(ctx context.Context, kind event.Kind, id tenant.ID, fields ...slog.Attr) {
 	if id.Name == "" {
 		fields = append(fields, slog.String("service", id.Service))
 		id = tenant.ID{}
@@ -165,8 +165,8 @@ func (m *Manager) tellOfPause(ctx context.Context, kind event.Kind, id tenant.ID
 	m.tellOf(ctx, kind, id, fields...)
 }
 
-// pausable reports whether there is such an instance, or service.
-func (m *Manager) pausable(ctx context.Context, op string, id tenant.ID) error {
+// knows reports whether there is such an instance, or service.
+func (m *Manager) knows(ctx context.Context, op string, id tenant.ID) error {
 	if id.Name != "" {
 		_, err := m.find(ctx, op, id)
 		return err

@@ -43,7 +43,7 @@ func (m *Manager) effectiveSecrets(id tenant.ID) []tenant.Secret {
 // Secrets lists the secrets that an instance gets, or those of a service where id has no
 // name.
 func (m *Manager) Secrets(ctx context.Context, id tenant.ID) ([]tenant.Secret, error) {
-	if err := m.pausable(ctx, "list secrets", id); err != nil {
+	if err := m.knows(ctx, "list secrets", id); err != nil {
 		return nil, err
 	}
 	return m.effectiveSecrets(id), nil
@@ -56,7 +56,7 @@ func (m *Manager) SetSecret(ctx context.Context, id tenant.ID, name string, valu
 	if err := tenant.CheckSecret(name, value, env != nil && *env); err != nil {
 		return tenant.Secret{}, 0, err
 	}
-	if err := m.pausable(ctx, "set secret", id); err != nil {
+	if err := m.knows(ctx, "set secret", id); err != nil {
 		return tenant.Secret{}, 0, err
 	}
 	s = tenant.Secret{Name: name, Env: env != nil && *env, Changed: time.Now().UTC().Truncate(time.Microsecond), Service: id.Name == ""}
@@ -84,7 +84,7 @@ func (m *Manager) SetSecret(ctx context.Context, id tenant.ID, name string, valu
 	if err != nil {
 		return tenant.Secret{}, 0, err
 	}
-	m.tellOfPause(ctx, event.SecretSet, id, slog.String("secret", name), slog.Bool("env", s.Env))
+	m.tellOfOwner(ctx, event.SecretSet, id, slog.String("secret", name), slog.Bool("env", s.Env))
 	return s, m.runningOf(id), nil
 }
 
@@ -95,7 +95,7 @@ func (m *Manager) RemoveSecret(ctx context.Context, id tenant.ID, name string) (
 		return false, 0, err
 	}
 	// One of a service that the configuration has no longer can be removed, too.
-	if err := m.pausable(ctx, "remove secret", id); err != nil && len((*m.secrets.Load())[id]) == 0 {
+	if err := m.knows(ctx, "remove secret", id); err != nil && len((*m.secrets.Load())[id]) == 0 {
 		return false, 0, err
 	}
 	err = m.changeSecrets(ctx, id, func(ctx context.Context, list []tenant.Secret) ([]tenant.Secret, error) {
@@ -114,7 +114,7 @@ func (m *Manager) RemoveSecret(ctx context.Context, id tenant.ID, name string) (
 		return false, 0, err
 	}
 	if was {
-		m.tellOfPause(ctx, event.SecretRemoved, id, slog.String("secret", name))
+		m.tellOfOwner(ctx, event.SecretRemoved, id, slog.String("secret", name))
 	}
 	return was, m.runningOf(id), nil
 }
