@@ -134,8 +134,8 @@ func (c *Client) Run(ctx context.Context) error {
 			return nil
 		}
 		c.log.Info("connected to systemd again", "scope", c.o.Scope.String(), "private", next.private)
+		c.events.resync() // before any call, so that it stands for no event of what a call does
 		c.set(next)
-		c.events.resync()
 	}
 }
 
@@ -154,8 +154,8 @@ func (c *Client) Close() {
 // Events gives what the manager says about units of the prefix. States of one unit are
 // coalesced: the latest wins, and a slow reader loses nothing but states in between. A
 // zero UnitState means that everything must be looked at again: after a reconnect, a
-// reload of the manager, or lost signals. The channel is never closed, and events only
-// come while Run runs.
+// reload of the manager, or lost signals; it replaces what was waiting for the reader. The
+// channel is never closed, and events only come while Run runs.
 func (c *Client) Events() <-chan units.UnitState { return c.events.out }
 
 // serve looks after a link until it is lost or the client ends.

@@ -167,8 +167,14 @@ func matchRules() [][]dbus.MatchOption {
 	}
 }
 
-// subscribe asks the manager to send signals to the bus.
+// subscribe asks the manager to send signals to the bus. What has been heard of the
+// manager before, such as that it has come to the bus, asks for no other subscription:
+// the bus handles this one later.
 func (l *link) subscribe(ctx context.Context) error {
+	select {
+	case <-l.refresh:
+	default:
+	}
 	err := l.send(ctx, managerName, managerPath, managerIface+".Subscribe", dbus.FlagNoAutoStart).Err
 	if replyName(err) == errAlreadySubscribed {
 		return nil

@@ -62,7 +62,7 @@ func TestManager(t *testing.T) {
 		{"BusGone", testBusGone},
 	}
 	if scope() == dbusctl.System { // the line does not care whose manager it leads to
-		tests = append(tests, test{"Lossy", testLossy}, test{"Stalled", testStalled})
+		tests = append(tests, test{"Lossy", testLossy}, test{"OwnerHeardEarly", testOwnerHeardEarly}, test{"Stalled", testStalled})
 	}
 	for _, test := range tests {
 		t.Run(test.name, test.f)
@@ -150,7 +150,7 @@ func connect(t *testing.T) (*dbusctl.Client, *recorder) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &recorder{changed: make(chan struct{})}
+	r := &recorder{client: c, changed: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := c.Run(ctx); err != nil {

@@ -3,6 +3,7 @@ package systemdtest
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"io"
 	"net"
 	"path/filepath"
@@ -14,10 +15,11 @@ import (
 )
 
 // proxy is a bad line to the real bus: it passes messages on, but for those that drop
-// chooses, and can stop to do so.
+// chooses, and can stop to do so. Ahead of a message it sends what ahead gives for it.
 type proxy struct {
 	address string
 	drop    func(*dbus.Message) bool
+	ahead   func(*dbus.Message) *dbus.Message
 
 	over chan struct{} // closed when the test is over
 
@@ -28,10 +30,15 @@ type proxy struct {
 // newProxy listens on a socket of its own, for the time of the test.
 func newProxy(t *testing.T, drop func(*dbus.Message) bool) *proxy {
 	t.Helper()
+	return newProxyAhead(t, drop, func(*dbus.Message) *dbus.Message { return nil })
+}
+
+func newProxyAhead(t *testing.T, drop func(*dbus.Message) bool, ahead func(*dbus.Message) *dbus.Message) *proxy {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "bus")
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	noError(t, "listen", err)
-	p := &proxy{address: "unix:path=" + path, drop: drop, over: make(chan struct{})}
+	p := &proxy{address: "unix:path=" + path, drop: drop, ahead: ahead, over: make(chan struct{})}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var open []net.Conn
@@ -119,6 +126,11 @@ func (p *proxy) back(client, bus net.Conn) {
 		}
 		if p.drop(message) {
 			continue
+		}
+		if first := p.ahead(message); first != nil {
+			if err := first.EncodeTo(client, binary.LittleEndian); err != nil {
+				return
+			}
 		}
 		if _, err := raw.WriteTo(client); err != nil {
 			return

@@ -6,11 +6,14 @@ import (
 	"sync"
 	"testing"
 
+	"tenement.dev/dbusctl"
 	"tenement.dev/units"
 )
 
-// recorder keeps all events.
+// recorder keeps all events of a client.
 type recorder struct {
+	client *dbusctl.Client
+
 	mu      sync.Mutex
 	seen    []units.UnitState
 	changed chan struct{}
@@ -43,14 +46,28 @@ func (r *recorder) mark() int {
 	return len(seen)
 }
 
-// wait waits for an event after mark that ok accepts.
-func (r *recorder) wait(t *testing.T, mark int, what string, ok func(units.UnitState) bool) {
+// wait waits for an event after mark that ok accepts. After each resync it looks, too, as a
+// reader has to: a resync stands for all events that were waiting for the reader.
+func (r *recorder) wait(t *testing.T, mark int, what string, ok func(units.UnitState) bool, look func() bool) {
 	t.Helper()
 	ctx := within(t, limit)
+	looks := 0
 	for {
 		seen, changed := r.events()
 		if slices.ContainsFunc(seen[mark:], ok) {
 			return
+		}
+		resyncs := 0
+		for _, st := range seen[mark:] {
+			if st == (units.UnitState{}) {
+				resyncs++
+			}
+		}
+		if resyncs > looks {
+			if look() {
+				return
+			}
+			looks = resyncs
 		}
 		select {
 		case <-changed:
@@ -62,17 +79,17 @@ func (r *recorder) wait(t *testing.T, mark int, what string, ok func(units.UnitS
 
 func (r *recorder) waitState(t *testing.T, mark int, name, active string) {
 	t.Helper()
-	r.wait(t, mark, name+" "+active, func(st units.UnitState) bool {
-		return st.Name == name && st.Active == active && st.Load == "loaded"
-	})
+	ok := func(st units.UnitState) bool { return st.Name == name && st.Active == active && st.Load == "loaded" }
+	r.wait(t, mark, name+" "+active, ok, func() bool { return ok(one(t, r.client, name)) })
 }
 
 func (r *recorder) waitGone(t *testing.T, mark int, name string) {
 	t.Helper()
-	r.wait(t, mark, name+" gone", func(st units.UnitState) bool { return st.Name == name && st.Load == "not-found" })
+	ok := func(st units.UnitState) bool { return st.Name == name && st.Load == "not-found" }
+	r.wait(t, mark, name+" gone", ok, func() bool { return ok(one(t, r.client, name)) })
 }
 
 func (r *recorder) waitResync(t *testing.T, mark int) {
 	t.Helper()
-	r.wait(t, mark, "resync", func(st units.UnitState) bool { return st == units.UnitState{} })
+	r.wait(t, mark, "resync", func(st units.UnitState) bool { return st == units.UnitState{} }, func() bool { return false })
 }
