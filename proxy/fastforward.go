@@ -83,16 +83,17 @@ func (c *fastConn) exchange(body []byte, size int, closing bool) error {
 		defer conn.Close()
 		return c.byOthers(size, closing, resume(pool.key, conn.Conn, c.buf[:have])) //nolint:bodyclose // the reverse proxy closes it
 	}
+	unread := have == 0 && errors.Is(err, io.EOF) && (werr != nil || unseen(conn.raw, len(out)))
 	conn.Close()
 	switch {
 	case c.watch.gone.Load():
 		return errLeft
 	case have > 0 && errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF
-	case have == 0 && reused && sent == 0 && werr != nil && !isTimeout(err):
+	case have == 0 && reused && (sent == 0 && werr != nil && !isTimeout(err) || repeat && unread):
 		// The app has given up the connection, as it may, before it knew of the request.
 		return c.byOthers(size, closing, nil)
-	case werr != nil && errors.Is(err, io.EOF):
+	case unread:
 		err = syscall.ECONNRESET // it cannot have read anything
 	}
 	return c.byOthers(size, closing, failed(err)) //nolint:bodyclose // the reverse proxy closes it

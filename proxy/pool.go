@@ -238,7 +238,7 @@ type stallConn struct {
 	mu    sync.Mutex
 	timer *time.Timer // nil when answered or closed
 
-	begun    atomic.Bool   // something is written, or tried
+	sent     atomic.Int64  // the bytes that are written, or tried
 	refused  atomic.Bool   // the first write has failed; set before written is closed
 	written  chan struct{} // closed when the first write has returned
 	announce sync.Once
@@ -281,7 +281,7 @@ func (c *stallConn) Read(p []byte) (int, error) {
 }
 
 func (c *stallConn) Write(p []byte) (int, error) {
-	c.begun.Store(true)
+	c.sent.Add(int64(len(p)))
 	n, err := c.Conn.Write(p)
 	c.announce.Do(func() {
 		c.refused.Store(err != nil)
@@ -291,19 +291,29 @@ func (c *stallConn) Write(p []byte) (int, error) {
 }
 
 // unread reports whether the app, which has closed its end, cannot have read anything: the
-// first write has failed, or was never tried.
+// first write has failed, or was never tried, or came too late.
 func (c *stallConn) unread() bool {
-	if !c.begun.Load() {
+	if c.sent.Load() == 0 {
 		return true
 	}
 	timeout := time.NewTimer(stallTimeout)
 	defer timeout.Stop()
 	select {
 	case <-c.written:
-		return c.refused.Load()
+		return c.refused.Load() || c.unseen()
 	case <-timeout.C:
 		return false
 	}
+}
+
+// unseen is for an app that has closed its end before anything could arrive there.
+func (c *stallConn) unseen() bool {
+	socket, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	return err == nil && unseen(raw, int(c.sent.Load()))
 }
 
 func (c *stallConn) Close() error {
