@@ -29,13 +29,14 @@ func (c *fastConn) forward(endpoint tenant.Endpoint, release func(), size int) (
 	a := &c.answer
 	*a = answer{begun: now, service: c.id.Service}
 	defer c.proxy.over(a)
-	defer release()
+	a.visit.release = release
+	defer a.visit.countOut()
 	writeRequestID(&c.requestID, now)
 	c.record()
 	meter := endpoint.Meter()
 	meter.Request()
 	meter.Received(int(c.req.Length))
-	a.visit = visit{id: c.id, endpoint: endpoint, acquired: now, meter: meter}
+	a.visit = visit{id: c.id, endpoint: endpoint, acquired: now, meter: meter, release: release}
 	closing := c.req.Close || c.server.draining.Load()
 	err := c.exchange(c.in[size-int(c.req.Length):size], size, closing)
 	c.stopWatch()

@@ -13,7 +13,7 @@ import (
 
 // relay sends an answer to the client, of which the buffer has the first bytes, head of them
 // its head. An answer that cannot be completed ends the client's connection.
-func (c *fastConn) relay(conn *appConn, pool *pool, head, have int, closing bool) (err error) {
+func (c *fastConn) relay(conn *appConn, pool *pool, head, have int, closing bool) error {
 	a, v := &c.answer, &c.answer.visit
 	a.status = c.app.Status
 	now := time.Now()
@@ -22,41 +22,48 @@ func (c *fastConn) relay(conn *appConn, pool *pool, head, have int, closing bool
 	if c.app.KeepAwake != nil {
 		c.proxy.keepAwakeFor(v, map[string][]string{tenant.KeepAwakeHeader: {string(c.app.KeepAwake)}})
 	}
-	reusable := false
 	defer func() {
-		if reusable && !c.app.Close {
-			pool.spare.put(conn, now)
-		} else {
+		if v.release != nil { // it has not said all
 			conn.Close()
 		}
 	}()
 	c.out = c.appendAnswer(c.out[:0], now, closing)
 	rest := c.buf[head:have]
 	if c.app.Chunked {
-		reusable, err = c.relayChunks(conn, rest)
-		return err
+		return c.relayChunks(conn, pool, rest)
 	}
 	length := max(c.app.Length, 0)
 	if string(c.req.Method) == http.MethodHead {
 		length = 0
 	}
 	data := rest[:min(int64(len(rest)), length)]
-	out := append(c.out, data...)
+	out, left := append(c.out, data...), length-int64(len(data))
+	if left == 0 {
+		c.part(conn, pool, len(data) == len(rest))
+	}
 	n, err := c.conn.Write(out)
 	c.sent(max(n-len(c.out), 0))
-	if err != nil {
+	switch {
+	case err != nil:
 		return errLeft
+	case left > 0:
+		return c.relayRest(conn, pool, left)
 	}
-	if left := length - int64(len(data)); left > 0 {
-		reusable = true
-		if err := c.relayRest(conn, left); err != nil {
-			reusable = false
-			return err
-		}
-		return nil
-	}
-	reusable = len(data) == len(rest)
 	return nil
+}
+
+// part is for an app that has said all. The request is counted out before the client is sent
+// the last of the answer: who has got that can count on it. A connection that can be used
+// again is kept before, since whoever waits for the request may close those without one.
+func (c *fastConn) part(conn *appConn, pool *pool, reusable bool) {
+	c.stopWatch() // which would close what is the next request's
+	v := &c.answer.visit
+	if reusable && !c.app.Close && !c.watch.gone.Load() {
+		pool.spare.put(conn, v.answered)
+	} else {
+		conn.Close()
+	}
+	v.countOut()
 }
 
 // sent counts bytes of the body that the client has been sent.
@@ -135,7 +142,7 @@ func appendDate(out []byte, now time.Time) []byte {
 }
 
 // relayRest sends the rest of a body of a known length.
-func (c *fastConn) relayRest(conn *appConn, left int64) error {
+func (c *fastConn) relayRest(conn *appConn, pool *pool, left int64) error {
 	_ = conn.SetReadDeadline(time.Time{})
 	c.startWatch(func() { conn.Close() })
 	buf := c.buf
@@ -147,7 +154,9 @@ func (c *fastConn) relayRest(conn *appConn, left int64) error {
 	for left > 0 {
 		n, err := conn.Read(buf[:min(left, int64(len(buf)))])
 		if n > 0 {
-			left -= int64(n)
+			if left -= int64(n); left == 0 {
+				c.part(conn, pool, true)
+			}
 			w, werr := c.conn.Write(buf[:n])
 			c.sent(w)
 			if werr != nil {
@@ -166,7 +175,7 @@ var largeBuffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); retur
 
 // relayChunks sends a body in chunks of our own, as they come; rest is the beginning of the
 // app's. The head has not been sent.
-func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err error) {
+func (c *fastConn) relayChunks(conn *appConn, pool *pool, rest []byte) error {
 	var chunks plain.Chunks
 	watched := false
 	out := c.out
@@ -177,7 +186,7 @@ func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err e
 			if !ok { // what came before it goes to the client, whose connection then ends
 				_, _ = c.conn.Write(out)
 				c.sent(size)
-				return false, errLeft
+				return errLeft
 			}
 			p = p[used:]
 			if len(data) > 0 {
@@ -189,18 +198,19 @@ func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err e
 		ended := chunks.Ended()
 		if ended {
 			out = append(out, "0\r\n\r\n"...)
+			c.part(conn, pool, !behind)
 		}
 		if len(out) > 0 {
 			_, err := c.conn.Write(out)
 			if err != nil {
-				return false, errLeft
+				return errLeft
 			}
 			c.sent(size)
 		}
 		c.out = out[:0]
 		out = c.out
 		if ended {
-			return !behind, nil
+			return nil
 		}
 		if !watched {
 			_ = conn.SetReadDeadline(time.Time{})
@@ -209,7 +219,7 @@ func (c *fastConn) relayChunks(conn *appConn, rest []byte) (reusable bool, err e
 		}
 		n, err := conn.Read(c.buf)
 		if n == 0 && err != nil {
-			return false, errLeft
+			return errLeft
 		}
 		rest = c.buf[:n]
 	}

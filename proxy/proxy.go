@@ -23,7 +23,7 @@ import (
 // Waker is the proxy's whole contract with the rest of the program.
 type Waker interface {
 	// Acquire joins or begins a wake and counts the request in; release must be
-	// called exactly once, after the body. v says who waits: it decides about the turn,
+	// called exactly once, when the app has sent all of its answer. v says who waits: it decides about the turn,
 	// and whether to wake at all. Errors are *tenant.Error, and *tenant.Unwoken where
 	// the instance rests and is not woken for the visit.
 	Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (e tenant.Endpoint, release func(), err error)
@@ -249,6 +249,9 @@ type visit struct {
 	// given generation of the endpoint.
 	first      func(*http.Request) (*http.Response, error)
 	generation uint64
+	// release counts the request out; nil when that is done.
+	release func()
+	body    appBody
 }
 
 // restore gives the answer its own headers.
@@ -282,13 +285,14 @@ func (p *Proxy) serveInstance(w *answer, r *http.Request, id tenant.ID) {
 
 // forward passes a request on to the instance that it was acquired from.
 func (p *Proxy) forward(w *answer, r *http.Request, id tenant.ID, endpoint tenant.Endpoint, release func()) {
-	defer release()
+	v := &w.visit
+	v.release = release
+	defer v.countOut()
 	w.chose(id, endpoint)
 	delete(w.Header(), requestIDHeader) // modifyResponse has it
 	meter := endpoint.Meter()
 	meter.Request()
-	v := &w.visit
-	*v = visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), meter: meter, local: fromLoopback(r), to: w, headers: w.Header().Clone()}
+	*v = visit{release: release, in: r, id: id, endpoint: endpoint, acquired: time.Now(), meter: meter, local: fromLoopback(r), to: w, headers: w.Header().Clone()}
 	defer p.pools.used(id)
 	if body := bodyOf(r); body != nil {
 		body.meter = meter
@@ -350,6 +354,7 @@ func (p *Proxy) modifyResponse(resp *http.Response) error {
 	}
 	p.takeKeepAwake(resp, v)
 	p.asStream(resp, v)
+	v.watchBody(resp)
 	return nil
 }
 
@@ -406,6 +411,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 // forwardFailed answers a request that could not be passed on, or was not answered.
 func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 	v := visitOf(r.Context())
+	v.countOut()
 	r = v.in // what went to the app has headers of ours
 	v.restore()
 	body := bodyOf(r)

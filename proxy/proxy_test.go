@@ -56,6 +56,8 @@ type backend struct {
 	ending   chan struct{}      // nil: never
 	// dial is instead of a connection to address; n counts from 1.
 	dial func(ctx context.Context, n int64) (net.Conn, error)
+	// releasing is called before a request is counted out, if it is set.
+	releasing func()
 }
 
 func (b *backend) Acquire(context.Context, tenant.ID, tenant.Visit) (tenant.Endpoint, func(), error) {
@@ -64,7 +66,12 @@ func (b *backend) Acquire(context.Context, tenant.ID, tenant.Visit) (tenant.Endp
 	}
 	b.held.Add(1)
 	b.acquired.Add(1)
-	return b, sync.OnceFunc(func() { b.held.Add(-1) }), nil
+	return b, sync.OnceFunc(func() {
+		if b.releasing != nil {
+			b.releasing()
+		}
+		b.held.Add(-1)
+	}), nil
 }
 
 func (b *backend) AcquireAwake(id tenant.ID, v tenant.Visit) (tenant.Endpoint, func(), bool) {
