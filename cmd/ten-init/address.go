@@ -110,10 +110,11 @@ func (a address) dialOwn(ctx context.Context, of *app) (network string, err erro
 
 // dialAgain connects to an app that has accepted connections before: it gives up when
 // ctx ends, or when the app has refused for refusedPatience. A full backlog is no
-// refusal. Where the app had closed its port, it must be its own again; that is asked
+// refusal, as long as the app takes others of the crowd out of it. Where the app had closed its port, it must be its own again; that is asked
 // without a connection where possible, see dialOwn.
-func (a address) dialAgain(ctx context.Context) (*os.File, error) {
-	accepted := time.Now() // or was busy, which is as good
+func (a address) dialAgain(ctx context.Context, c *crowd) (*os.File, error) {
+	begun := time.Now()
+	accepted := begun // or was busy, which is as good
 	closed := false
 	for {
 		var conn *os.File
@@ -124,16 +125,18 @@ func (a address) dialAgain(ctx context.Context) (*os.File, error) {
 		}
 		if err == nil {
 			if conn, _, err = a.knock(true); err == nil {
+				c.accepted()
 				return conn, nil
 			}
 			closed = a.own && errors.Is(err, syscall.ECONNREFUSED)
 		} else if !errors.Is(err, errNobody) {
 			return nil, err
 		}
-		if errors.Is(err, syscall.EINPROGRESS) || errors.Is(err, syscall.EAGAIN) {
+		busy := errors.Is(err, syscall.EINPROGRESS) || errors.Is(err, syscall.EAGAIN)
+		if busy {
 			accepted = time.Now()
 		}
-		if ctx.Err() != nil || time.Since(accepted) > refusedPatience {
+		if ctx.Err() != nil || time.Since(accepted) > refusedPatience || busy && c.stuck(begun) {
 			return nil, err
 		}
 		nap(retryInterval)

@@ -17,9 +17,6 @@ const refusedPatience = time.Second
 // holdTime bounds how long a caller may have the app frozen.
 const holdTime = 15 * time.Minute
 
-// busyPatience is how long a connection is tried for with an app whose backlog is full.
-const busyPatience = 10 * time.Second
-
 // accept takes callers until the doorbell's deadline.
 func (s *supervisor) accept(doorbell *net.UnixListener) {
 	for {
@@ -105,11 +102,16 @@ func (s *supervisor) wake(connect bool) (ingress.Answer, *os.File, error) {
 
 // connect makes a connection to an app that is ready.
 func (s *supervisor) connect() (*os.File, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), busyPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), connectPatience)
 	defer cancel()
 	stop := s.onEnding(cancel)
 	defer stop()
-	app, err := s.o.listen.dialAgain(ctx)
+	var app *os.File
+	err := errCrowded
+	if s.crowd.enter(ctx, time.Now()) {
+		app, err = s.o.listen.dialAgain(ctx, s.crowd)
+		s.crowd.leave()
+	}
 	if err != nil {
 		s.mu.Lock()
 		refusal := s.refusal

@@ -55,6 +55,7 @@ type supervisor struct {
 	cg      *cgroup
 	cgErr   error // why there is no cg
 	calls   sync.WaitGroup
+	crowd   *crowd
 	tidy    *time.Timer  // gives memory back when there were no calls for a while
 	untidy  atomic.Int64 // calls since
 
@@ -79,7 +80,7 @@ type supervisor struct {
 }
 
 func newSupervisor(o options, started int64) *supervisor {
-	s := &supervisor{o: o, started: started, changed: make(chan struct{}), wanted: make(chan struct{})}
+	s := &supervisor{o: o, started: started, crowd: newCrowd(), changed: make(chan struct{}), wanted: make(chan struct{})}
 	s.tidy = time.AfterFunc(tidyDelay, func() {
 		s.untidy.Store(0)
 		debug.FreeOSMemory()
