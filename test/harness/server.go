@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"tenement.dev/internal/client"
 	"tenement.dev/internal/tenant"
 )
 
@@ -408,18 +409,30 @@ func (s *Server) Show(id, property string) string {
 	return s.Systemctl("show", "--property", property, "--value", "tenement-"+service+"@"+name+".service")
 }
 
-// List gives what `ten ps --json` says.
+// List gives what `ten ps --json` says. It asks the daemon itself: who waits asks often, and a
+// state may pass while a program starts.
 func (s *Server) List() []tenant.Snapshot {
 	s.tb.Helper()
-	r := s.Ten("ps", "--json")
-	var list []tenant.Snapshot
-	if err := json.Unmarshal([]byte(r.Stdout), &list); err != nil {
-		s.tb.Fatalf("ten ps --json: %v: %s", err, r)
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	defer cancel()
+	daemon := client.New(filepath.Join(s.runtime, "api.sock"))
+	defer daemon.Close()
+	list, err := daemon.List(ctx, "")
+	if err != nil {
+		s.tb.Fatalf("list the instances: %v", err)
 	}
-	return list
+	text, err := json.Marshal(list)
+	var snapshots []tenant.Snapshot
+	if err == nil {
+		err = json.Unmarshal(text, &snapshots)
+	}
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return snapshots
 }
 
-// Get gives what `ten ps --json` says of one instance.
+// Get gives what List says of one instance.
 func (s *Server) Get(id string) tenant.Snapshot {
 	s.tb.Helper()
 	for _, i := range s.List() {
