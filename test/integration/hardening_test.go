@@ -2,7 +2,9 @@ package integration
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,7 +16,7 @@ import (
 	"tenement.dev/test/harness"
 )
 
-// late is an app that listens a while after it was started.
+// late is an app that listens when it is told to.
 const late = `
 import os, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +26,7 @@ class H(BaseHTTPRequestHandler):
         body = ("mine " + os.environ["PORT"]).encode()
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
 open(os.environ["DATA_DIR"] + "/started", "w").close()
-time.sleep(1)
+while not os.path.exists(os.environ["DATA_DIR"] + "/go"): time.sleep(0.01)
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), H).serve_forever()
 `
 
@@ -35,15 +37,31 @@ func TestPortStolenDuringTheStart(t *testing.T) {
 		Config: "[settings]\nport_range = \"31100-31120\"\n[service.app]\ncommand = \"python3 late.py\"\n",
 		Files:  map[string]string{"late.py": late},
 	})
-	s.Spawn("app:alice")
-	started := filepath.Join(s.Dir, "data/app/alice/started")
+	started, listen := filepath.Join(s.Dir, "data/app/alice/started"), filepath.Join(s.Dir, "data/app/alice/go")
+	awaitStart := func() {
+		t.Helper()
+		eventually(t, "the app has been started", func() bool { _, err := os.Stat(started); return err == nil })
+	}
+	tell := func() {
+		t.Helper()
+		if err := os.WriteFile(listen, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spawned := make(chan harness.Result, 1)
+	go func() { spawned <- s.Ten("spawn", "app:alice") }()
+	awaitStart()
+	tell()
+	if r := <-spawned; r.Code != 0 {
+		t.Fatalf("spawn: %s", r)
+	}
 	for _, address := range []string{"127.0.0.1", "0.0.0.0", "::1"} {
 		t.Run(address, func(t *testing.T) {
 			port := s.Get("app:alice").Port
 			if r := s.Ten("stop", "app:alice"); r.Code != 0 {
 				t.Fatalf("stop: %s", r)
 			}
-			if err := os.Remove(started); err != nil {
+			if err := errors.Join(os.Remove(started), os.Remove(listen)); err != nil {
 				t.Fatal(err)
 			}
 			answer := make(chan harness.Response, 1)
@@ -54,13 +72,22 @@ func TestPortStolenDuringTheStart(t *testing.T) {
 				}
 				answer <- resp
 			}()
-			eventually(t, "the app has been started", func() bool { _, err := os.Stat(started); return err == nil })
+			awaitStart()
 			squatter := s.Command("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
 				"python3", "-m", "http.server", strconv.Itoa(port), "--bind", address)
 			if err := squatter.Start(); err != nil {
 				t.Fatal(err)
 			}
 			defer func() { _ = squatter.Process.Kill(); _ = squatter.Wait() }()
+			eventually(t, "the port is stolen", func() bool {
+				conn, err := net.Dial("tcp", net.JoinHostPort(strings.Replace(address, "0.0.0.0", "127.0.0.1", 1), strconv.Itoa(port)))
+				if err != nil {
+					return false
+				}
+				conn.Close()
+				return true
+			})
+			tell()
 
 			if resp := <-answer; resp.Status != 200 || !strings.HasPrefix(resp.Body, "mine ") {
 				t.Errorf("the visitor who waited: got %d %q, want the app's own answer", resp.Status, resp.Body)

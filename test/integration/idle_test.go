@@ -158,7 +158,7 @@ func TestStreamsAreNotCutWhileTheyWork(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: app + "idle_timeout = 1\ndoze_timeout = \"500ms\"\n"})
 	s.Spawn("app:alice")
 	for name, run := range map[string]func() error{
-		"events":   func() error { return stream(s, "/events?n=10&ms=300", "data: 9") },
+		"events":   func() error { return stream(s, "/events?n=60&ms=50", "data: 59") },
 		"download": func() error { return stream(s, "/download?n=3&ms=1500", "line 2") },
 		"slow":     func() error { return stream(s, "/slow?ms=3000", "done") },
 		"upload":   func() error { return slowUpload(s) },
@@ -236,8 +236,8 @@ func TestHeartbeatsDoNotKeepAwake(t *testing.T) {
 }
 
 func TestWebSocket(t *testing.T) {
-	s := harness.Start(t, harness.Options{Config: app + "idle_timeout = 2\ndoze_timeout = \"700ms\"\n"})
-	s.Spawn("app:alice")
+	s := harness.Start(t, harness.Options{Config: app + "idle_timeout = 2\n[service.dozes]\ncommand = \"{bin}/testapp\"\ndoze_timeout = \"300ms\"\n"})
+	s.Spawn("app:alice", "dozes:alice")
 	ws := dialWebSocket(t, s, "app:alice")
 	defer ws.Close()
 	// Data frames keep it awake beyond the idle timeout.
@@ -253,12 +253,14 @@ func TestWebSocket(t *testing.T) {
 		t.Errorf("process: got %d, want still %d", got, pid)
 	}
 	// A frame for a dozing app thaws it.
-	s.AwaitFor("app:alice", tenant.Dozing, 5*time.Second)
-	if got := ws.echo(t, 1, "wake up"); got != "wake up" {
+	other := dialWebSocket(t, s, "dozes:alice")
+	defer other.Close()
+	s.Await("dozes:alice", tenant.Dozing)
+	if got := other.echo(t, 1, "wake up"); got != "wake up" {
 		t.Errorf("echo of a frame to a dozing app: got %q", got)
 	}
 	// Pings do not keep it awake: it sleeps, which ends the connection.
-	stop := time.After(10 * time.Second)
+	stop := time.After(harness.Timeout)
 	for s.Get("app:alice").State != tenant.Asleep {
 		ws.send(9, "ping")
 		select {

@@ -178,8 +178,8 @@ func TestOutside(t *testing.T) {
 	link(t)
 	s.Spawn("wide:alice", "app:bob", "plain:dave")
 	port := s.Get("wide:alice").Port
-	fromOutside := func(host string, port int) bool {
-		return exec.Command("ip", "netns", "exec", "outside", "timeout", "1", "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s/%d", host, port)).Run() == nil
+	fromOutside := func(host string, port int, patience string) bool { // what is dropped takes as long
+		return exec.Command("ip", "netns", "exec", "outside", "timeout", patience, "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s/%d", host, port)).Run() == nil
 	}
 	addresses := []string{"192.0.2.1", "2001:db8::1"}
 	opened := func(id string) int {
@@ -192,11 +192,11 @@ func TestOutside(t *testing.T) {
 	}
 	own, free := opened("app:bob"), opened("plain:dave")
 	for _, host := range addresses {
-		if !fromOutside(host, free) {
+		if !fromOutside(host, free, "20") {
 			t.Errorf("%s: a port of no instance that is fenced is closed: the test proves nothing", host)
 		}
 		for _, p := range []int{port, own} {
-			if fromOutside(host, p) {
+			if fromOutside(host, p, "1") {
 				t.Errorf("%s: port %d is open to the outside", host, p)
 			}
 		}

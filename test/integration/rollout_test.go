@@ -215,13 +215,14 @@ func TestRolloutOutlivesTheDaemon(t *testing.T) {
 	ok(t, s, "rollout", "app", "--release", "v2", "--batch", "1", "--pause", "300ms", "--detach")
 	awaitRollout(t, s, func(r wire.Rollout) bool { return r.Changed > size-awake })
 	s.Signal(syscall.SIGKILL)
+	told := len(s.Log.String())
 	s.Run()
-	if r := rolloutStatus(t, s); !r.State.Active() || r.Changed == size {
-		t.Errorf("got %+v, want it to go on", r)
-	}
 	r := awaitRollout(t, s, func(r wire.Rollout) bool { return !r.State.Active() })
 	if r.State != tenant.RolloutDone {
 		t.Errorf("got %+v, want done", r)
+	}
+	if got := s.Log.String()[told:]; !strings.Contains(got, " runs with v2") {
+		t.Errorf("the next daemon has not gone on with it:\n%s", got)
 	}
 	haveRelease(t, s, size, awake, "v2")
 

@@ -151,9 +151,9 @@ func TestTLSFromFiles(t *testing.T) {
 	})
 	port := unusedPort(t)
 	runTLS(t, s, port)
-	if !strings.Contains(s.Log.String(), `msg="no certificate covers a service's hosts" host=app.localhost`) {
-		t.Errorf("the daemon did not say that nothing covers the service's own host:\n%s", s.Log)
-	}
+	eventually(t, "the daemon says that nothing covers the service's own host", func() bool {
+		return strings.Contains(s.Log.String(), `msg="no certificate covers a service's hosts" host=app.localhost`)
+	})
 	if r := s.Ten("doctor"); !strings.Contains(r.Stdout, "no certificate covers app.localhost") {
 		t.Errorf("got %s, want doctor to say so", r)
 	}
