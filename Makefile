@@ -85,6 +85,10 @@ bench-wake: programs ## time wakes by phase, as ratios to a bare start
 bench-storm: programs ## wake 200 sleeping tenants at once (STORM=n: as many)
 	$(GO) run ./test/bench/wake -storm $(STORM)
 
+.PHONY: bench-steps
+bench-steps: programs ## what each part of the sandbox costs a start
+	$(GO) run ./test/bench/wake -steps $(BENCH)
+
 .PHONY: bench-logs
 bench-logs: ## search a journal of 1,000 tenants and about 1 GB
 	@$(GO) build -o bin/benchlogs ./test/bench/logs

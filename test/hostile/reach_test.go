@@ -93,6 +93,13 @@ func reach(t *testing.T, rootless bool) {
 		{"connect", []string{"unix", runtime + "/api.sock"}, "EACCES ENOENT"},
 		{"connect", []string{"unix", "/run/systemd/private"}, "EACCES"},
 		{"connect", []string{"unix", "/run/dbus/system_bus_socket"}, "EACCES"},
+		{"list", []string{"path", "/run/dbus"}, "EACCES"},
+		{"list", []string{"path", "/run/systemd/transient"}, "EACCES ENOENT"}, // without units of root's it is not there
+		{"list", []string{"path", "/run/lock"}, "EACCES"},
+		// The nodes that are bound over them.
+		{"list", []string{"path", "/run/systemd/inaccessible/dir"}, "EACCES"},
+		{"create", []string{"path", "/run/systemd/inaccessible/dir/x"}, "EACCES EROFS"},
+		{"connect", []string{"unix", "/run/systemd/inaccessible/sock"}, "EACCES"},
 		{"connect", []string{"unix", "/run/user/1000/bus"}, "ENOENT"},
 		{"connect", []string{"unix", "/run/user/1000/systemd/private"}, "ENOENT"},
 	}

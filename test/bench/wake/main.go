@@ -21,6 +21,9 @@
 // With -storm N it times a storm instead: N sleeping Python tenants get one request each
 // at once, while another is awake and asked all the time: armed, and not.
 //
+// With -steps N it times what systemd does before any of our code runs: N starts of
+// /bin/true as an instance at level namespace, and with each part of that left out.
+//
 // The exit status is 0 also where a goal is missed; it is 1 when something failed.
 package main
 
@@ -41,13 +44,14 @@ import (
 func main() {
 	n := flag.Int("n", 30, "rounds: each times every bare start and cold wake once, and some doze wakes")
 	storm := flag.Int("storm", 0, "instead: have so many sleeping tenants get a request each at once")
+	steps := flag.Int("steps", 0, "instead: time so often what each part of the sandbox adds to a start")
 	only := flag.String("isolation", "", "with -storm: only this one")
 	asJSON := flag.Bool("json", false, "print every sample as JSON instead of tables")
 	inside := flag.Bool("inside", false, "measure this machine itself, without booting one (needs root and systemd)")
 	flag.Parse()
 	ctx, stop := machine.UntilSignal()
 	defer stop()
-	code, err := run(ctx, options{*n, *storm, *only, *asJSON, *inside})
+	code, err := run(ctx, options{*n, *storm, *steps, *only, *asJSON, *inside})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		code = max(code, 1)
@@ -57,9 +61,9 @@ func main() {
 
 // options are the flags.
 type options struct {
-	n, storm       int
-	isolation      string
-	asJSON, inside bool
+	n, storm, steps int
+	isolation       string
+	asJSON, inside  bool
 }
 
 func run(ctx context.Context, o options) (int, error) {
@@ -86,6 +90,9 @@ func run(ctx context.Context, o options) (int, error) {
 	if !o.inside {
 		return runInMachine(ctx, repo, o)
 	}
+	if o.steps > 0 {
+		return 0, runSteps(ctx, repo, o.steps)
+	}
 	if o.storm > 0 {
 		return 0, runStorm(ctx, repo, o.storm, storms)
 	}
@@ -111,6 +118,6 @@ func runInMachine(ctx context.Context, repo string, o options) (code int, err er
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	argv := []string{self, "-inside", "-n", strconv.Itoa(o.n), "-storm", strconv.Itoa(o.storm), "-isolation", o.isolation, "-json=" + strconv.FormatBool(o.asJSON)}
+	argv := []string{self, "-inside", "-n", strconv.Itoa(o.n), "-storm", strconv.Itoa(o.storm), "-steps", strconv.Itoa(o.steps), "-isolation", o.isolation, "-json=" + strconv.FormatBool(o.asJSON)}
 	return m.Run(ctx, repo, "root", []string{"PATH=" + machine.Path}, argv...)
 }
