@@ -28,11 +28,12 @@ import (
 )
 
 func main() {
-	o := options{}
+	o := options{registered: 10000, hosts: 1000}
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds: each asks everybody once, in each case")
-	flag.DurationVar(&o.each, "each", 2*time.Second, "how long a client asks")
+	flag.DurationVar(&o.each, "each", time.Second, "how long a client asks")
 	flag.StringVar(&o.only, "only", "", "only the cases whose names begin so")
 	flag.StringVar(&o.out, "out", "", "write the tables into this file too")
+	flag.BoolVar(&o.leave, "leave", false, "destroy no instance at the end: the machine ends too")
 	inside := flag.Bool("inside", false, "measure this machine itself, without booting one (needs root and systemd)")
 	flag.Parse()
 	ctx, stop := machine.UntilSignal()
@@ -40,7 +41,7 @@ func main() {
 	var err error
 	switch {
 	case os.Getenv(plainAddress) != "":
-		err = servePlain(ctx, os.Getenv(plainAddress), os.Getenv(plainBackend))
+		err = servePlain(ctx)
 	case *inside:
 		err = run(ctx, o)
 	default:
@@ -58,6 +59,9 @@ type options struct {
 	each   time.Duration
 	only   string
 	out    string
+	leave  bool
+	// registered is how many tenants there are, and hosts how many of them are asked where many are.
+	registered, hosts int
 	// cases and peers are the names of those that are measured, nil for all; large is the
 	// size of the largest body in bytes, 0 for 1 GB. They are for tests.
 	cases, peers []string
@@ -101,7 +105,7 @@ func runInMachine(ctx context.Context, o options) (err error) {
 		return err
 	}
 	binds := []machine.Bind{{Host: repo}, {Host: filepath.Dir(self)}}
-	argv := []string{self, "-inside", "-rounds", strconv.Itoa(o.rounds), "-each", o.each.String(), "-only", o.only}
+	argv := []string{self, "-inside", "-leave", "-rounds", strconv.Itoa(o.rounds), "-each", o.each.String(), "-only", o.only}
 	if o.out != "" {
 		if o.out, err = filepath.Abs(o.out); err != nil {
 			return err

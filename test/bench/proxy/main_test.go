@@ -12,10 +12,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if address := os.Getenv(plainAddress); address != "" {
+	if os.Getenv(plainAddress) != "" {
 		ctx, stop := machine.UntilSignal()
 		defer stop()
-		if err := servePlain(ctx, address, os.Getenv(plainBackend)); err != nil {
+		if err := servePlain(ctx); err != nil {
 			panic(err)
 		}
 		return
@@ -30,8 +30,8 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"GET, 32 connections", "GET over HTTP/2, 8 connections with 8 streams", "1 GB to the client", "1 GB from the client"}
-	r, err := measure(t.Context(), repo, options{rounds: 1, each: 100 * time.Millisecond, cases: names, peers: []string{"tenement"}, large: 8 << 20})
+	names := []string{"GET, 32 connections", "GET over HTTP/2, 8 connections with 8 streams", "1 GB to the client", "1 GB from the client", "WebSocket, 32 connections", crowdCase}
+	r, err := measure(t.Context(), repo, options{rounds: 1, each: 100 * time.Millisecond, registered: 20, hosts: 3, cases: names, peers: []string{"tenement"}, large: 8 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

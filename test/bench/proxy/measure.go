@@ -31,21 +31,28 @@ type testCase struct {
 	rounds int // at most so many, 0 for as many as there are
 	needs  func(p peer) bool
 	ask    client
+	// prepare, if it is not nil, is done before.
+	prepare func(ctx context.Context, g *group) error
 }
 
-func all(peer) bool         { return true }
-func speaksTLS(p peer) bool { return p.tls }
+func all(peer) bool          { return true }
+func speaksTLS(p peer) bool  { return p.tls }
+func speaksHTTP(p peer) bool { return p.http }
+func knowsNames(p peer) bool { return p.http && p.port != 0 }
 
 var cases = []testCase{
-	{"GET, 32 connections", "requests/s", 0, all, wrk(32, "/")},
-	{"GET, 256 connections", "requests/s", 0, all, wrk(256, "/")},
-	{"GET of 10 KB, 32 connections", "requests/s", 0, all, wrk(32, "/10k")},
-	{"GET of 1 MB, 32 connections", "requests/s", 3, all, wrk(32, "/1m")},
-	{"GET, a new connection each, 32 at a time", "requests/s", 3, all, wrk(32, "/", "-H", "Connection: close")},
-	{"GET over TLS, 32 connections", "requests/s", 3, speaksTLS, wrkTLS(32, "/")},
-	{"GET over HTTP/2, 8 connections with 8 streams", "requests/s", 3, speaksTLS, h2load},
-	{"1 GB to the client", "bytes/s", 3, all, curl("/1g")},
-	{"1 GB from the client", "bytes/s", 3, all, upload},
+	{"GET, 32 connections", "requests/s", 0, all, wrk(32, "/"), nil},
+	{"GET, 256 connections", "requests/s", 0, all, wrk(256, "/"), nil},
+	{"GET of 10 KB, 32 connections", "requests/s", 0, all, wrk(32, "/10k"), nil},
+	{"GET of 1 MB, 32 connections", "requests/s", 3, all, wrk(32, "/1m"), nil},
+	{"GET, a new connection each, 32 at a time", "requests/s", 3, all, wrk(32, "/", "-H", "Connection: close"), nil},
+	{"GET over TLS, 32 connections", "requests/s", 3, speaksTLS, wrkTLS(32, "/"), nil},
+	{"GET over HTTP/2, 8 connections with 8 streams", "requests/s", 3, speaksTLS, h2load, nil},
+	{"1 GB to the client", "bytes/s", 3, all, curl("/1g"), nil},
+	{"1 GB from the client", "bytes/s", 3, all, upload, nil},
+	{"WebSocket, 32 connections", "messages/s", 3, speaksHTTP, echoes(32), nil},
+	// The last one: it leaves the crowd awake.
+	{crowdCase, "requests/s", 3, knowsNames, askCrowd, wakeCrowd},
 }
 
 // address is where to ask a peer.
@@ -173,12 +180,16 @@ func measure(ctx context.Context, repo string, o options) (_ *report, err error)
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
-	g := &group{dir: dir, large: o.large}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	g := &group{options: o, dir: dir, self: self}
 	defer func() { err = errors.Join(err, g.end(), os.RemoveAll(dir), os.RemoveAll(runtimeDir)) }()
 	if err := g.startTenement(ctx, repo); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, g.destroy(context.WithoutCancel(ctx), repo)) }()
+	defer func() { err = errors.Join(err, g.destroy(context.WithoutCancel(ctx))) }()
 	if err := g.start(ctx); err != nil {
 		return nil, err
 	}
@@ -191,6 +202,11 @@ func measure(ctx context.Context, repo string, o options) (_ *report, err error)
 			continue
 		}
 		t := &table{testCase: c, samples: map[string][]sample{}, failed: map[string]bool{}}
+		if c.prepare != nil {
+			if err := c.prepare(ctx, g); err != nil {
+				return nil, fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
 		rounds := o.rounds
 		if c.rounds > 0 {
 			rounds = min(rounds, c.rounds)

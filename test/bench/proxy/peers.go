@@ -16,7 +16,7 @@ import (
 )
 
 // Ports below those that the kernel gives out, where no connection meets itself. One for
-// TLS is 100 above the plain one.
+// TLS is 100 above the plain one, one for the crowd's names 200.
 const (
 	tenementPort = 18080 + iota
 	nginxPort
@@ -24,27 +24,33 @@ const (
 	caddyPort
 	plainPort
 	socketProxyPort
-	tls = 100
+	tls    = 100
+	byName = 200
 )
 
-// stepTimeout bounds each thing that is done once.
-const stepTimeout = 20 * time.Second
+// stepTimeout bounds each thing that is done once, crowdTimeout what is done to all of the
+// crowd.
+const (
+	stepTimeout  = 20 * time.Second
+	crowdTimeout = 5 * time.Minute
+)
 
 // peer is one of those that are compared.
 type peer struct {
 	name string
 	port int // 0 for the backend itself, which chooses it
 	tls  bool
+	http bool // and not bytes only
 }
 
 var peers = []peer{
-	{"tenement", tenementPort, true},
-	{"nginx", nginxPort, true},
-	{"haproxy", haproxyPort, true},
-	{"caddy", caddyPort, true},
-	{"ReverseProxy", plainPort, false},
-	{socketProxy, socketProxyPort, false},
-	{"backend alone", 0, false},
+	{"tenement", tenementPort, true, true},
+	{"nginx", nginxPort, true, true},
+	{"haproxy", haproxyPort, true, true},
+	{"caddy", caddyPort, true, true},
+	{"ReverseProxy", plainPort, false, true},
+	{socketProxy, socketProxyPort, false, false},
+	{"backend alone", 0, false, true},
 }
 
 // socketProxy is a peer that has been seen to end in the middle of it: what it has not measured
@@ -66,6 +72,7 @@ http {
     proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; proxy_request_buffering off; proxy_max_temp_file_size 0;
     proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Proto $scheme;
     location / { proxy_pass http://app; }
+    location /ws { proxy_pass http://{{.Echo}}; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }
   }
 }`,
 	"haproxy.cfg": `global
@@ -80,9 +87,12 @@ defaults
 frontend front
   bind 127.0.0.1:{{.HAProxy}} backlog 4096
   bind 127.0.0.1:{{.HAProxyTLS}} ssl crt {{.Dir}}/both.pem alpn h2,http/1.1
+  use_backend echo if { path /ws }
   default_backend app
 backend app
   server app {{.Backend}} pool-max-conn 512
+backend echo
+  server echo {{.Echo}}
 `,
 	"Caddyfile": `{
   admin off
@@ -93,6 +103,7 @@ backend app
 }
 http://:{{.Caddy}} {
   bind 127.0.0.1
+  reverse_proxy /ws {{.Echo}}
   reverse_proxy {{.Backend}} {
     transport http {
       keepalive_idle_conns_per_host 512
@@ -113,9 +124,13 @@ https://:{{.CaddyTLS}} {
 
 // group is the processes of one measurement.
 type group struct {
+	options options
 	dir     string
-	large   int64 // see options
+	self    string // this program
+	ten     string // Tenement's
 	backend string
+	echo    string   // where the instance with the WebSocket listens
+	awake   []string // of the crowd, by name
 	cmds    []*exec.Cmd
 	logs    []*bytes.Buffer
 }
@@ -123,10 +138,15 @@ type group struct {
 // writeConfigs writes the files into the directory.
 func (g *group) writeConfigs() error {
 	values := map[string]any{
-		"Dir": g.dir, "Backend": g.backend,
+		"Dir": g.dir, "Backend": g.backend, "Echo": g.echo,
 		"Nginx": nginxPort, "NginxTLS": nginxPort + tls, "HAProxy": haproxyPort, "HAProxyTLS": haproxyPort + tls,
 		"Caddy": caddyPort, "CaddyTLS": caddyPort + tls,
 	}
+	return g.fill(configs, values)
+}
+
+// fill writes files of configuration with the values in them.
+func (g *group) fill(configs map[string]string, values any) error {
 	for name, text := range configs {
 		var b bytes.Buffer
 		if err := template.Must(template.New(name).Parse(text)).Execute(&b, values); err != nil {
@@ -141,24 +161,19 @@ func (g *group) writeConfigs() error {
 
 // start starts the peers and waits until all of them pass on what the app says.
 func (g *group) start(ctx context.Context) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	if err := g.writeConfigs(); err != nil {
 		return err
 	}
 	at := func(name string) string { return filepath.Join(g.dir, name) }
-	for _, argv := range [][]string{
+	err := g.runAll([]string{plainAddress + "=" + local(plainPort), plainBackend + "=" + g.backend, plainEcho + "=" + g.echo}, [][]string{
 		{"nginx", "-c", at("nginx.conf"), "-p", g.dir},
 		{"haproxy", "-f", at("haproxy.cfg")},
 		{"caddy", "run", "--config", at("Caddyfile"), "--adapter", "caddyfile"},
-		{self},
+		{g.self},
 		{"systemd-socket-activate", "-l", local(socketProxyPort), "/usr/lib/systemd/systemd-socket-proxyd", "--connections-max=4096", g.backend},
-	} {
-		if err := g.run([]string{plainAddress + "=" + local(plainPort), plainBackend + "=" + g.backend}, argv...); err != nil {
-			return err
-		}
+	})
+	if err != nil {
+		return err
 	}
 	for _, p := range peers {
 		if err := g.check(ctx, p); err != nil {
@@ -177,7 +192,20 @@ func (g *group) check(ctx context.Context, p peer) error {
 	if err == nil && out != hello {
 		err = fmt.Errorf("it answers %q", out)
 	}
+	if err == nil && p.http {
+		_, err = echoes(1)(ctx, g, p, time.Millisecond)
+	}
 	return err
+}
+
+// runAll starts programs with the same environment.
+func (g *group) runAll(env []string, programs [][]string) error {
+	for _, argv := range programs {
+		if err := g.run(env, argv...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run starts a program, which belongs to the group then.

@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -26,10 +25,18 @@ const (
 	service    = "web"
 	instance   = "app"
 	runtimeDir = "/run/tenement-bench"
+
+	// crowd is the service of the many, and of the one that echoes what comes over a WebSocket.
+	crowd = "many"
+	echo  = "echo"
 )
 
-// host is the name of the instance that all are measured with.
-const host = instance + "." + service + "." + domain
+// host is the name of the instance that nearly all cases are measured with, echoHost that of
+// the one with the WebSocket.
+const (
+	host     = instance + "." + service + "." + domain
+	echoHost = echo + "." + crowd + "." + domain
+)
 
 // hello is what the app says.
 const hello = "hello from the app\n"
@@ -76,20 +83,26 @@ command = "/bin/sh"
 args = [%q, %q]
 isolation = "process"
 max_in_flight = 100000
-`, filepath.Join(g.dir, "data"), filepath.Join(g.dir, "cert.pem"), filepath.Join(g.dir, "key.pem"), service, filepath.Join(g.dir, "app.sh"), g.dir)
+[service.%s]
+command = %q
+isolation = "process"
+`, filepath.Join(g.dir, "data"), filepath.Join(g.dir, "cert.pem"), filepath.Join(g.dir, "key.pem"),
+		service, filepath.Join(g.dir, "app.sh"), g.dir, crowd, filepath.Join(repo, "bin/testapp"))
 	if err := os.WriteFile(filepath.Join(g.dir, "tenement.toml"), []byte(config), 0o644); err != nil {
 		return err
 	}
-	ten := filepath.Join(repo, "bin/ten")
-	env := []string{"RUNTIME_DIRECTORY=" + runtimeDir, "STATE_DIRECTORY=" + filepath.Join(g.dir, "state")}
-	err := g.run(env, ten, "serve", "--domain", domain, "--listen", "127.0.0.1", "--port", fmt.Sprint(tenementPort), "--https-port", fmt.Sprint(tenementPort+tls))
+	if err := g.register(ctx); err != nil {
+		return err
+	}
+	g.ten = filepath.Join(repo, "bin/ten")
+	err := g.run(g.tenEnv(), g.ten, "serve", "--domain", domain, "--listen", "127.0.0.1", "--port", fmt.Sprint(tenementPort), "--https-port", fmt.Sprint(tenementPort+tls))
 	if err != nil {
 		return err
 	}
 	if err := awaitAccepts(ctx, local(tenementPort)); err != nil {
 		return fmt.Errorf("ten serve: %w\n%s", err, g.lastWords())
 	}
-	if err := g.ten(ctx, ten, env, "spawn", service+":"+instance); err != nil {
+	if _, err := g.tell(ctx, "spawn", service+":"+instance, crowd+":"+echo); err != nil {
 		return err
 	}
 	port, err := os.ReadFile(filepath.Join(g.dir, "port"))
@@ -97,25 +110,46 @@ max_in_flight = 100000
 		return err
 	}
 	g.backend = "127.0.0.1:" + string(port)
-	return awaitAccepts(ctx, g.backend)
-}
-
-// destroy removes the instance again.
-func (g *group) destroy(ctx context.Context, repo string) error {
-	env := []string{"RUNTIME_DIRECTORY=" + runtimeDir, "STATE_DIRECTORY=" + filepath.Join(g.dir, "state")}
-	return g.ten(ctx, filepath.Join(repo, "bin/ten"), env, "destroy", "--yes", service+":"+instance)
-}
-
-// ten runs a command of it.
-func (g *group) ten(ctx context.Context, ten string, env []string, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, ten, args...)
-	cmd.Dir, cmd.Env = g.dir, append(os.Environ(), env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("ten %s: %w\n%s", strings.Join(args, " "), err, tail(string(out)))
+	ports, err := g.ports(ctx)
+	if err != nil {
+		return err
 	}
-	return nil
+	g.echo = local(ports[echo])
+	return errors.Join(awaitAccepts(ctx, g.backend), awaitAccepts(ctx, g.echo))
+}
+
+// destroy removes the instances again, which takes as long for the crowd as waking it.
+func (g *group) destroy(ctx context.Context) error {
+	if g.options.leave {
+		return nil
+	}
+	ids := []string{"destroy", "--yes", service + ":" + instance, crowd + ":" + echo}
+	for _, name := range g.awake {
+		ids = append(ids, crowd+":"+name)
+	}
+	_, err := g.tell(ctx, ids...)
+	return err
+}
+
+func (g *group) tenEnv() []string {
+	return []string{"RUNTIME_DIRECTORY=" + runtimeDir, "STATE_DIRECTORY=" + filepath.Join(g.dir, "state")}
+}
+
+// tell runs a command of Tenement's, and gives what it prints.
+func (g *group) tell(ctx context.Context, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, crowdTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, g.ten, args...)
+	cmd.Dir, cmd.Env = g.dir, append(os.Environ(), g.tenEnv()...)
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			out = append(out, exit.Stderr...)
+		}
+		return nil, fmt.Errorf("ten %s: %w\n%s", args[0], err, tail(string(out)))
+	}
+	return out, nil
 }
 
 // makeFiles makes what is served, and the certificate.
@@ -123,7 +157,7 @@ func (g *group) makeFiles() error {
 	if err := os.Mkdir(filepath.Join(g.dir, "files"), 0o755); err != nil {
 		return err
 	}
-	for name, size := range map[string]int64{"1m": 1 << 20, "1g": cmp.Or(g.large, 1<<30)} {
+	for name, size := range map[string]int64{"1m": 1 << 20, "1g": cmp.Or(g.options.large, 1<<30)} {
 		path := filepath.Join(g.dir, "files", name)
 		if err := errors.Join(os.WriteFile(path, nil, 0o644), os.Truncate(path, size)); err != nil {
 			return err
