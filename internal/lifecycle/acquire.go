@@ -183,19 +183,19 @@ func (m *Manager) brakedLocked(inst *instance, now time.Time) error {
 	switch {
 	case inst.state == tenant.Dozing:
 		return nil
-	case inst.brake.spent:
+	case inst.brake.get().spent:
 		return &tenant.Error{
 			Code: tenant.CodeFailed, Op: "wake", ID: inst.id,
 			Msg:        fmt.Sprintf("%s has failed: %s", inst.id, inst.reason),
 			Hint:       fmt.Sprintf("`ten logs %s` shows what it said; `ten restart %s` tries again", inst.id, inst.id),
 			RetryAfter: failedRetry,
 		}
-	case now.Before(inst.brake.until):
+	case now.Before(inst.brake.get().until):
 		return &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "wake", ID: inst.id,
-			Msg:        fmt.Sprintf("%s has failed: %s; the next try is in %v", inst.id, inst.reason, inst.brake.until.Sub(now).Round(100*time.Millisecond)),
+			Msg:        fmt.Sprintf("%s has failed: %s; the next try is in %v", inst.id, inst.reason, inst.brake.get().until.Sub(now).Round(100*time.Millisecond)),
 			Hint:       fmt.Sprintf("`ten logs %s` shows what it said; `ten restart %s` tries at once", inst.id, inst.id),
-			RetryAfter: inst.brake.until.Sub(now),
+			RetryAfter: inst.brake.get().until.Sub(now),
 		}
 	}
 	return nil

@@ -26,7 +26,7 @@ const (
 // armAt is when the instance may be armed, if it goes on sleeping; mu must be held.
 func (i *instance) armAt() time.Time {
 	at := i.since.Add(armDelay)
-	for _, other := range []time.Time{i.arming.after, i.brake.until} {
+	for _, other := range []time.Time{i.arming.get().after, i.brake.get().until} {
 		if other.After(at) {
 			at = other
 		}

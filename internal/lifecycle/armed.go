@@ -69,7 +69,7 @@ func (m *Manager) setArmedLocked(inst *instance, armed bool) {
 	}
 	inst.armed = armed
 	inst.generation++
-	inst.arming.cpuAt = time.Time{}
+	inst.arming.own().cpuAt = time.Time{}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if armed {
@@ -126,7 +126,7 @@ func (m *Manager) arm(inst *instance) {
 		m.setArmedLocked(inst, true)
 		m.log.Debug("armed", "instance", inst.id, "dur", time.Since(begun))
 	case m.ctx.Err() == nil:
-		inst.arming.failLocked(time.Now())
+		inst.arming.own().failLocked(time.Now())
 		m.log.Warn("not armed", "instance", inst.id, "err", err)
 	}
 	m.endLocked(inst, op, nil)
@@ -222,7 +222,7 @@ func (m *Manager) settleArmedLocked(inst *instance, now time.Time, status units.
 	// It had no app that could have failed.
 	m.log.Info("armed no longer", "instance", inst.id, "unit", status.Active, "exit", describeExit(status.Exit))
 	m.setArmedLocked(inst, false)
-	inst.arming.failLocked(now)
+	inst.arming.own().failLocked(now)
 	inst.loaded = status.Doorbell
 	if status.Active == "failed" {
 		inst.fingerprint = ""
@@ -260,7 +260,7 @@ func (m *Manager) adoptArmed(ctx context.Context, inst *instance, op *operation)
 		return
 	}
 	if errors.Is(err, errNoMark) {
-		inst.arming.failLocked(now)
+		inst.arming.own().failLocked(now)
 	}
 	m.log.Info("found armed and not kept so", "instance", inst.id, "err", err)
 	inst.mu.Unlock()
@@ -326,7 +326,7 @@ func (m *Manager) checkArmed() {
 		}
 		inst.mu.Lock()
 		now := time.Now()
-		a := &inst.arming
+		a := inst.arming.own()
 		if inst.armed && inst.op == nil && !a.cpuAt.IsZero() && float64(used.Used-a.cpu) > armedCores*float64(now.Sub(a.cpuAt)) {
 			a.failures = 6 // it had its chance
 			a.failLocked(now)

@@ -237,9 +237,9 @@ func (m *Manager) freeze(ctx context.Context, inst *instance) (release func(cont
 
 // describeLocked is what an archive says of the instance.
 func (m *Manager) describeLocked(inst *instance) tenant.Backup {
-	b := tenant.Backup{Format: tenant.BackupFormat, Instance: inst.id, State: inst.state, TakenAt: time.Now().UTC(), Release: inst.released.running}
+	b := tenant.Backup{Format: tenant.BackupFormat, Instance: inst.id, State: inst.state, TakenAt: time.Now().UTC(), Release: inst.released.get().running}
 	e := &b.Entry
-	e.Created, e.Release = inst.created, inst.released.own
+	e.Created, e.Release = inst.created, inst.released.get().own
 	if now := time.Now(); inst.operatorLease.After(now) {
 		e.KeepAwake = inst.operatorLease
 	}

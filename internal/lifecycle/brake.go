@@ -41,6 +41,9 @@ func (b *brake) fail(now time.Time, s config.Settings) bool {
 
 // release lets the instance start, since it runs.
 func (b *brake) release() {
+	if b == nil {
+		return
+	}
 	b.dirty = b.dirty || b.spent
 	b.until, b.spent = time.Time{}, false
 }
@@ -48,6 +51,9 @@ func (b *brake) release() {
 // reset forgets the failures, since somebody has seen to them: a start that was asked for
 // has succeeded.
 func (b *brake) reset() {
+	if b == nil {
+		return
+	}
 	b.dirty = b.dirty || b.spent || len(b.failures) > 0
 	b.failures, b.until, b.spent = nil, time.Time{}, false
 }
@@ -72,14 +78,15 @@ func backoff(n int, s config.Settings) time.Duration {
 func (i *instance) brakeRow() (registry.Brake, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !i.brake.dirty || i.removed {
+	b := i.brake.made
+	if b == nil || !b.dirty || i.removed {
 		return registry.Brake{}, false
 	}
-	i.brake.dirty = false
+	b.dirty = false
 	return registry.Brake{
-		Restarts: i.brake.restarts,
-		Failures: append([]time.Time(nil), i.brake.failures...),
-		Failed:   i.brake.spent,
+		Restarts: b.restarts,
+		Failures: append([]time.Time(nil), b.failures...),
+		Failed:   b.spent,
 		Reason:   i.reason,
 	}, true
 }

@@ -92,7 +92,7 @@ func (m *Manager) cpuWindowLocked(inst *instance) time.Duration {
 // busyUntilLocked is how long its use of the CPU may keep the instance awake, zero
 // where the last look found it quiet or is from before its last request.
 func (m *Manager) busyUntilLocked(inst *instance) time.Time {
-	c := &inst.cpu
+	c := inst.cpu.get()
 	if c.busySince.IsZero() || c.at.Before(inst.lastActive) || m.cpuWindowLocked(inst) == 0 {
 		return time.Time{}
 	}
@@ -106,7 +106,7 @@ func (m *Manager) cpuLookLocked(inst *instance, now, rest time.Time) time.Time {
 	if window == 0 || rest.IsZero() {
 		return time.Time{}
 	}
-	c := &inst.cpu
+	c := inst.cpu.get()
 	switch until := m.busyUntilLocked(inst); {
 	case now.Before(until):
 		return earliest(c.at.Add(window), until)
@@ -141,7 +141,7 @@ func (m *Manager) lookAtCPU(inst *instance) bool {
 }
 
 func (i *instance) sawCPULocked(now time.Time, used CPUTime, err error, window time.Duration) {
-	c := &i.cpu
+	c := i.cpu.get()
 	seen := cpuWatch{at: now, time: used}
 	elapsed := now.Sub(c.at)
 	did, ok := used.useSince(c.time, elapsed)
@@ -163,5 +163,5 @@ func (i *instance) sawCPULocked(now time.Time, used CPUTime, err error, window t
 			}
 		}
 	}
-	*c = seen
+	*i.cpu.own() = seen
 }

@@ -26,7 +26,7 @@ func (m *Manager) holdsLocked(inst *instance, now time.Time) []tenant.Hold {
 				window = min(window, timeout)
 			}
 		}
-		if until := inst.lastTraffic.Add(window); now.Before(until) {
+		if until := inst.lastTraffic.get().Add(window); now.Before(until) {
 			holds = append(holds, tenant.Hold{Kind: tenant.HoldStreams, Count: inst.streams, Until: until})
 		}
 	}
@@ -34,13 +34,13 @@ func (m *Manager) holdsLocked(inst *instance, now time.Time) []tenant.Hold {
 		holds = append(holds, tenant.Hold{Kind: tenant.HoldLease, Holder: l.Holder, Until: l.Until})
 	}
 	if until := m.busyUntilLocked(inst); now.Before(until) {
-		holds = append(holds, tenant.Hold{Kind: tenant.HoldCPU, Cores: inst.cpu.use.cores, Waits: inst.cpu.use.waits, Until: until})
+		holds = append(holds, tenant.Hold{Kind: tenant.HoldCPU, Cores: inst.cpu.get().use.cores, Waits: inst.cpu.get().use.waits, Until: until})
 	}
 	if doze == 0 && stop == 0 {
 		holds = append(holds, tenant.Hold{Kind: tenant.HoldConfig})
 	}
-	if now.Before(inst.patience) {
-		holds = append(holds, tenant.Hold{Kind: tenant.HoldRetry, Until: inst.patience})
+	if now.Before(inst.patience.get()) {
+		holds = append(holds, tenant.Hold{Kind: tenant.HoldRetry, Until: inst.patience.get()})
 	}
 	return holds
 }

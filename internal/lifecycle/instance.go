@@ -26,9 +26,24 @@ type instance struct {
 	active atomic.Int64
 	meter  tenant.Meter
 
-	// mu guards everything below.
+	// mu guards everything below. What most instances never need is rare, and what takes one
+	// byte stands together: there may be very many that only sleep (TestSleeperIsSmall).
 	mu    sync.Mutex
 	state tenant.State
+	// removed: the instance is being or has been destroyed.
+	removed bool
+	// cannotDoze: an attempt has shown that the machine cannot freeze it.
+	cannotDoze bool
+	// loaded: the service manager knows the units.
+	loaded bool
+	// armed: it is asleep, and its ten-init waits with the app; see armed.go.
+	armed bool
+	// reviving: the next start is the Manager's own doing, and so is the one after a failure.
+	reviving bool
+	// draining: ending is closed, and those that the process serves may still end.
+	draining bool
+	// dirty: activity has changed since it was saved.
+	dirty bool
 	since time.Time
 	// generation changes with each change of state.
 	generation uint64
@@ -36,22 +51,17 @@ type instance struct {
 	op *operation
 	// hinted is the ActiveState of the latest hint that came during op.
 	hinted string
-	// removed: the instance is being or has been destroyed.
-	removed bool
 
 	// requests counts those that wait or are being answered, streams the open ones
 	// that keep the instance awake by their traffic only.
 	requests, streams int
 	lastActive        time.Time
 	// lastTraffic is when data last went over a stream.
-	lastTraffic time.Time
+	lastTraffic rare[time.Time]
 	// startedAt tells one process from the next: ingress.Answer.InitAt of the one that
 	// was woken or adopted.
 	startedAt int64
-	// unasked counts starts of a sleeper that nobody here has asked for, since its
-	// last wake; lastHint is what tells one such start from the next.
-	unasked  int
-	lastHint string
+	unasked   rare[unasked]
 	// exit is how the process has ended that is believed to run, where a hint has told.
 	exit *units.Exit
 	// spare is a connection to the app that proved it ready, for the first request: an
@@ -59,42 +69,34 @@ type instance struct {
 	spare net.Conn
 	// appLease and operatorLease are until when each wants it awake.
 	appLease, operatorLease time.Time
-	cpu                     cpuWatch
+	cpu                     rare[cpuWatch]
 	// timer looks whether the instance is idle; nil unless awake or dozing.
 	timer *time.Timer
 	// patience: no doze and no stop for idleness before, since one has failed.
-	patience time.Time
-	// cannotDoze: an attempt has shown that the machine cannot freeze it.
-	cannotDoze bool
+	patience rare[time.Time]
 
-	// loaded: the service manager knows the units; fingerprint is of the spec that
-	// they were made from, empty where an earlier daemon made them.
-	loaded      bool
+	// fingerprint is of the spec that loaded units were made from, empty where an earlier
+	// daemon made them.
 	fingerprint string
-	// armed: it is asleep, and its ten-init waits with the app; see armed.go.
-	armed    bool
-	arming   arming
-	port     int
-	limits   limited
-	released released
-	storage  stored
-	used     *used // nil while it has only slept; see useLocked
-	brake    brake
-	reason   string
-	health   health
-	// reviving: the next start is the Manager's own doing, and so is the one after a
-	// failure. revival is the next one, where there is a wait before it.
-	reviving bool
-	revival  *revival
+	arming      rare[arming]
+	port        int
+	limits      limited
+	released    rare[released]
+	storage     rare[stored]
+	used        *used // nil while it has only slept; see useLocked
+	brake       rare[brake]
+	reason      string
+	health      rare[health]
+	// revival is the next start, where it is the Manager's own doing and there is a wait
+	// before it.
+	revival *revival
 
 	// serving counts requests and streams that were admitted to the present process and
 	// may use it; drained, where somebody waits for that, is closed when there are none.
-	// ending is closed when the process is about to be stopped, draining while those
-	// that it serves may still end.
-	serving  int
-	drained  chan struct{}
-	ending   chan struct{}
-	draining bool
+	// ending is closed when the process is about to be stopped.
+	serving int
+	drained chan struct{}
+	ending  chan struct{}
 	// pacer releases the requests that were held for the last wake, nil where there
 	// are none.
 	pacer *pacer
@@ -110,8 +112,13 @@ type instance struct {
 	before *before
 	// unwoken counts, by kind, the requests that found it at rest and left it so.
 	unwoken *[8]int64 // nil for none
-	// dirty: activity has changed since it was saved.
-	dirty bool
+}
+
+// unasked counts the starts of a sleeper that nobody here has asked for, since its last wake;
+// lastHint is what tells one such start from the next.
+type unasked struct {
+	starts   int
+	lastHint string
 }
 
 // operation is work that changes an instance's state. Its fields may be read when
@@ -150,25 +157,27 @@ type operation struct {
 
 func newInstance(row registry.Instance, kept registry.Brake, now time.Time, events *event.Bus) *instance {
 	inst := &instance{
-		id:         row.ID,
-		events:     events,
-		state:      tenant.Asleep,
-		since:      now,
-		port:       row.Port,
-		created:    row.Created,
-		lastActive: row.LastActive,
-		wakes:      row.Wakes,
-		thaws:      row.Thaws,
-		brake:      brake{failures: kept.Failures, spent: kept.Failed, restarts: kept.Restarts},
-
+		id:            row.ID,
+		events:        events,
+		state:         tenant.Asleep,
+		since:         now,
+		port:          row.Port,
+		created:       row.Created,
+		lastActive:    row.LastActive,
+		wakes:         row.Wakes,
+		thaws:         row.Thaws,
 		appLease:      row.AppLease,
 		operatorLease: row.OperatorLease,
 		wokenBy:       row.WokenBy,
 		wokenAt:       row.WokenAt,
 		before:        newBefore(row),
 	}
+	if len(kept.Failures) > 0 || kept.Failed || kept.Restarts > 0 {
+		*inst.brake.own() = brake{failures: kept.Failures, spent: kept.Failed, restarts: kept.Restarts}
+	}
 	if row.LastWake != (tenant.Wake{}) {
-		inst.lastWake = &row.LastWake
+		wake := row.LastWake // and not the whole row
+		inst.lastWake = &wake
 	}
 	inst.active.Store(row.LastActive.UnixMicro())
 	if !row.RestsSince.IsZero() {
@@ -212,7 +221,7 @@ func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 	i.exit = nil
 	i.dropSpareLocked()
 	i.dropRevivalLocked()
-	i.health.resetLocked()
+	i.health.made.resetLocked()
 	if state != tenant.Awake && state != tenant.Dozing && i.timer != nil {
 		i.timer.Stop()
 		i.timer = nil
@@ -236,9 +245,17 @@ func (i *instance) activeLocked(now time.Time) {
 	}
 }
 
+// lastActiveLocked is when the last request ended, now while there is one.
+func (i *instance) lastActiveLocked(now time.Time) time.Time {
+	if i.requests > 0 {
+		return now
+	}
+	return i.lastActive
+}
+
 // trafficLocked notes data on a stream at now.
 func (i *instance) trafficLocked(now time.Time) {
-	i.lastTraffic = now
+	*i.lastTraffic.own() = now
 	i.activeLocked(now)
 }
 
@@ -251,23 +268,21 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 		Unit:       units.ServiceName(i.id),
 		InFlight:   i.requests + i.streams,
 		Created:    i.created,
-		LastActive: i.lastActive,
+		LastActive: i.lastActiveLocked(now),
 		Since:      i.since,
 		Wakes:      i.wakes,
 		Thaws:      i.thaws,
 		LastWake:   i.lastWake,
 		Leases:     i.leasesLocked(now),
 		Armed:      i.armed,
-		Restarts:   i.brake.restarts,
+		Restarts:   i.brake.get().restarts,
 		Unwoken:    unwokenCounts(i.unwoken),
 		Traffic:    i.meter.Traffic(),
 		Failing:    i.state == tenant.Asleep && (i.reviving || i.rested == startFailed),
 	}
 	if i.state == tenant.Awake {
-		s.Health, s.Reason = i.health.tell()
-	}
-	if i.requests > 0 {
-		s.LastActive = now
+		health := i.health.get()
+		s.Health, s.Reason = health.tell()
 	}
 	if i.state != tenant.Asleep && i.state != tenant.Failed {
 		s.Port = i.port

@@ -47,7 +47,7 @@ func (m *Manager) recoverLimits(ctx context.Context) error {
 	for _, l := range list {
 		if inst, ok := m.lookup(l.ID); ok {
 			inst.mu.Lock()
-			inst.limits.own, inst.storage.bytes = l.Limits, l.Storage
+			inst.limits.own, inst.storage.own().bytes = l.Limits, l.Storage
 			inst.mu.Unlock()
 		}
 	}
@@ -251,8 +251,8 @@ func (m *Manager) Limits(ctx context.Context, id tenant.ID) (tenant.LimitReport,
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	report.State = inst.state
-	if err != nil && !inst.storage.at.IsZero() {
-		report.Usage.Storage = inst.storage.bytes
+	if s := inst.storage.get(); err != nil && !s.at.IsZero() {
+		report.Usage.Storage = s.bytes
 	}
 	set := m.limitsLocked(inst)
 	for _, limit := range tenant.AllLimits() {

@@ -19,7 +19,7 @@ const privatePort = 8080
 // Only the instance's operation may call it.
 func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) error {
 	inst.mu.Lock()
-	inst.released.running = m.releaseLocked(inst, cfg) // also where there is no way to run it
+	inst.runsWithLocked(m.releaseLocked(inst, cfg)) // also where there is no way to run it
 	inst.mu.Unlock()
 	spec, err := m.specOf(ctx, inst, cfg)
 	if err != nil {
@@ -27,7 +27,7 @@ func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) 
 	}
 	fingerprint := spec.Fingerprint()
 	inst.mu.Lock()
-	inst.released.running = spec.Release
+	inst.runsWithLocked(spec.Release)
 	loaded, same := inst.loaded, inst.fingerprint == fingerprint
 	inst.mu.Unlock()
 	if loaded && same {

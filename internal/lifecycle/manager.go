@@ -357,10 +357,12 @@ func (m *Manager) all() []*instance {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.sorted == nil {
-		m.sorted = slices.SortedFunc(maps.Values(m.instances), func(a, b *instance) int { return a.id.Compare(b.id) })
+		m.sorted = slices.SortedFunc(maps.Values(m.instances), byID)
 	}
 	return m.sorted
 }
+
+func byID(a, b *instance) int { return a.id.Compare(b.id) }
 
 // List tells of every instance, sorted by ID.
 func (m *Manager) List() []tenant.Snapshot {
@@ -383,9 +385,10 @@ func (m *Manager) Len() int {
 // Glance tells little of every instance, sorted by ID: there may be very many.
 func (m *Manager) Glance() iter.Seq2[tenant.ID, tenant.Glance] {
 	return func(yield func(tenant.ID, tenant.Glance) bool) {
+		now := time.Now()
 		for _, inst := range m.all() {
 			inst.mu.Lock()
-			g := tenant.Glance{State: inst.state, InFlight: inst.requests + inst.streams}
+			g := tenant.Glance{State: inst.state, InFlight: inst.requests + inst.streams, LastActive: inst.lastActiveLocked(now)}
 			inst.mu.Unlock()
 			if !yield(inst.id, g) {
 				return
@@ -545,7 +548,7 @@ func (m *Manager) saveBrakes(ctx context.Context) {
 		}
 		if err := m.store.SetBrake(ctx, inst.id, b); err != nil {
 			inst.mu.Lock()
-			inst.brake.dirty = true
+			inst.brake.own().dirty = true
 			inst.mu.Unlock()
 			m.log.Error("failures not saved", "instance", inst.id, "err", err)
 		}

@@ -43,6 +43,9 @@ type probe struct {
 }
 
 func (h *health) resetLocked() {
+	if h == nil {
+		return
+	}
 	if h.timer != nil {
 		h.timer.Stop()
 	}
@@ -68,11 +71,11 @@ func (h *health) tell() (state tenant.Health, reason string) {
 func (m *Manager) watchHealthLocked(inst *instance) {
 	cfg := m.config.Load()
 	service, ok := cfg.Services[inst.id.Service]
-	if inst.state != tenant.Awake || inst.health.timer != nil || inst.health.probe != nil || !ok || service.Health == "" {
+	if health := inst.health.get(); inst.state != tenant.Awake || health.timer != nil || health.probe != nil || !ok || service.Health == "" {
 		return
 	}
 	wait := time.Duration(float64(cfg.Settings.HealthCheckInterval) * (0.9 + 0.2*rand.Float64()))
-	inst.health.timer = time.AfterFunc(wait, func() { m.tasks.do(func() { m.probe(inst) }) })
+	inst.health.own().timer = time.AfterFunc(wait, func() { m.tasks.do(func() { m.probe(inst) }) })
 }
 
 // probe checks an instance's health, unless it is not awake any more. A check counts as
@@ -87,8 +90,9 @@ func (m *Manager) probe(inst *instance) {
 	cfg := m.config.Load()
 	service, ok := cfg.Services[inst.id.Service]
 	inst.mu.Lock()
-	inst.health.timer = nil
-	if m.ctx.Err() != nil || inst.op != nil || inst.state != tenant.Awake || inst.health.probe != nil || !ok || service.Health == "" {
+	h := inst.health.own()
+	h.timer = nil
+	if m.ctx.Err() != nil || inst.op != nil || inst.state != tenant.Awake || h.probe != nil || !ok || service.Health == "" {
 		inst.mu.Unlock()
 		return // what it does now ends with another look
 	}
@@ -99,21 +103,21 @@ func (m *Manager) probe(inst *instance) {
 	defer cancel()
 	p := &probe{cancel: cancel, done: make(chan struct{})}
 	generation, startedAt := inst.generation, inst.startedAt
-	inst.health.probe = p
-	c := check{m: m, inst: inst, path: service.Health, startedAt: startedAt, ringing: ringing, asking: asking, line: inst.health.line}
-	inst.health.line.conn = nil // the check's now
+	h.probe = p
+	c := check{m: m, inst: inst, path: service.Health, startedAt: startedAt, ringing: ringing, asking: asking, line: h.line}
+	h.line.conn = nil // the check's now
 	inst.mu.Unlock()
 
 	err := c.run()
 
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	inst.health.probe = nil
+	h.probe = nil
 	close(p.done)
 	if inst.generation != generation || inst.op != nil || inst.removed || m.ctx.Err() != nil {
 		c.line.close()
 	} else {
-		inst.health.line = c.line
+		h.line = c.line
 		m.judgeLocked(inst, service, err, timeout)
 	}
 	m.watchHealthLocked(inst)
@@ -121,7 +125,7 @@ func (m *Manager) probe(inst *instance) {
 
 // judgeLocked draws the conclusion from a check.
 func (m *Manager) judgeLocked(inst *instance, service *config.Service, err error, timeout time.Duration) {
-	h := &inst.health
+	h := inst.health.own()
 	before, _ := h.tell()
 	switch {
 	case err == nil:
@@ -164,7 +168,7 @@ func describeUnhealthy(err error, timeout time.Duration) string {
 // stopping app. There is none after it while the instance's operation goes on.
 func (m *Manager) endProbe(inst *instance) {
 	inst.mu.Lock()
-	p := inst.health.probe
+	p := inst.health.get().probe
 	inst.mu.Unlock()
 	if p != nil {
 		p.cancel()

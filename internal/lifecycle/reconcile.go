@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -73,14 +74,19 @@ func (m *Manager) recover(ctx context.Context) error {
 	}
 	now := time.Now()
 	m.mu.Lock()
+	m.instances = make(map[tenant.ID]*instance, len(rows))
+	sorted := make([]*instance, 0, len(rows))
 	for _, row := range rows {
 		inst := newInstance(row, brakes[row.ID], now, m.events)
 		inst.weight = weights[row.ID]
 		m.addLocked(inst)
+		sorted = append(sorted, inst)
 		if row.Port != 0 {
 			m.ports[row.Port] = row.ID
 		}
 	}
+	slices.SortFunc(sorted, byID) // which they are already
+	m.sorted = sorted
 	for _, d := range domains {
 		m.domains[d.Host] = d
 	}
@@ -157,15 +163,16 @@ func (m *Manager) hint(status units.Status) {
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	inst.heardLocked(status.Exit)
-	again := status.Active == inst.lastHint
-	inst.lastHint = status.Active
+	unasked := inst.unasked.own()
+	again := status.Active == unasked.lastHint
+	unasked.lastHint = status.Active
 	switch {
 	case inst.op != nil:
 		inst.hinted = status.Active
 	case status.Active == "activating" && !again && !unitUp(inst):
 		// A call that was never answered waits at the doorbell, and starts the unit again
 		// and again.
-		if inst.unasked++; inst.unasked >= maxFailures {
+		if unasked.starts++; unasked.starts >= maxFailures {
 			m.log.Warn("starts again and again by itself, unloaded", "instance", inst.id)
 			m.tasks.do(func() { m.unloadSleeper(inst) })
 			return
@@ -392,9 +399,9 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 	if answer.Dozing {
 		state = tenant.Dozing
 	}
-	inst.brake.release()
+	inst.brake.made.release()
 	inst.reviving = false
-	inst.unasked = 0
+	inst.unasked.own().starts = 0
 	inst.startedAt = answer.InitAt
 	inst.setLocked(state, now, "")
 	m.resumeLocked(inst, now)

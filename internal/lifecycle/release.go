@@ -34,6 +34,13 @@ type released struct {
 	refused error
 }
 
+// runsWithLocked notes what release the instance's process is started with.
+func (i *instance) runsWithLocked(release string) {
+	if i.released.get().running != release {
+		i.released.own().running = release
+	}
+}
+
 // recoverReleases takes over the releases from the registry.
 func (m *Manager) recoverReleases(ctx context.Context) error {
 	list, err := m.store.Releases(ctx)
@@ -53,9 +60,10 @@ func (m *Manager) recoverReleases(ctx context.Context) error {
 			continue
 		}
 		inst.mu.Lock()
-		inst.released = released{own: l.Release, before: l.Before, step: l.Step, running: l.Release}
+		r := inst.released.own()
+		*r = released{own: l.Release, before: l.Before, step: l.Step, running: l.Release}
 		if l.Step == tenant.StepChanging {
-			inst.released.running = "" // the one or the other
+			r.running = "" // the one or the other
 		}
 		inst.mu.Unlock()
 	}
@@ -69,8 +77,8 @@ func (m *Manager) releaseLocked(inst *instance, cfg *config.Config) string {
 	if !ok || service.Release == "" {
 		return ""
 	}
-	if inst.released.own != "" {
-		return inst.released.own
+	if own := inst.released.get().own; own != "" {
+		return own
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -82,9 +90,9 @@ func (m *Manager) releaseLocked(inst *instance, cfg *config.Config) string {
 
 // releasedLocked tells of the instance's release. Its lock is held.
 func (m *Manager) releasedLocked(inst *instance) tenant.Released {
+	r := inst.released.get()
 	return tenant.Released{
-		ID: inst.id, State: inst.state, Release: m.releaseLocked(inst, m.config.Load()), Running: inst.released.running,
-		Before: inst.released.before, Step: inst.released.step,
+		ID: inst.id, State: inst.state, Release: m.releaseLocked(inst, m.config.Load()), Running: r.running, Before: r.before, Step: r.step,
 	}
 }
 
@@ -163,15 +171,16 @@ func (m *Manager) SetReleases(ctx context.Context, list []registry.Release) erro
 			continue
 		}
 		inst.mu.Lock()
+		r := inst.released.own()
 		if other := m.releaseLocked(inst, m.config.Load()) != l.Release; other {
-			inst.released.ailing = inst.state == tenant.Failed || len(inst.brake.failures) > 0
+			r.ailing = inst.state == tenant.Failed || len(inst.brake.get().failures) > 0
 			if inst.state == tenant.Failed && inst.op == nil && !inst.removed {
-				inst.brake.reset()
+				inst.brake.made.reset()
 				inst.rested = "it has failed with another release"
 				inst.setLocked(tenant.Asleep, time.Now(), "")
 			}
 		}
-		inst.released.own, inst.released.before, inst.released.step = l.Release, l.Before, l.Step
+		r.own, r.before, r.step = l.Release, l.Before, l.Step
 		inst.mu.Unlock()
 	}
 	m.saveSoon()
@@ -191,13 +200,15 @@ func (m *Manager) Renew(ctx context.Context, id tenant.ID, wake bool) (started b
 		return false, err
 	}
 	err = m.exclusive(ctx, inst, func() *operation {
-		inst.released.refused = nil
+		if r := inst.released.made; r != nil {
+			r.refused = nil
+		}
 		release := m.releaseLocked(inst, m.config.Load())
 		if !believedRunning(inst) {
 			started = wake && !inst.removed
 			return nil
 		}
-		if inst.removed || inst.released.running == release {
+		if inst.removed || inst.released.get().running == release {
 			return nil
 		}
 		started = true
@@ -209,9 +220,9 @@ func (m *Manager) Renew(ctx context.Context, id tenant.ID, wake bool) (started b
 	err = m.wakeAs(tenant.WithCause(ctx, tenant.CauseRelease), inst, tenant.PriorityOperator)
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	switch {
-	case inst.released.refused != nil:
-		return true, inst.released.refused
+	switch refused := inst.released.get().refused; {
+	case refused != nil:
+		return true, refused
 	case tenant.CodeOf(err) == tenant.CodeNotFound && inst.removed:
 		return true, nil
 	}
@@ -225,7 +236,7 @@ func (m *Manager) fallBack(inst *instance, err error) bool {
 		return false
 	}
 	inst.mu.Lock()
-	r := &inst.released
+	r := inst.released.own()
 	if r.step == tenant.StepNone || r.ailing || r.before == "" || r.before == r.own || r.running != r.own {
 		inst.mu.Unlock()
 		return false

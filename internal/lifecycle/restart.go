@@ -37,7 +37,7 @@ func (m *Manager) endedLocked(inst *instance, now time.Time, e end) {
 	}
 	m.log.Log(m.ctx, level, what, "instance", inst.id, "reason", e.reason, "next", f.state.String(), "restart", f.revive)
 	m.tell(event.Ended, inst.id, slog.String("reason", e.reason), slog.Bool("restart", f.revive))
-	next := f.state == tenant.Asleep && (f.revive || e.wanted) && !now.Before(inst.brake.until)
+	next := f.state == tenant.Asleep && (f.revive || e.wanted) && !now.Before(inst.brake.get().until)
 	if e.running && !next {
 		m.beginStopForLocked(inst, f.reason, &f)
 	} else {
@@ -64,9 +64,9 @@ func (m *Manager) fateLocked(inst *instance, now time.Time, e end) fate {
 // failedLocked counts a failure of a running instance and decides what follows.
 func (m *Manager) failedLocked(inst *instance, now time.Time, reason string, policy config.Restart) fate {
 	m.saveSoon()
-	spent := inst.brake.fail(now, m.config.Load().Settings)
+	spent := inst.brake.own().fail(now, m.config.Load().Settings)
 	if spent || policy == config.RestartNever {
-		inst.brake.spent = true
+		inst.brake.own().spent = true
 		return fate{state: tenant.Failed, reason: reason, rested: "it ended by itself"}
 	}
 	return fate{state: tenant.Asleep, reason: reason, rested: "it ended by itself", revive: !m.isPaused(inst.id)}
@@ -94,17 +94,18 @@ func (m *Manager) settledLocked(inst *instance, now time.Time, f fate) {
 // reviveLocked starts a sleeping instance again as soon as the brake allows.
 func (m *Manager) reviveLocked(inst *instance, now time.Time) {
 	inst.reviving = true
-	inst.brake.restarts++
-	inst.brake.dirty = true
+	brake := inst.brake.own()
+	brake.restarts++
+	brake.dirty = true
 	m.observer.Happened(inst.id, tenant.StartedAgain)
 	inst.wokenLocked(tenant.CauseEnded, now)
-	m.tell(event.Restarting, inst.id, slog.Int64("restarts", inst.brake.restarts), slog.Duration("wait", max(inst.brake.until.Sub(now), 0)))
+	m.tell(event.Restarting, inst.id, slog.Int64("restarts", brake.restarts), slog.Duration("wait", max(brake.until.Sub(now), 0)))
 	m.awaitRevivalLocked(inst, now)
 }
 
 // awaitRevivalLocked starts a sleeping instance, which is reviving, when the brake allows.
 func (m *Manager) awaitRevivalLocked(inst *instance, now time.Time) {
-	wait := inst.brake.until.Sub(now)
+	wait := inst.brake.get().until.Sub(now)
 	if wait <= 0 {
 		m.startAgainLocked(inst, now)
 		return
@@ -160,7 +161,7 @@ func (i *instance) restForGoodLocked() {
 // heldLocked gives a channel that is closed when it is time to look again, where an
 // instance is about to be started anyway; nil where a request need not wait for that.
 func (i *instance) heldLocked(now time.Time) <-chan struct{} {
-	if i.revival == nil || i.brake.until.Sub(now) > maxHold {
+	if i.revival == nil || i.brake.get().until.Sub(now) > maxHold {
 		return nil
 	}
 	return i.revival.over
@@ -170,7 +171,7 @@ func (i *instance) heldLocked(now time.Time) <-chan struct{} {
 func (m *Manager) keepTrying(inst *instance) {
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	if inst.op == nil && !inst.removed && inst.state == tenant.Asleep && inst.revival == nil && !inst.brake.spent && !m.isPaused(inst.id) &&
+	if inst.op == nil && !inst.removed && inst.state == tenant.Asleep && inst.revival == nil && !inst.brake.get().spent && !m.isPaused(inst.id) &&
 		m.ctx.Err() == nil && m.restartPolicy(inst.id) != config.RestartNever {
 		m.reviveLocked(inst, time.Now())
 	}

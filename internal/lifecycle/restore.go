@@ -118,9 +118,9 @@ func (m *Manager) replaceData(ctx context.Context, inst *instance, keep bool, re
 			inst.mu.Lock()
 			defer inst.mu.Unlock()
 			if oerr == nil {
-				inst.brake.reset()
+				inst.brake.made.reset()
 				inst.restForGoodLocked()
-				inst.storage = stored{unseen: true}
+				*inst.storage.own() = stored{unseen: true}
 			}
 			inst.rested = "restored"
 			inst.setLocked(tenant.Asleep, time.Now(), "")
@@ -208,7 +208,7 @@ func (m *Manager) Import(ctx context.Context, id tenant.ID, r io.Reader, o tenan
 		return res, err
 	}
 	inst.mu.Lock()
-	inst.storage.unseen = true
+	inst.storage.own().unseen = true
 	inst.mu.Unlock()
 	m.tellRestored(ctx, id, res)
 	return res, nil

@@ -54,8 +54,10 @@ type stored struct {
 // failureLevelLocked is how loud to say that a wake has failed: each visitor of an
 // instance that is over its limit has one fail.
 func (i *instance) failureLevelLocked(err error) slog.Level {
-	over, said := errors.Is(err, errOverQuota), i.storage.refused
-	i.storage.refused = over
+	over, said := errors.Is(err, errOverQuota), i.storage.get().refused
+	if over != said {
+		i.storage.own().refused = over
+	}
 	if over && said {
 		return slog.LevelDebug
 	}
@@ -97,7 +99,7 @@ func (m *Manager) watchStorage() {
 		}
 		for _, inst := range m.all() {
 			inst.mu.Lock()
-			s := &inst.storage
+			s := inst.storage.get()
 			wanted := m.storageLimitLocked(inst) > 0 || m.uses != nil && time.Since(s.at) > lookForUse
 			due := wanted && !inst.removed && (inst.state == tenant.Awake || s.unseen) &&
 				!time.Now().Before(s.next)
@@ -129,7 +131,7 @@ func (m *Manager) measure(ctx context.Context, inst *instance) (bytes int64, enf
 		return 0, enforced, err
 	}
 	inst.mu.Lock()
-	s := &inst.storage
+	s := inst.storage.own()
 	changed := s.bytes != bytes
 	now := time.Now()
 	s.bytes, s.fault, s.enforced, s.at = bytes, fault, enforced, now
@@ -159,20 +161,20 @@ func (m *Manager) measure(ctx context.Context, inst *instance) (bytes int64, enf
 // still does is looked at again, since it may have been told to delete some.
 func (m *Manager) admitStorage(inst *instance) error {
 	refusal := func() error {
-		limit := m.storageLimitLocked(inst)
-		if !inst.storage.over(limit) {
+		s, limit := inst.storage.get(), m.storageLimitLocked(inst)
+		if !s.over(limit) {
 			return nil
 		}
 		return &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "wake", ID: inst.id, Err: errOverQuota,
-			Msg:        fmt.Sprintf("%s is stopped: %s", inst.id, inst.storage.reason(limit)),
+			Msg:        fmt.Sprintf("%s is stopped: %s", inst.id, s.reason(limit)),
 			Hint:       fmt.Sprintf("delete some of it, or raise the limit: `ten limit %s --storage %s`", inst.id, tenant.FormatBytes(2*limit)),
-			RetryAfter: max(time.Until(inst.storage.next), remeasure),
+			RetryAfter: max(time.Until(s.next), remeasure),
 		}
 	}
 	inst.mu.Lock()
 	err := refusal()
-	fresh := time.Now().Before(inst.storage.next)
+	fresh := time.Now().Before(inst.storage.get().next)
 	inst.mu.Unlock()
 	if err == nil || fresh {
 		return err
@@ -184,7 +186,8 @@ func (m *Manager) admitStorage(inst *instance) error {
 	defer inst.mu.Unlock()
 	if merr != nil {
 		// watchStorage has the time that this has not.
-		inst.storage.unseen, inst.storage.next = true, time.Now().Add(remeasure)
+		s := inst.storage.own()
+		s.unseen, s.next = true, time.Now().Add(remeasure)
 		m.log.Warn("storage not measured", "instance", inst.id, "err", merr)
 	}
 	return refusal()
@@ -196,11 +199,12 @@ func (m *Manager) addStorage(inst *instance, s *tenant.Snapshot) {
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	s.StorageLimit = m.storageLimitLocked(inst)
-	if !inst.storage.at.IsZero() || inst.storage.bytes > 0 {
-		s.Storage = inst.storage.bytes
+	known := inst.storage.get()
+	if !known.at.IsZero() || known.bytes > 0 {
+		s.Storage = known.bytes
 	}
-	asleepOver := s.State == tenant.Asleep && inst.storage.over(s.StorageLimit)
+	asleepOver := s.State == tenant.Asleep && known.over(s.StorageLimit)
 	if s.Reason == "" && (asleepOver || s.State == tenant.Awake || s.State == tenant.Dozing) {
-		s.Reason = inst.storage.reason(s.StorageLimit)
+		s.Reason = known.reason(s.StorageLimit)
 	}
 }

@@ -39,11 +39,12 @@ func (i *instance) tellStateLocked(from tenant.State, now time.Time) {
 
 // tellHealthLocked tells of the health of an awake instance, if it is not what it was.
 func (m *Manager) tellHealthLocked(inst *instance, before tenant.Health) {
-	health, reason := inst.health.tell()
+	h := inst.health.get()
+	health, reason := h.tell()
 	if health == before {
 		return
 	}
-	fields := []slog.Attr{slog.String("health", string(health)), slog.Int("failures", inst.health.failures)}
+	fields := []slog.Attr{slog.String("health", string(health)), slog.Int("failures", h.failures)}
 	if reason != "" {
 		fields = append(fields, slog.String("reason", reason))
 	}

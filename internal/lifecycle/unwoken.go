@@ -12,7 +12,7 @@ import (
 // is not called asleep: a monitor is to see that.
 func (m *Manager) unwokenLocked(inst *instance, service *config.Service, v tenant.Visit) error {
 	kind := (v.Kinds & service.NoWake).First()
-	if kind == 0 || inst.removed || !inst.brake.until.IsZero() || inst.brake.spent {
+	if kind == 0 || inst.removed || !inst.brake.get().until.IsZero() || inst.brake.get().spent {
 		return nil
 	}
 	switch inst.state {

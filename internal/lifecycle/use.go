@@ -161,12 +161,12 @@ func (m *Manager) meterEnd(ctx context.Context, inst *instance, generation uint6
 func (i *instance) takeUseLocked(day string, now time.Time) tenant.DailyUse {
 	traffic := i.meter.Traffic()
 	if i.used == nil && traffic == (tenant.Traffic{}) {
-		return tenant.DailyUse{ID: i.id, Day: day, Storage: i.storage.bytes}
+		return tenant.DailyUse{ID: i.id, Day: day, Storage: i.storage.get().bytes}
 	}
 	i.passLocked(now)
 	u := i.useLocked()
 	taken := u.DailyUse
-	taken.ID, taken.Day, taken.Traffic, taken.Storage = i.id, day, traffic.Minus(u.saved), i.storage.bytes
+	taken.ID, taken.Day, taken.Traffic, taken.Storage = i.id, day, traffic.Minus(u.saved), i.storage.get().bytes
 	u.saved, u.DailyUse = traffic, tenant.DailyUse{}
 	return taken
 }

@@ -143,12 +143,12 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		op.woke = w
 		w.Cause = inst.wokenBy
 		inst.lastWake = w
-		inst.brake.release()
+		inst.brake.made.release()
 		if op.forced {
-			inst.brake.reset()
+			inst.brake.made.reset()
 		}
 		inst.reviving = false
-		inst.unasked = 0
+		inst.unasked.own().starts = 0
 		if w.Kind == tenant.WakeDoze {
 			inst.thaws++
 		} else {
@@ -162,7 +162,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 			inst.dropSpareLocked()
 		}
 		inst.activeLocked(now)
-		inst.storage.unseen = true
+		inst.storage.own().unseen = true
 		m.watchIdleLocked(inst)
 		m.paceLocked(inst, op.waiters)
 		m.tuneLocked(inst)
@@ -182,7 +182,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		f.revive = false
 	default:
 		m.saveSoon()
-		if inst.brake.fail(now, m.config.Load().Settings) {
+		if inst.brake.own().fail(now, m.config.Load().Settings) {
 			f.state, f.revive = tenant.Failed, false
 		}
 	}

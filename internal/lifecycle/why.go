@@ -25,11 +25,13 @@ func (m *Manager) Why(id tenant.ID) (tenant.Why, error) {
 	}
 	m.addReleaseLocked(inst, &w.Snapshot)
 	w.WokenBy, w.WokenAt = inst.wokenBy, inst.wokenAt
-	w.Failures, w.Spent = len(inst.brake.failures), inst.brake.spent
-	if now.Before(inst.brake.until) {
-		w.NextTry = inst.brake.until
+	brake := inst.brake.get()
+	w.Failures, w.Spent = len(brake.failures), brake.spent
+	if now.Before(brake.until) {
+		w.NextTry = brake.until
 	}
-	w.CheckedAt, w.FailedChecks = inst.health.at, inst.health.failures
+	health := inst.health.get()
+	w.CheckedAt, w.FailedChecks = health.at, health.failures
 	if believedRunning(inst) {
 		w.Holds = m.holdsLocked(inst, now)
 		w.DozeAt, w.SleepAt = m.restLocked(inst, now)

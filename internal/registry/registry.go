@@ -83,12 +83,17 @@ func (r *Registry) Instances(ctx context.Context) ([]Instance, error) {
 }
 
 func (r *Registry) instances(ctx context.Context) ([]Instance, error) {
+	// There may be very many: a list that grows by and by would be copied again and again.
+	var n int
+	if err := r.db.QueryRowContext(ctx, sqlCount).Scan(&n); err != nil {
+		return nil, err
+	}
 	rows, err := r.db.QueryContext(ctx, sqlList)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var list []Instance
+	list := make([]Instance, 0, n)
 	for rows.Next() {
 		var in Instance
 		var created, lastActive, appLease, operatorLease, restsSince, runsSince, wokenAt int64

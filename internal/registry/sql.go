@@ -199,7 +199,8 @@ const (
 
 // Instances. A port of 0 is stored as NULL, of which a unique column holds many.
 const (
-	sqlList = `SELECT service, name, ifnull(port, 0), created, last_active, wakes, thaws, app_lease, operator_lease,
+	sqlCount = `SELECT count(*) FROM instances`
+	sqlList  = `SELECT service, name, ifnull(port, 0), created, last_active, wakes, thaws, app_lease, operator_lease,
 			rests_since, rested, reason, runs, runs_since, process, woken_by, woken_at, last_wake
 		FROM instances ORDER BY service, name`
 

@@ -62,9 +62,13 @@ type Snapshot struct {
 // Glance is what is quickly told of an instance.
 type Glance struct {
 	State State
-	// InFlight is as in Snapshot.
-	InFlight int
+	// InFlight and LastActive are as in Snapshot.
+	InFlight   int
+	LastActive time.Time
 }
+
+// Runs reports whether the instance has a process, or is about to.
+func (g Glance) Runs() bool { return g.State != Asleep && g.State != Failed }
 
 // Health is how an awake instance does. Without a health path one that listens is
 // healthy.
