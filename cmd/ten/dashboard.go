@@ -18,7 +18,7 @@ import (
 
 // newDashboard makes the dashboard, which asks manage for all it shows and does.
 func newDashboard(manage http.Handler, m *lifecycle.Manager, tree *cgroup.Tree, events *event.Bus, trusted func(netip.Addr) bool, log *slog.Logger) *dashboard.Dashboard {
-	o := dashboard.Options{API: manage, Last: events.Last, List: m.List, Secure: overTLS(trusted), Log: log}
+	o := dashboard.Options{API: manage, Last: events.Last, Instances: m, Secure: overTLS(trusted), Log: log}
 	if tree != nil {
 		o.Use = func(id tenant.ID) (time.Duration, int64, error) {
 			u, err := tree.Use(id)

@@ -17,8 +17,7 @@ import (
 
 // Instances tells of instances; *lifecycle.Manager has it.
 type Instances interface {
-	// List tells of every instance, sorted by ID, and Glance little of each.
-	List() []tenant.Snapshot
+	// Glance tells little of every instance, of which there may be very many, sorted by ID.
 	Glance() iter.Seq2[tenant.ID, tenant.Glance]
 	Get(id tenant.ID) (tenant.Snapshot, error)
 	// Why tells why an instance is in its state.

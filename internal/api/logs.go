@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tenement.dev/internal/tenant"
+	"tenement.dev/units"
 )
 
 // defaultLines is how many stored entries a log has where nobody says.
@@ -56,13 +57,13 @@ func (a *API) getAllLogs(w http.ResponseWriter, r *http.Request) error {
 }
 
 // unitsOf are those of the instances that are somebody's, of a service where that has a name.
-func (a *API) unitsOf(p *principal, service string) (units []string) {
-	for _, s := range a.instances.List() {
-		if p.owns(s.ID) && (service == "" || s.ID.Service == service) {
-			units = append(units, s.Unit)
+func (a *API) unitsOf(p *principal, service string) (list []string) {
+	for id := range a.instances.Glance() {
+		if p.owns(id) && (service == "" || id.Service == service) {
+			list = append(list, units.ServiceName(id))
 		}
 	}
-	return units
+	return list
 }
 
 // getHistory gives the events of the past, also of instances that are gone; to a tenant, those of

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -14,16 +15,24 @@ import (
 	pages "tenement.dev/templates/dashboard"
 )
 
+// Instances tells of instances; *lifecycle.Manager does.
+type Instances interface {
+	// Glance tells little of every instance, of which there may be very many.
+	Glance() iter.Seq2[tenant.ID, tenant.Glance]
+	// Get tells more of one, and is an error where there is none.
+	Get(id tenant.ID) (tenant.Snapshot, error)
+}
+
 // Options is what a Dashboard needs.
 type Options struct {
 	// API serves the management API to who has a token.
 	API http.Handler
 	// Last is the latest event's ID.
 	Last func() event.ID
-	// List and Use tell of instances, for the charts; Use may be nil. What they say of one
-	// is shown to who may see it.
-	List func() []tenant.Snapshot
-	Use  func(id tenant.ID) (cpu time.Duration, memory int64, err error)
+	// Instances and Use tell of instances, for the charts; either may be nil. What they say
+	// of one is shown to who may see it.
+	Instances Instances
+	Use       func(id tenant.ID) (cpu time.Duration, memory int64, err error)
 	// Secure reports whether a request came by TLS; nil is by its connection.
 	Secure func(*http.Request) bool
 	Log    *slog.Logger
@@ -42,7 +51,7 @@ type Dashboard struct {
 
 // New makes a Dashboard.
 func New(o Options) *Dashboard {
-	d := &Dashboard{api: o.API, last: o.Last, secure: o.Secure, log: o.Log, mux: http.NewServeMux(), samples: newSamples(o.List, o.Use)}
+	d := &Dashboard{api: o.API, last: o.Last, secure: o.Secure, log: o.Log, mux: http.NewServeMux(), samples: newSamples(o.Instances, o.Use)}
 	if d.secure == nil {
 		d.secure = func(r *http.Request) bool { return r.TLS != nil }
 	}

@@ -36,7 +36,7 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	d := apitest.Start(t, filepath.Join(t.TempDir(), "api.sock"))
-	dash := dashboard.New(dashboard.Options{API: d.API, Last: d.Events.Last, List: d.Instances.List, Log: slog.New(slog.DiscardHandler)})
+	dash := dashboard.New(dashboard.Options{API: d.API, Last: d.Events.Last, Instances: d.Instances, Log: slog.New(slog.DiscardHandler)})
 	server := httptest.NewServer(dash)
 	t.Cleanup(server.Close)
 	s := &site{t: t, api: d, url: server.URL, server: server}

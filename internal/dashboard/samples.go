@@ -48,15 +48,15 @@ func (r *ring) all() []sample {
 
 // samples are those of the instances that run, or ran lately.
 type samples struct {
-	list func() []tenant.Snapshot
-	use  func(tenant.ID) (time.Duration, int64, error)
+	instances Instances // or nil
+	use       func(tenant.ID) (time.Duration, int64, error)
 
 	mu   sync.Mutex // guards byID
 	byID map[tenant.ID]*ring
 }
 
-func newSamples(list func() []tenant.Snapshot, use func(tenant.ID) (time.Duration, int64, error)) *samples {
-	return &samples{list: list, use: use, byID: map[tenant.ID]*ring{}}
+func newSamples(instances Instances, use func(tenant.ID) (time.Duration, int64, error)) *samples {
+	return &samples{instances: instances, use: use, byID: map[tenant.ID]*ring{}}
 }
 
 func (s *samples) run(ctx context.Context) error {
@@ -75,32 +75,36 @@ func (s *samples) run(ctx context.Context) error {
 // take adds a sample of each instance that runs, and of those that ran lately: their
 // charts end at the bottom, not in the middle.
 func (s *samples) take(now time.Time) {
-	if s.list == nil {
+	if s.instances == nil {
 		return
 	}
 	const kept = sampleEvery * keptSamples
-	for _, one := range s.list() {
-		runs := one.State != tenant.Asleep && one.State != tenant.Failed
+	for id, g := range s.instances.Glance() {
+		runs := g.Runs()
 		s.mu.Lock()
-		r, ok := s.byID[one.ID]
+		r, ok := s.byID[id]
 		if ok && !runs && now.Sub(r.last) >= kept {
-			delete(s.byID, one.ID)
+			delete(s.byID, id)
 			ok = false
 		}
 		s.mu.Unlock()
 		if !ok && !runs {
 			continue
 		}
+		one, err := s.instances.Get(id)
+		if err != nil {
+			continue // it has gone meanwhile
+		}
 		p := sample{at: now.Unix(), requests: one.Traffic.Requests, wakes: one.Wakes + one.Thaws, memory: -1, cpu: -1}
 		if runs && s.use != nil {
-			if cpu, memory, err := s.use(one.ID); err == nil {
+			if cpu, memory, err := s.use(id); err == nil {
 				p.cpu, p.memory = cpu, memory
 			}
 		}
 		s.mu.Lock()
 		if !ok && len(s.byID) < maxSeries {
 			r = &ring{}
-			s.byID[one.ID] = r
+			s.byID[id] = r
 		}
 		if r != nil {
 			last := r.last

@@ -3,17 +3,40 @@ package dashboard
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
 	"tenement.dev/internal/tenant"
 )
 
+// world are instances.
+type world []*tenant.Snapshot
+
+func (w world) Glance() iter.Seq2[tenant.ID, tenant.Glance] {
+	return func(yield func(tenant.ID, tenant.Glance) bool) {
+		for _, s := range w {
+			if !yield(s.ID, tenant.Glance{State: s.State}) {
+				return
+			}
+		}
+	}
+}
+
+func (w world) Get(id tenant.ID) (tenant.Snapshot, error) {
+	for _, s := range w {
+		if s.ID == id {
+			return *s, nil
+		}
+	}
+	return tenant.Snapshot{}, errors.New("gone")
+}
+
 func TestSamples(t *testing.T) {
 	alice := tenant.ID{Service: "notes", Name: "alice"}
 	one := tenant.Snapshot{ID: alice, State: tenant.Awake, Wakes: 3}
 	var cpu time.Duration
-	s := newSamples(func() []tenant.Snapshot { return []tenant.Snapshot{one} }, func(tenant.ID) (time.Duration, int64, error) {
+	s := newSamples(world{&one}, func(tenant.ID) (time.Duration, int64, error) {
 		return cpu, 64 << 20, nil
 	})
 	now := time.Unix(1000, 0)
@@ -38,11 +61,11 @@ func TestSamples(t *testing.T) {
 
 // However many run and for however long, samples have a bound.
 func TestSamplesAreBounded(t *testing.T) {
-	list := make([]tenant.Snapshot, maxSeries+50)
+	list := make(world, maxSeries+50)
 	for i := range list {
-		list[i] = tenant.Snapshot{ID: tenant.ID{Service: "notes", Name: fmt.Sprintf("i%d", i)}, State: tenant.Awake}
+		list[i] = &tenant.Snapshot{ID: tenant.ID{Service: "notes", Name: fmt.Sprintf("i%d", i)}, State: tenant.Awake}
 	}
-	s := newSamples(func() []tenant.Snapshot { return list }, func(tenant.ID) (time.Duration, int64, error) { return 0, 0, errors.New("gone") })
+	s := newSamples(list, func(tenant.ID) (time.Duration, int64, error) { return 0, 0, errors.New("gone") })
 	for i := range keptSamples + 20 {
 		s.take(time.Unix(int64(10*i), 0))
 	}

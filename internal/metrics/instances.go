@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -103,18 +104,23 @@ func (c *instances) Collect(ch chan<- prometheus.Metric) {
 	send(queuedSeries, float64(queued))
 	send(startingSeries, float64(starting))
 
-	list := c.source.List()
 	type sum struct {
 		states   map[tenant.State]int
 		inFlight int
 	}
 	services := map[string]*sum{}
-	for _, s := range list {
-		if services[s.ID.Service] == nil {
-			services[s.ID.Service] = &sum{states: map[tenant.State]int{}}
+	limit := int(c.limit.Load())
+	chosen, all := choice{limit: limit}, 0
+	for id, g := range c.source.Glance() {
+		all++
+		s := services[id.Service]
+		if s == nil {
+			s = &sum{states: map[tenant.State]int{}}
+			services[id.Service] = s
 		}
-		services[s.ID.Service].states[s.State]++
-		services[s.ID.Service].inFlight += s.InFlight
+		s.states[g.State]++
+		s.inFlight += g.InFlight
+		chosen.offer(candidate{id, g.Runs(), g.LastActive})
 	}
 	for name, s := range services {
 		for _, state := range states {
@@ -123,34 +129,55 @@ func (c *instances) Collect(ch chan<- prometheus.Metric) {
 		send(inFlightSeries, float64(s.inFlight), name)
 	}
 
-	limit := int(c.limit.Load())
 	if limit == 0 {
 		return
 	}
-	chosen := choose(list, limit)
-	send(unlistedSeries, float64(len(list)-len(chosen)))
-	for _, s := range chosen {
+	var list []tenant.Snapshot
+	for _, one := range chosen.best() {
+		if s, err := c.source.Get(one.id); err == nil { // one that has gone meanwhile has none
+			list = append(list, s)
+		}
+	}
+	send(unlistedSeries, float64(all-len(list)))
+	for _, s := range list {
 		c.one(send, s)
 	}
-	c.uses(send, chosen)
+	c.uses(send, list)
 }
 
-// choose gives the instances that have series of their own: those that run before the
-// others, and those before that were active most recently.
-func choose(list []tenant.Snapshot, limit int) []tenant.Snapshot {
-	if len(list) <= limit {
-		return list
+// candidate is an instance that may have series of its own.
+type candidate struct {
+	id         tenant.ID
+	runs       bool
+	lastActive time.Time
+}
+
+// choice finds those that have series of their own: those that run before the others, and
+// those before that were active most recently. It keeps few of many.
+type choice struct {
+	limit int
+	list  []candidate
+}
+
+func (c *choice) offer(one candidate) {
+	c.list = append(c.list, one)
+	if len(c.list) >= 2*c.limit {
+		c.list = c.best()
 	}
-	slices.SortStableFunc(list, func(a, b tenant.Snapshot) int {
-		if runs(a) != runs(b) {
-			if runs(a) {
+}
+
+// best are the best so far; among equals, those that were offered first.
+func (c *choice) best() []candidate {
+	slices.SortStableFunc(c.list, func(a, b candidate) int {
+		if a.runs != b.runs {
+			if a.runs {
 				return -1
 			}
 			return 1
 		}
-		return b.LastActive.Compare(a.LastActive)
+		return b.lastActive.Compare(a.lastActive)
 	})
-	return list[:limit]
+	return c.list[:min(c.limit, len(c.list))]
 }
 
 func runs(s tenant.Snapshot) bool { return s.State != tenant.Asleep && s.State != tenant.Failed }

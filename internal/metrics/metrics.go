@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"iter"
 	"net/http"
 	"runtime"
 	"sync"
@@ -17,8 +18,10 @@ import (
 
 // Source tells of the present moment.
 type Source interface {
-	// List tells of every instance, sorted by ID.
-	List() []tenant.Snapshot
+	// Glance tells little of every instance, of which there may be very many, sorted by ID.
+	Glance() iter.Seq2[tenant.ID, tenant.Glance]
+	// Get tells more of one, and is an error where there is none.
+	Get(id tenant.ID) (tenant.Snapshot, error)
 	// Crowd counts the requests that wait for instances to wake, the starts that wait for
 	// their turn and those that are under way.
 	Crowd() (waiting, queued, starting int)
@@ -130,7 +133,7 @@ func (m *Metrics) SetServices(names []string) {
 // SetInstances changes how many instances have series of their own.
 func (m *Metrics) SetInstances(n int) { m.instances.limit.Store(int64(n)) }
 
-// scrapes bounds those that are made at a time: each lists all instances.
+// scrapes bounds those that are made at a time: each looks at all instances.
 const scrapes = 2
 
 // Handler serves the metrics.

@@ -1,8 +1,10 @@
 package metrics
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -15,7 +17,25 @@ import (
 // world is a Source whose instances are all alike.
 type world struct{ list []tenant.Snapshot }
 
-func (w world) List() []tenant.Snapshot                { return append([]tenant.Snapshot(nil), w.list...) }
+func (w world) Glance() iter.Seq2[tenant.ID, tenant.Glance] {
+	return func(yield func(tenant.ID, tenant.Glance) bool) {
+		for _, s := range w.list {
+			if !yield(s.ID, tenant.Glance{State: s.State, InFlight: s.InFlight, LastActive: s.LastActive}) {
+				return
+			}
+		}
+	}
+}
+
+func (w world) Get(id tenant.ID) (tenant.Snapshot, error) {
+	for _, s := range w.list {
+		if s.ID == id {
+			return s, nil
+		}
+	}
+	return tenant.Snapshot{}, errors.New("gone")
+}
+
 func (w world) Crowd() (waiting, queued, starting int) { return 3, 2, 1 }
 
 // snapshots makes instances of a service, of which the last ones are awake.

@@ -75,7 +75,7 @@ func (m *Instances) List() []tenant.Snapshot {
 func (m *Instances) Glance() iter.Seq2[tenant.ID, tenant.Glance] {
 	return func(yield func(tenant.ID, tenant.Glance) bool) {
 		for _, s := range m.List() {
-			if !yield(s.ID, tenant.Glance{State: s.State, InFlight: s.InFlight}) {
+			if !yield(s.ID, tenant.Glance{State: s.State, InFlight: s.InFlight, LastActive: s.LastActive}) {
 				return
 			}
 		}
