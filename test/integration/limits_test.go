@@ -21,10 +21,10 @@ func TestScratchIsBounded(t *testing.T) {
 			if resp := s.Fetch("app:alice", "/fill?path="+file+"&mb="+mb); resp.Status != http.StatusInsufficientStorage || !strings.Contains(resp.Body, "no space left") {
 				t.Errorf("%s MiB in %s: got %d %s, want that there is no space", mb, path, resp.Status, resp.Body)
 			}
-			if resp := s.Fetch("app:alice", "/read?path="+file); resp.Status != http.StatusOK {
-				t.Errorf("%s of alice: got %d", path, resp.Status)
+			if resp := s.Fetch("app:alice", "/read?most=1&path="+file); resp.Status != http.StatusOK || len(resp.Body) != 1 {
+				t.Errorf("%s of alice: got %d, %d bytes", path, resp.Status, len(resp.Body))
 			}
-			if resp := s.Fetch("app:bob", "/read?path="+file); resp.Status != http.StatusForbidden {
+			if resp := s.Fetch("app:bob", "/read?most=1&path="+file); resp.Status != http.StatusForbidden {
 				t.Errorf("bob sees %s of alice: got %d", path, resp.Status)
 			}
 			if _, err := os.Stat(file); !os.IsNotExist(err) {

@@ -188,7 +188,7 @@ func TestTokens(t *testing.T) {
 	api.want(401, hers, "GET", "/instances/app:alice", "")
 
 	// One that expires.
-	_, short := generate(t, s, "--expires", "1500ms")
+	_, short := generate(t, s, "--expires", "3s")
 	api.want(200, short, "GET", "/version", "")
 	deadline := time.Now().Add(harness.Timeout)
 	for status := 200; status != 401; {

@@ -191,7 +191,7 @@ func routes() http.Handler {
 		}
 	})
 	mux.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
-		text, err := os.ReadFile(r.URL.Query().Get("path"))
+		text, err := read(r.URL.Query().Get("path"), number(r, "most"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
@@ -229,6 +229,19 @@ func routes() http.Handler {
 	mux.HandleFunc("/events", events)
 	mux.HandleFunc("/ws", webSocket)
 	return mux
+}
+
+// read gives a file, or the first bytes of it.
+func read(path string, most int) ([]byte, error) {
+	if most == 0 {
+		return os.ReadFile(path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, int64(most)))
 }
 
 // exact finds handlers by the exact path, and gives the rest to that of "/": unlike
