@@ -33,7 +33,8 @@ health = "/health"
 // growing delays, then failed, and no request is lost before that. Its neighbour notices
 // nothing.
 func TestUnhealthyInstances(t *testing.T) {
-	s := harness.Start(t, harness.Options{Config: healthConfig})
+	// One is degraded for two intervals, which is to be seen.
+	s := harness.Start(t, harness.Options{Config: strings.Replace(healthConfig, "0.2", "0.6", 1)})
 	s.Spawn("app:sick", "app:well")
 	well := appPID(t, s, "app:well")
 	ctx, stop := context.WithCancel(t.Context())
