@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -277,11 +278,21 @@ func TestKilledInTheMiddleOfABackup(t *testing.T) {
 	}
 	begin := func() *exec.Cmd {
 		t.Helper()
-		cmd := s.Command("ten", "backup", "app:alice", "-o", filepath.Join(s.Dir, "alice.tar.zst"))
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		file := filepath.Join(s.Dir, "alice.tar.zst")
+		var cmd *exec.Cmd
 		eventually(t, "it is frozen and copied", func() bool {
+			if _, err := os.Stat(file); cmd != nil && err == nil { // nobody has looked in time
+				if err := errors.Join(cmd.Wait(), os.Remove(file)); err != nil {
+					t.Fatal(err)
+				}
+				cmd = nil
+			}
+			if cmd == nil {
+				cmd = s.Command("ten", "backup", "app:alice", "-o", file)
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+			}
 			entries, _ := os.ReadDir(filepath.Join(s.Dir, "data/.copies/app@alice/snapshot"))
 			return len(entries) > 0 && isFrozen(t, s, "app:alice")
 		})

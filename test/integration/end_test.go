@@ -19,6 +19,7 @@ func TestEndsThatNobodyAskedFor(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: "[settings]\nmax_restarts = 20\nbackoff_base_ms = 10\nbackoff_max_ms = 10\n" + app})
 	s.Spawn("app:alice")
 	for n := range 6 {
+		app := appPID(t, s, "app:alice")
 		pid, err := strconv.Atoi(s.Show("app:alice", "MainPID"))
 		if err != nil {
 			t.Fatal(err)
@@ -26,6 +27,8 @@ func TestEndsThatNobodyAskedFor(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
+		// A request that its app has read before it dies is lost with it.
+		eventually(t, "the app has gone with it", func() bool { return !alive(app) })
 		if n%2 == 0 { // noticed by a request, or by nobody
 			s.Text("app:alice", "/count")
 		}

@@ -106,6 +106,11 @@ func TestDaemonKilledDuringAWake(t *testing.T) {
 			}()
 			eventually(t, "it is waking", func() bool { return s.Get("app:alice").State == tenant.Waking })
 			if broken {
+				eventually(t, "its app has been started", func() bool {
+					main := s.Show("app:alice", "MainPID")
+					children, err := os.ReadFile(filepath.Join("/proc", main, "task", main, "children"))
+					return err == nil && len(children) > 0
+				})
 				if err := os.Rename(filepath.Join(s.Dir, "w-alice"), filepath.Join(s.Dir, "gone")); err != nil {
 					t.Fatal(err)
 				}

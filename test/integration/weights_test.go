@@ -173,8 +173,15 @@ func TestBlueGreenDropsNothing(t *testing.T) {
 		})
 	}
 	from, to := "v1", "v2"
-	for begun := time.Now(); time.Since(begun) < 2*time.Second; from, to = to, from {
+	served := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return answers["v1"] >= 50 && answers["v2"] >= 50
+	}
+	begun := time.Now()
+	for swaps := 0; swaps < 8 || !served() && time.Since(begun) < harness.Timeout; swaps++ {
 		ok(t, s, "route", "app", "--from", from, "--to", to)
+		from, to = to, from
 	}
 	cancel()
 	wg.Wait()
