@@ -145,6 +145,19 @@ func TestArmedStorm(t *testing.T) {
 	if r := s.Ten(append([]string{"stop"}, ids...)...); r.Code != 0 {
 		t.Fatal(r)
 	}
+	for armed := 0; armed < crowd; { // one by one, and half of the time none
+		eventually(t, fmt.Sprintf("more than %d are armed", armed), func() bool {
+			n := 0
+			for _, i := range s.List() {
+				if i.Armed {
+					n++
+				}
+			}
+			more := n > armed
+			armed = max(n, armed)
+			return more
+		})
+	}
 	for _, id := range ids {
 		before[id] = awaitArmed(t, s, id)
 	}
