@@ -11,9 +11,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -255,6 +257,86 @@ func TestGivenUp(t *testing.T) {
 	}
 	if got := b.dials.Load(); got < 20 {
 		t.Errorf("got %d connections to the app", got)
+	}
+}
+
+// leaver is a connection whose client goes away as soon as it has its answer; that is heard
+// of when told is closed, and sooner by nobody.
+type leaver struct {
+	net.Conn
+	reads            atomic.Int32
+	once             sync.Once
+	late, left, told chan struct{} // late is closed by a deadline that has passed
+}
+
+func (l *leaver) Read(p []byte) (int, error) {
+	if l.reads.Add(1) == 1 {
+		return l.Conn.Read(p)
+	}
+	<-l.late
+	select {
+	case <-l.left:
+		<-l.told
+		return 0, io.EOF
+	default:
+		return 0, os.ErrDeadlineExceeded
+	}
+}
+
+func (l *leaver) SetReadDeadline(t time.Time) error {
+	if !t.IsZero() && t.Before(time.Now()) {
+		l.once.Do(func() { close(l.late) })
+	}
+	return nil
+}
+
+func (l *leaver) Write(p []byte) (int, error) {
+	n, err := l.Conn.Write(p)
+	select {
+	case <-l.left:
+	case <-time.After(20 * time.Second):
+	}
+	return n, err
+}
+
+// TestGoneWithTheAnswer: a client that goes away as soon as it has its answer, which has taken
+// a while, ends no connection to the app that another one's request is on by then.
+func TestGoneWithTheAnswer(t *testing.T) {
+	if slowOnly {
+		return
+	}
+	left, told := make(chan struct{}), make(chan struct{})
+	var server *Server
+	address, s := serve(t, &backend{}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/slow":
+			time.Sleep(2 * firstLook) // the client is looked after meanwhile
+		case "/next":
+			close(told)
+			for end := time.Now().Add(20 * time.Second); onFast(server) > 1 && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}))
+	server = s
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	first := dial(t, l.Addr().String())
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.fast.begin(&leaver{Conn: conn, late: make(chan struct{}), left: left, told: told})
+	if resp := talk(t, first, "GET /slow HTTP/1.1\r\nHost: a.app.test\r\nConnection: close\r\n\r\n")[0]; resp.StatusCode != 200 {
+		t.Fatalf("got %s", resp.Status)
+	}
+	first.Close()
+	close(left)
+	if resp := talk(t, dial(t, address), "GET /next HTTP/1.1\r\nHost: a.app.test\r\n\r\n")[0]; resp.StatusCode != 200 {
+		t.Errorf("another one's request: got %s, want 200", resp.Status)
 	}
 }
 
