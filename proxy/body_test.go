@@ -16,6 +16,9 @@ func impatient(s *Server) {
 	s.bodySilence, s.http.ReadHeaderTimeout, s.http.IdleTimeout = d, d, d
 }
 
+// patient has a server wait for a piece of a body for far longer than any takes here.
+func patient(s *Server) { s.bodySilence = 3 * time.Second }
+
 // converse sends text on a new connection and gives what comes back.
 func converse(t *testing.T, address, text string) (net.Conn, *bufio.Reader) {
 	t.Helper()
@@ -32,8 +35,7 @@ func converse(t *testing.T, address, text string) (net.Conn, *bufio.Reader) {
 // TestSilence: a client that stops in the middle of a body gets 408, one that never begins
 // or goes on is hung up on, and one that is slow is not.
 func TestSilence(t *testing.T) {
-	b := &backend{}
-	address, _ := serve(t, b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/early" {
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			fmt.Fprint(w, "early\n")
@@ -41,39 +43,54 @@ func TestSilence(t *testing.T) {
 		}
 		n, err := io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, n, err)
-	}), impatient)
+	})
+	short, _ := serve(t, &backend{}, app, impatient)
+	long, _ := serve(t, &backend{}, app, patient)
 	const post = "POST %s HTTP/1.1\r\nHost: a.app.test\r\nContent-Length: 10\r\n\r\n"
-
-	_, in := converse(t, address, fmt.Sprintf(post, "/")+"12345")
-	if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 408 || !resp.Close {
-		t.Errorf("half a body: got %v, %v, want 408 and a closed connection", resp, err)
-	}
-	slow, in := converse(t, address, fmt.Sprintf(post, "/"))
-	for range 10 {
-		time.Sleep(100 * time.Millisecond) // a second in all
-		fmt.Fprint(slow, "x")
-	}
-	resp, err := http.ReadResponse(in, nil)
-	if err != nil || resp.StatusCode != 200 {
-		t.Fatalf("slow body: got %v, %v, want 200", resp, err)
-	}
-	// When the answer has begun, silence is between the client and the app.
-	early, in := converse(t, address, fmt.Sprintf(post, "/early")+"12345")
-	resp, err = http.ReadResponse(in, nil)
-	if err != nil || resp.StatusCode != 200 {
-		t.Fatalf("early answer: got %v, %v, want 200", resp, err)
-	}
-	time.Sleep(time.Second)
-	fmt.Fprint(early, "67890")
-	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "early\n10 <nil>" {
-		t.Errorf("early answer: got %q, %v, want all of the body to arrive", text, err)
-	}
-	for what, text := range map[string]string{
-		"nothing": "", "half a head": "GET / HTTP/1.1\r\nHo", "nothing more": "GET / HTTP/1.1\r\nHost: a.app.test\r\n\r\n",
+	for name, test := range map[string]func(t *testing.T){
+		"half a body": func(t *testing.T) {
+			_, in := converse(t, short, fmt.Sprintf(post, "/")+"12345")
+			if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 408 || !resp.Close {
+				t.Errorf("got %v, %v, want 408 and a closed connection", resp, err)
+			}
+		},
+		"slow body": func(t *testing.T) {
+			client, in := converse(t, long, fmt.Sprintf(post, "/"))
+			for range 10 {
+				time.Sleep(350 * time.Millisecond) // 3.5 s in all
+				fmt.Fprint(client, "x")
+			}
+			if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 200 {
+				t.Errorf("got %v, %v, want 200", resp, err)
+			}
+		},
+		// When the answer has begun, silence is between the client and the app.
+		"early answer": func(t *testing.T) {
+			client, in := converse(t, long, fmt.Sprintf(post, "/early")+"12345")
+			resp, err := http.ReadResponse(in, nil)
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatalf("got %v, %v, want 200", resp, err)
+			}
+			time.Sleep(3500 * time.Millisecond)
+			fmt.Fprint(client, "67890")
+			if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "early\n10 <nil>" {
+				t.Errorf("got %q, %v, want all of the body to arrive", text, err)
+			}
+		},
+		"nothing": func(t *testing.T) {
+			for what, text := range map[string]string{
+				"nothing": "", "half a head": "GET / HTTP/1.1\r\nHo", "nothing more": "GET / HTTP/1.1\r\nHost: a.app.test\r\n\r\n",
+			} {
+				if _, in := converse(t, short, text); !ends(in) {
+					t.Errorf("%s: the connection stays open", what)
+				}
+			}
+		},
 	} {
-		if _, in := converse(t, address, text); !ends(in) {
-			t.Errorf("%s: the connection stays open", what)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
 	}
 }
 

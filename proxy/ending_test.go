@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 )
@@ -34,7 +36,7 @@ func dialUpgraded(t *testing.T, address, protocol string) (net.Conn, *bufio.Read
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: a.app.test\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol)
 	in := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(in, nil)
@@ -98,14 +100,13 @@ func TestWebSocketEnds(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				begun := time.Now()
 				drained := make(chan error, 1)
 				if how == "instance" {
 					close(b.ending)
 					drained <- nil
 				} else {
 					go func() {
-						ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+						ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 						defer cancel()
 						drained <- server.Drain(ctx)
 					}()
@@ -113,6 +114,9 @@ func TestWebSocketEnds(t *testing.T) {
 				var got []byte
 				for {
 					c, err := in.ReadByte()
+					if errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Error("it does not end")
+					}
 					if err != nil {
 						break
 					}
@@ -137,9 +141,6 @@ func TestWebSocketEnds(t *testing.T) {
 				if err := <-drained; err != nil {
 					t.Error(err)
 				}
-				if took := time.Since(begun); took > 4*partTime {
-					t.Errorf("the end took %v", took)
-				}
 			})
 		}
 	}
@@ -152,12 +153,12 @@ func TestSilentClientOfAWebSocket(t *testing.T) {
 	_, in := dialUpgraded(t, address, "websocket")
 	begun := time.Now()
 	close(b.ending)
-	got, err := io.ReadAll(in)
+	got, err := io.ReadAll(in) // until a deadline that is far later
 	if err != nil || !bytes.Equal(got, serverClose) {
 		t.Errorf("got %x %v, want %x", got, err, serverClose)
 	}
-	if took := time.Since(begun); took < partTime || took > 4*partTime {
-		t.Errorf("the end took %v, want it bounded", took)
+	if took := time.Since(begun); took < partTime {
+		t.Errorf("the end took %v, want it waited for", took)
 	}
 }
 
@@ -180,8 +181,19 @@ func TestEventStreamEnds(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	}))
-	time.AfterFunc(50*time.Millisecond, func() { close(b.ending) })
-	if _, body, err := get(t, address, http.MethodGet); err != nil || body != "data: 1\n\n" {
-		t.Errorf("got %q %v, want a stream that ends well", body, err)
+	req := request(t, "http://"+address)
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	first := make([]byte, len("data: 1\n\n"))
+	if _, err := io.ReadFull(resp.Body, first); err != nil {
+		t.Fatal(err)
+	}
+	close(b.ending)
+	if rest, err := io.ReadAll(resp.Body); err != nil || string(first)+string(rest) != "data: 1\n\n" {
+		t.Errorf("got %q %q %v, want a stream that ends well", first, rest, err)
 	}
 }

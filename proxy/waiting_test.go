@@ -25,6 +25,11 @@ type sleeper struct {
 func (s *sleeper) Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (tenant.Endpoint, func(), error) {
 	s.asked <- struct{}{}
 	select {
+	case <-s.awake: // whatever has become of ctx meanwhile
+		return s.backend.Acquire(ctx, id, v)
+	default:
+	}
+	select {
 	case <-s.awake:
 		return s.backend.Acquire(ctx, id, v)
 	case <-ctx.Done():
