@@ -374,8 +374,14 @@ func noMemory() *ingress.Refusal {
 
 // drain answers those who rang before ten-init could serve, then returns.
 func (s *supervisor) drain(doorbell *net.UnixListener) {
-	_ = doorbell.SetDeadline(time.Now().Add(drainTime))
-	s.accept(doorbell)
+	for end := time.Now().Add(lingerTime); ; {
+		_ = doorbell.SetDeadline(time.Now().Add(drainTime))
+		s.accept(doorbell)
+		// On a busy machine the deadline may have passed before anybody was taken.
+		if !rung(doorbell) || time.Now().After(end) {
+			break
+		}
+	}
 	s.linger()
 }
 
