@@ -21,30 +21,16 @@ func startArmed(t *testing.T, mode, kind string) (i *instance, told func() strin
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { notify.Close() })
-	var call net.Conn
-	i = start(t, mode, kind, func(cmd *exec.Cmd) {
+	i = startFor(t, []ingress.Verb{ingress.Arm}, mode, kind, func(cmd *exec.Cmd) {
 		cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+notify.LocalAddr().String())
-		l, err := net.FileListener(cmd.ExtraFiles[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.(*net.UnixListener).SetUnlinkOnClose(false)
-		defer l.Close()
-		if call, err = net.Dial("unix", l.Addr().String()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := call.Write([]byte("arm\n")); err != nil {
-			t.Fatal(err)
-		}
 	})
-	defer call.Close()
-	call.SetDeadline(time.Now().Add(10 * time.Second))
-	answer, err := bufio.NewReader(call).ReadString('\n')
+	answer, err := bufio.NewReader(i.calls[0]).ReadString('\n')
+	i.calls = nil
 	if err != nil || !strings.HasSuffix(answer, " armed=1\n") {
 		t.Fatalf("arm: got %q, %v", answer, err)
 	}
 	return i, func() string {
-		notify.SetReadDeadline(time.Now().Add(10 * time.Second))
+		notify.SetReadDeadline(time.Now().Add(bound))
 		buf := make([]byte, 1024)
 		n, err := notify.Read(buf)
 		if err != nil {
