@@ -523,9 +523,11 @@ type Output struct {
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	before := o.text.Len()
 	o.text.Write(p)
 	for word, ch := range o.watch {
-		if bytes.Contains(p, []byte(word)) {
+		// A word may come in two writes.
+		if bytes.Contains(o.text.Bytes()[max(0, before-len(word)+1):], []byte(word)) {
 			close(ch)
 			delete(o.watch, word)
 		}
@@ -533,7 +535,7 @@ func (o *Output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Watch gives a channel that is closed when the next write contains word.
+// Watch gives a channel that is closed when word is written next.
 func (o *Output) Watch(word string) <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
