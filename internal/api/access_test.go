@@ -549,7 +549,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 		for ok := true; ok; {
 			_, ok = s.next()
 		}
-		_, secret = give(t, d, tenant.Token{Tenant: "alice", Expires: time.Now().Add(300 * time.Millisecond)})
+		_, secret = give(t, d, tenant.Token{Tenant: "alice", Expires: time.Now().Add(2 * time.Second)})
 		s = follow(t, d, secret, path, "")
 		for ok := true; ok; {
 			_, ok = s.next()

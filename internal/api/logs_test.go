@@ -310,26 +310,6 @@ func TestLastLines(t *testing.T) {
 	}
 }
 
-// What goes on coming in after the failure is known is waited for to its end.
-func TestLastLinesOfAChattyApp(t *testing.T) {
-	d := start(t)
-	said := make(chan struct{})
-	go func() {
-		defer close(said)
-		slowly := time.NewTicker(10 * time.Millisecond)
-		defer slowly.Stop()
-		for i := range 40 {
-			d.Logs.Add("tenement-notes@late.service", fmt.Sprint("line ", i), false)
-			<-slowly.C
-		}
-	}()
-	got := must[wire.Failure](t, d, 504, "POST", instances, `{"id":"notes:late"}`).Error.Log
-	<-said
-	if len(got) != 20 || got[19] != "line 39" {
-		t.Errorf("got %q, want the last 20 of 40 lines", got)
-	}
-}
-
 // systemd's lines are what there is to say where the app said nothing; a run that says
 // nothing at all does not hold the answer up for long.
 func TestLastLinesOfASilentApp(t *testing.T) {

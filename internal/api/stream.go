@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -55,6 +56,13 @@ func take(ctx context.Context, places chan struct{}) (leave func(), err error) {
 	case places <- struct{}{}:
 		return func() { <-places }, nil
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) { // it has not waited for too long
+			return nil, &tenant.Error{
+				Code: tenant.CodeUnavailable, Op: "read log", RetryAfter: time.Second, Err: ctx.Err(),
+				Msg:  "the daemon is stopping",
+				Hint: "try again when it is back",
+			}
+		}
 		return nil, &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "read log", RetryAfter: streamWait, Err: ctx.Err(),
 			Msg:  "too many logs are being read at the moment",

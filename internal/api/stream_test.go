@@ -259,6 +259,59 @@ func TestLastLinesWithoutAPlace(t *testing.T) {
 	})
 }
 
+// What goes on coming in after a failure is known is waited for to its end.
+func TestLastLinesOfAChattyApp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &growing{}
+		go func() {
+			for i := range 40 {
+				log.add(fmt.Sprint("line ", i))
+				time.Sleep(tailPoll / 10)
+			}
+		}()
+		a := &API{logs: log, logPlaces: make(chan struct{}, 1), tenantPlaces: make(chan struct{}, 1)}
+		got := a.lastLines(t.Context(), "x", time.Time{}, false)
+		if len(got) != tailLines || got[tailLines-1] != "line 39" {
+			t.Errorf("got %q, want the last %d of 40 lines", got, tailLines)
+		}
+	})
+}
+
+// growing is a log that lines are added to.
+type growing struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (g *growing) add(line string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lines = append(g.lines, line)
+}
+
+func (g *growing) Read(context.Context, LogQuery) iter.Seq2[wire.LogEntry, error] {
+	return func(yield func(wire.LogEntry, error) bool) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for i, line := range g.lines {
+			if !yield(wire.LogEntry{Message: line, Cursor: fmt.Sprint(i)}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// A log that is asked for as the daemon stops is no log too many.
+func TestLogOfADaemonThatStops(t *testing.T) {
+	a := &API{logPlaces: make(chan struct{}), tenantPlaces: make(chan struct{}, 1)}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	_, err := a.enter(ctx)
+	if tenant.CodeOf(err) != tenant.CodeUnavailable || !strings.Contains(err.Error(), "stopping") {
+		t.Errorf("got %v, want that it is stopping", err)
+	}
+}
+
 // said is a log of one line.
 type said struct{}
 
