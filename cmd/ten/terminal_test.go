@@ -174,9 +174,14 @@ func TestProgress(t *testing.T) {
 	term := newTerminal(t, 100, 30)
 	w := world{getenv: func(string) string { return "" }, err: term.tty}
 	stop := (&program{world: w}).progress("spawn notes:alice")
-	term.await(t, "spawn notes:alice … 1s")
+	term.await(t, "\r\x1b[Kspawn notes:alice … ") // and the seconds, which may be more than one
 	stop()
-	term.await(t, "… 1s\r\x1b[K")
+	term.await(t, "s\r\x1b[K")
+	for end := time.Now().Add(10 * time.Second); !strings.HasSuffix(term.String(), "s\r\x1b[K"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got %q, want the line gone at last", term)
+		}
+	}
 	var pipe strings.Builder
 	p := &program{world: world{getenv: w.getenv, err: &pipe}}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)

@@ -18,8 +18,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is the bound that tests set on an exchange.
-const patience = 300 * time.Millisecond
+const (
+	// patience is the bound that tests set on an exchange.
+	patience = 300 * time.Millisecond
+	// far is later than anything that has this bound ends on a busy machine, and sooner than
+	// what has none is ended by the other side.
+	far = 20 * time.Second
+)
 
 // doorbell has behave answer each connection, and closes it then.
 func doorbell(t *testing.T, behave func(*net.UnixConn)) Doorbell {
@@ -38,7 +43,7 @@ func doorbell(t *testing.T, behave func(*net.UnixConn)) Doorbell {
 			}
 			wg.Go(func() {
 				defer conn.Close()
-				conn.SetDeadline(time.Now().Add(10 * patience))
+				conn.SetDeadline(time.Now().Add(2 * far))
 				_, _ = conn.Read(make([]byte, 32))
 				behave(conn)
 			})
@@ -164,7 +169,7 @@ func TestHostileDoorbell(t *testing.T) {
 					t.Errorf("connect: got a connection from %v", conn.RemoteAddr())
 					conn.Close()
 				}
-				if took := time.Since(begun); took > 3*patience {
+				if took := time.Since(begun); took > far {
 					t.Errorf("the refusal took %v", took)
 				}
 				cancel()
@@ -178,7 +183,7 @@ func TestHostileDoorbell(t *testing.T) {
 // of a test closes its own in its own time.
 func settled(t *testing.T, before int) {
 	t.Helper()
-	deadline := time.Now().Add(20 * patience)
+	deadline := time.Now().Add(far)
 	for descriptors(t) > before {
 		if time.Now().After(deadline) {
 			t.Fatalf("got %d open descriptors, want %d as before", descriptors(t), before)
@@ -260,7 +265,7 @@ func TestHowItEndsIsTold(t *testing.T) {
 				conn, err := l.AcceptUnix()
 				if err == nil {
 					_, _ = conn.Write([]byte("o"))
-					time.Sleep(10 * time.Millisecond) // until the verb waits unread
+					awaitUnread(conn)
 					conn.Close()
 				}
 			}()
@@ -281,6 +286,17 @@ func TestHowItEndsIsTold(t *testing.T) {
 	defer cancel()
 	if _, err := doorbell(t, hold).Do(ctx, Ready); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the context's error", err)
+	}
+}
+
+// awaitUnread waits until something that was sent waits at conn (SIOCINQ, unix(7)).
+func awaitUnread(conn *net.UnixConn) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		panic(err)
+	}
+	for end, n := time.Now().Add(far), 0; n == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
 	}
 }
 
@@ -345,8 +361,9 @@ func TestTenantMakesTheSocketBlocking(t *testing.T) {
 	if err := unix.SetNonblock(kept, false); err != nil {
 		t.Fatal(err)
 	}
-	begun := time.Now()
-	conn.SetDeadline(begun.Add(patience))
+	hang := time.AfterFunc(far, func() { peer.Close() }) // or it would wait for ever
+	defer hang.Stop()
+	conn.SetDeadline(time.Now().Add(patience))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read: got %v, want %v", err, os.ErrDeadlineExceeded)
 	}
@@ -357,9 +374,6 @@ func TestTenantMakesTheSocketBlocking(t *testing.T) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("write: got %v, want %v", err, os.ErrDeadlineExceeded)
 	}
-	if took := time.Since(begun); took > 3*patience {
-		t.Errorf("took %v, want %v", took, patience)
-	}
 	conn.SetDeadline(time.Time{})
 	closed := make(chan error, 1)
 	go func() {
@@ -369,7 +383,7 @@ func TestTenantMakesTheSocketBlocking(t *testing.T) {
 	conn.Close()
 	select {
 	case <-closed:
-	case <-time.After(10 * patience):
+	case <-time.After(far):
 		t.Error("a close did not end a read")
 	}
 }
@@ -378,7 +392,7 @@ func TestTenantMakesTheSocketBlocking(t *testing.T) {
 func TestTenantMakesTheSocketLinger(t *testing.T) {
 	conn, kept, peer := connected(t)
 	defer peer.Close()
-	if err := unix.SetsockoptLinger(kept, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 5}); err != nil {
+	if err := unix.SetsockoptLinger(kept, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 30}); err != nil {
 		t.Fatal(err)
 	}
 	conn.SetWriteDeadline(time.Now().Add(patience))
@@ -392,7 +406,7 @@ func TestTenantMakesTheSocketLinger(t *testing.T) {
 	unix.Close(kept)
 	begun := time.Now()
 	conn.Close()
-	if took := time.Since(begun); took > time.Second {
+	if took := time.Since(begun); took > far {
 		t.Errorf("the close took %v", took)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -123,7 +124,9 @@ func TestRunEnds(t *testing.T) {
 func TestTriggerFires(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	for range 8 { // more work than processors
+	const work = 8
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + work))
+	for range runtime.NumCPU() + work { // more threads that want to run than processors
 		go func() {
 			for n := 0; ctx.Err() == nil; n++ {
 			}
