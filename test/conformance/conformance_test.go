@@ -9,7 +9,7 @@ import (
 
 // TestFront is all that goes on at one daemon, side by side.
 func TestFront(t *testing.T) {
-	s := start(t, "app:alice", "raw:alice", "raw:bob", "raw:carol", "raw:dave", "raw:eve", "raw:frank", "brief:ws", "brief:sse", "app:bob", "hasty:alice")
+	s := start(t, "app:alice", "raw:alice", "raw:bob", "raw:carol", "raw:dave", "raw:eve", "raw:frank", "brief:ws", "dozer:ws", "ticker:sse", "app:bob", "hasty:alice")
 	t.Run("front", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, *server){
 			"cases":     testCases,

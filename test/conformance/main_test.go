@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 }
 
 // services are an app of net/http's, apps that say what they are told, one that is impatient,
-// and one that rests soon.
+// and those that rest soon: one sleeps and one dozes, so that neither state passes, and one
+// has far longer than there is between what it sends.
 const services = `
 [settings.tls]
 cert = "tls.crt"
@@ -50,7 +51,13 @@ request_timeout = 1
 [service.brief]
 command = "{bin}/testapp"
 idle_timeout = 2
+[service.dozer]
+command = "{bin}/testapp"
 doze_timeout = "700ms"
+[service.ticker]
+command = "{bin}/testapp"
+idle_timeout = 5
+doze_timeout = 3
 `
 
 // server is a daemon with a TLS port too.

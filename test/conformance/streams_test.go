@@ -25,9 +25,9 @@ import (
 func testWebSocket(t *testing.T, s *server) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*harness.Timeout)
 	defer cancel()
-	dial := func() *websocket.Conn {
+	dial := func(id string) *websocket.Conn {
 		t.Helper()
-		conn, _, err := websocket.Dial(ctx, "ws://"+harness.Host("brief:ws")+"/ws", &websocket.DialOptions{HTTPClient: s.HTTP})
+		conn, _, err := websocket.Dial(ctx, "ws://"+harness.Host(id)+"/ws", &websocket.DialOptions{HTTPClient: s.HTTP})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func testWebSocket(t *testing.T, s *server) {
 			t.Errorf("%s: got %q, %v, want status 1001", why, got, err)
 		}
 	}
-	conn := dial()
+	conn := dial("dozer:ws")
 	echo(conn, "hello")
 	// A pong comes while somebody reads.
 	pinged, stop := context.WithCancel(ctx)
@@ -64,17 +64,19 @@ func testWebSocket(t *testing.T, s *server) {
 	stop() // which ends the connection too
 	<-reader
 
-	conn = dial()
+	conn = dial("dozer:ws")
 	echo(conn, "hello again")
-	wakes := s.Get("brief:ws").Wakes
-	s.Await("brief:ws", tenant.Dozing)
+	wakes := s.Get("dozer:ws").Wakes
+	s.Await("dozer:ws", tenant.Dozing)
 	echo(conn, "through the doze")
-	if got := s.Get("brief:ws").Wakes; got != wakes {
+	if got := s.Get("dozer:ws").Wakes; got != wakes {
 		t.Errorf("the doze ended with a new process: %d wakes, want %d", got, wakes)
 	}
+	conn = dial("brief:ws")
+	echo(conn, "good night")
 	ended(conn, "sleep") // nobody says anything any more
 	s.Await("brief:ws", tenant.Asleep)
-	conn = dial()
+	conn = dial("brief:ws")
 	echo(conn, "awake again")
 	restarted := make(chan harness.Result, 1)
 	go func() { restarted <- s.Ten("restart", "brief:ws") }()
@@ -82,7 +84,7 @@ func testWebSocket(t *testing.T, s *server) {
 	if r := <-restarted; r.Code != 0 {
 		t.Errorf("restart: %s", r)
 	}
-	echo(dial(), "after the restart")
+	echo(dial("brief:ws"), "after the restart")
 }
 
 // testEvents has a client of server-sent events do the same, which connects again as
@@ -92,7 +94,7 @@ func testEvents(t *testing.T, s *server) {
 	defer cancel()
 	open := func() *bufio.Scanner {
 		t.Helper()
-		req, err := http.NewRequestWithContext(ctx, "GET", "http://"+harness.Host("brief:sse")+"/events?n=10000&ms=100", nil)
+		req, err := http.NewRequestWithContext(ctx, "GET", "http://"+harness.Host("ticker:sse")+"/events?n=10000&ms=100", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,13 +119,13 @@ func testEvents(t *testing.T, s *server) {
 	}
 	events := open()
 	next(events, 1)
-	wakes := s.Get("brief:sse").Wakes
-	next(events, 30) // which is longer than it may be idle
-	if got := s.Get("brief:sse"); got.Wakes != wakes || got.State != tenant.Awake {
+	wakes := s.Get("ticker:sse").Wakes
+	next(events, 70) // which is longer than it may be idle
+	if got := s.Get("ticker:sse"); got.Wakes != wakes || got.State != tenant.Awake {
 		t.Errorf("while it sends: got %v and %d wakes, want awake and %d", got.State, got.Wakes, wakes)
 	}
 	restarted := make(chan harness.Result, 1)
-	go func() { restarted <- s.Ten("restart", "brief:sse") }()
+	go func() { restarted <- s.Ten("restart", "ticker:sse") }()
 	for events.Scan() {
 	}
 	if err := events.Err(); err != nil {
