@@ -24,8 +24,9 @@ import (
 	"tenement.dev/test/machine"
 )
 
-// soon bounds everything that takes no time on an idle machine.
-const soon = 10 * time.Second
+// soon bounds everything that takes no time on an idle machine; a start of Python or node takes
+// many times as long on a busy one.
+const soon = harness.Timeout
 
 // app is an example's process, run as its tenement.toml says, as the instance alice.
 type app struct {

@@ -44,6 +44,7 @@ func (w *world) ask(r *rand.Rand) {
 		resp.Body.Close()
 		switch {
 		case resp.StatusCode == 404 && t.wipes.during(from, time.Now()) != "":
+		case resp.StatusCode == 503 && w.down(from, time.Now()): // it is about to stop
 		case resp.StatusCode != 200:
 			w.fault("GET %s: got %s %.200s", path, resp.Status, text)
 		case err == nil && !strings.HasSuffix(path, "lines=3") && !strings.Contains(string(text), `"`+t.id()+`"`):
@@ -82,6 +83,7 @@ func (w *world) follow(r *rand.Rand) {
 			text, err := io.ReadAll(resp.Body)
 			switch to := time.Now(); {
 			case resp.StatusCode == 404 && t.wipes.during(from, to) != "":
+			case resp.StatusCode == 503 && w.down(from, to): // it is about to stop
 			case resp.StatusCode != 200:
 				w.fault("GET %s: got %s %.200s", path, resp.Status, text)
 			case err == nil && ctx.Err() == nil && !w.down(from, to) && t.wipes.during(from, to) == "":
