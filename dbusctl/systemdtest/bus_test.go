@@ -24,7 +24,7 @@ func testBusRestart(t *testing.T) {
 	} {
 		t.Run(how.name, func(t *testing.T) {
 			c, r := connect(t)
-			wait := startSlowly(t, c, r, 5)
+			_, wait := startHeld(t, c, r, 5)
 			mark := r.mark()
 			begin := time.Now()
 			how.f(t)

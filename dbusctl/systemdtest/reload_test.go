@@ -5,15 +5,21 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"tenement.dev/dbusctl"
 )
 
-// startSlowly begins n starts that take a second each, and waits until they run.
-func startSlowly(t *testing.T, c *dbusctl.Client, r *recorder, n int) (wait func() []error) {
+// startHeld begins n starts, and waits until they run. They do until the test releases
+// them; wait waits until the callers are back.
+func startHeld(t *testing.T, c *dbusctl.Client, r *recorder, n int) (release func(), wait func() []error) {
 	t.Helper()
+	lock, err := os.Create(filepath.Join(t.TempDir(), "lock"))
+	noError(t, "make a file", err)
+	t.Cleanup(func() { _ = lock.Close() })
+	noError(t, "lock it", syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 	ctx := within(t, 2*limit)
 	errs := make([]error, n)
 	var wg sync.WaitGroup
@@ -21,13 +27,14 @@ func startSlowly(t *testing.T, c *dbusctl.Client, r *recorder, n int) (wait func
 	for i := range n {
 		name := newName() + ".service"
 		list = append(list, name)
-		wg.Go(func() { errs[i] = c.StartTransient(ctx, oneshot(name, "sleep 1")) })
+		wg.Go(func() { errs[i] = c.StartTransient(ctx, oneshot(name, "exec flock --shared "+lock.Name()+" true")) })
 	}
 	removeAfter(t, list...)
 	for _, name := range list {
 		r.waitState(t, 0, name, "activating")
 	}
-	return func() []error {
+	release = func() { noError(t, "unlock", syscall.Flock(int(lock.Fd()), syscall.LOCK_UN)) }
+	return release, func() []error {
 		wg.Wait()
 		return errs
 	}
@@ -35,10 +42,11 @@ func startSlowly(t *testing.T, c *dbusctl.Client, r *recorder, n int) (wait func
 
 func testReload(t *testing.T) {
 	c, r := connect(t)
-	wait := startSlowly(t, c, r, 20)
+	release, wait := startHeld(t, c, r, 20)
 	mark := r.mark()
 	systemctl(t, "daemon-reload")
 	r.waitResync(t, mark)
+	release()
 	for _, err := range wait() {
 		noError(t, "start over a reload", err)
 	}
@@ -53,10 +61,11 @@ func testReexec(t *testing.T) {
 	noError(t, "load", c.StartTransient(ctx, socket, svc))
 
 	begin := time.Now()
-	wait := startSlowly(t, c, r, 20)
+	release, wait := startHeld(t, c, r, 20)
 	mark := r.mark()
 	systemctl(t, "daemon-reexec")
 	r.waitResync(t, mark)
+	release()
 	for _, err := range wait() {
 		noError(t, "start over daemon-reexec", err)
 	}
@@ -101,16 +110,17 @@ func testPrivateSocket(t *testing.T) {
 	hideBus(t)
 	c, r := connect(t)
 	livePair(t, c, r)
-	wait := startSlowly(t, c, r, 5)
+	release, wait := startHeld(t, c, r, 5)
 	mark := r.mark()
 	systemctl(t, "daemon-reload")
 	r.waitResync(t, mark)
+	release()
 	for _, err := range wait() {
 		noError(t, "start over a reload", err)
 	}
 
 	// This ends all private connections.
-	wait = startSlowly(t, c, r, 5)
+	_, wait = startHeld(t, c, r, 5)
 	mark = r.mark()
 	systemctl(t, "daemon-reexec")
 	r.waitResync(t, mark)
