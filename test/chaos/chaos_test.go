@@ -76,7 +76,7 @@ func TestChaos(t *testing.T) {
 	duration, seed := settings(t)
 	t.Logf("TENEMENT_SEED=%d TENEMENT_CHAOS=%v", seed, duration)
 	mountsBefore := mounts(t)
-	w := &world{s: harness.Start(t, harness.Options{Config: config, Unit: true})}
+	w := &world{s: harness.Start(t, harness.Options{Config: config, Unit: true, Longest: duration + 5*time.Minute})}
 	services := []string{"app", "nap", "own", "plain"}
 	var ids []string
 	for i := range tenants {

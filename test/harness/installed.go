@@ -86,7 +86,7 @@ func (s *Server) prepareInstalled() {
 	for unit, flag := range map[string]string{"keeper": "", "probe": " --probe"} {
 		s.dropIn("tenement-"+unit+".service", fmt.Sprintf("[Service]\nExecStart=\nExecStart=/usr/bin/ten keeper%s --config %s\nReadWritePaths=%s\n", flag, config, s.Dir))
 	}
-	if out, err := s.systemctl("daemon-reload").CombinedOutput(); err != nil {
+	if out, err := s.output(s.systemctl("daemon-reload")); err != nil {
 		s.tb.Fatalf("daemon-reload: %v\n%s", err, out)
 	}
 }

@@ -24,8 +24,11 @@ func Host(id string) string {
 	return name + "." + service + ".localhost"
 }
 
-// Do makes a request to an instance, or to a host name, and reads the answer.
+// Do makes a request to an instance, or to a host name, and reads the answer, which
+// must be there in time.
 func (s *Server) Do(ctx context.Context, method, id, path, body string, header ...string) (Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+Host(id)+path, strings.NewReader(body))
 	if err != nil {
 		return Response{}, err

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,6 +55,8 @@ type Options struct {
 	// own beside the keeper. With Dir "/etc/tenement" nothing else is changed; otherwise
 	// drop-ins name the directory and a port of the loopback.
 	Installed bool
+	// Longest is how long the test may take at most, where that is more than minutes.
+	Longest time.Duration
 }
 
 // Server is a running `ten serve` with a directory of its own.
@@ -94,6 +97,7 @@ func New(tb testing.TB, o Options) *Server {
 		tb.Fatal(err)
 	}
 	s := &Server{tb: tb, rootless: o.Rootless, journal: !o.NoJournal, unit: o.Unit || o.Installed, installed: o.Installed, daemon: "tenement-test", Dir: o.Dir, bin: filepath.Join(repo, "bin"), Log: &Output{}, Out: &Output{}}
+	s.bound(cmp.Or(o.Longest, whole))
 	if s.Dir == "" {
 		s.Dir = s.newDir()
 	}
@@ -376,7 +380,7 @@ func (s *Server) checkClean() {
 			s.tb.Errorf("left behind: %v", files)
 		}
 	}
-	if tables, err := exec.Command("nft", "list", "tables").Output(); err != nil || strings.Contains(string(tables), "tenement") {
+	if tables, err := s.output(exec.Command("nft", "list", "tables")); err != nil || strings.Contains(tables, "tenement") {
 		s.tb.Errorf("left behind in nftables: %s (%v)", tables, err)
 	}
 }
@@ -385,7 +389,7 @@ func (s *Server) checkClean() {
 func (s *Server) sweep() {
 	for _, verb := range []string{"stop", "reset-failed"} {
 		args := []string{"tenement-*@*.socket", "tenement-*@*.service"}
-		_ = s.systemctl(append([]string{verb}, args...)...).Run()
+		_, _ = s.output(s.systemctl(append([]string{verb}, args...)...))
 	}
 }
 
@@ -398,8 +402,8 @@ func (s *Server) systemctl(args ...string) *exec.Cmd {
 
 // Systemctl runs systemctl against the server's manager and gives what it prints.
 func (s *Server) Systemctl(args ...string) string {
-	out, _ := s.systemctl(args...).CombinedOutput()
-	return strings.TrimSpace(string(out))
+	out, _ := s.output(s.systemctl(args...))
+	return strings.TrimSpace(out)
 }
 
 // Show gives a property of an instance's service unit.
@@ -492,7 +496,7 @@ func (s *Server) Ten(args ...string) Result {
 	cmd := s.Command(append([]string{"ten"}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
+	err := s.run(cmd)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		s.tb.Fatal(err)

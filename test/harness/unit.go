@@ -67,7 +67,7 @@ func (s *Server) Unit(verb string, args ...string) {
 	if len(args) == 0 || strings.HasPrefix(args[len(args)-1], "-") {
 		args = append(args, s.daemon+".service")
 	}
-	if out, err := s.systemctl(append([]string{verb}, args...)...).CombinedOutput(); err != nil {
+	if out, err := s.output(s.systemctl(append([]string{verb}, args...)...)); err != nil {
 		s.tb.Fatalf("systemctl %s %v: %v\n%s", verb, args, err, out)
 	}
 }
@@ -95,8 +95,8 @@ func (s *Server) UnitLog() string {
 	if s.installed {
 		argv = append(argv, "-u", "tenement-keeper.service", "-u", "tenement-probe.service")
 	}
-	out, _ := s.Command(argv...).CombinedOutput()
-	return string(out)
+	out, _ := s.output(s.Command(argv...))
+	return out
 }
 
 // cleanUpUnit destroys the instances and takes the units away.

@@ -144,7 +144,7 @@ type fleet struct {
 // start fills a registry and starts a daemon on it.
 func start(t *testing.T, n int, config string, env ...string) *fleet {
 	t.Helper()
-	f := &fleet{t: t, s: harness.New(t, harness.Options{Config: config, Env: env}), service: "app"}
+	f := &fleet{t: t, s: harness.New(t, harness.Options{Config: config, Env: env, Longest: 30 * time.Minute}), service: "app"}
 	if strings.Contains(config, "service.small") {
 		f.service = "small"
 	}

@@ -61,7 +61,7 @@ doorbells = 64
 [service.app]
 command = "{bin}/testapp"
 `
-	s := harness.New(t, harness.Options{Config: fmt.Sprintf(config, min(64, *tenants/4)) +
+	s := harness.New(t, harness.Options{Longest: 2**day + 10*time.Minute, Config: fmt.Sprintf(config, min(64, *tenants/4)) +
 		fmt.Sprintf("doze_timeout = %.2f\nidle_timeout = %.2f\n", compressed(dozeAfter), compressed(idleAfter))})
 	ids := make([]string, *tenants)
 	for i := range ids {
