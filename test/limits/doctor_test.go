@@ -42,13 +42,14 @@ func TestDoctorFindsTheLimits(t *testing.T) {
 // says so.
 func TestWithoutFence(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: "[service.app]\ncommand = \"{bin}/testapp\"\n[service.own]\ncommand = \"{bin}/testapp\"\nnetwork = \"private\"\n"})
-	if log := s.Log.String(); strings.Count(log, "not fenced") != 1 || !strings.Contains(log, "service=app") {
-		t.Errorf("got log %s, want one warning, of app", log)
-	}
+	eventually(t, "it says that app has no fence", func() bool { return strings.Contains(s.Log.String(), "not fenced") })
 	for _, id := range []string{"app:alice", "own:bob"} {
 		s.Spawn(id)
 		if got := s.Text(id, "/count"); got != "1" {
 			t.Errorf("%s: got count %q, want 1", id, got)
 		}
+	}
+	if log := s.Log.String(); strings.Count(log, "not fenced") != 1 || !strings.Contains(log, "service=app") {
+		t.Errorf("got log %s, want one warning, of app", log)
 	}
 }

@@ -61,9 +61,11 @@ func TestMemoryLimitKillsOneTenant(t *testing.T) {
 func TestDozeGivesMemoryBack(t *testing.T) {
 	s := start(t, map[string]string{"app": "doze_timeout = 1"})
 	s.Spawn("app:alice")
+	stay(t, s, "app:alice")
 	post(t, s, "app:alice", "/allocate?mb=100")
 	want := s.Text("app:alice", "/sum")
 	before := cgroupNumber(t, s, "app:alice", "memory.current")
+	leave(t, s, "app:alice")
 	s.Await("app:alice", tenant.Dozing)
 	var after, swap int64
 	eventually(t, "more than four fifths of the memory are given back", func() bool {

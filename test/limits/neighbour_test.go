@@ -51,39 +51,48 @@ storage_quota_mb = 100
 		Rounds: 10, Many: 8,
 	}
 	for _, attack := range []struct {
-		name string
-		args url.Values
+		name   string
+		args   url.Values
+		events string // where the kernel counts how often it was at its limit, if that is one for "max"
 	}{
-		{"burn", url.Values{"n": {"8"}}},
-		{"thrash", url.Values{"mb": {"32"}}},
-		{"disk", url.Values{"mb": {"100000"}}},
-		{"logs", url.Values{"size": {"200"}}},
-		{"bomb", nil}, // the last one: what it has started stays
+		{"burn", url.Values{"n": {"8"}}, ""},
+		{"disk", url.Values{"mb": {"100000"}}, ""},
+		{"logs", url.Values{"size": {"200"}}, ""},
+		{"thrash", url.Values{"mb": {"24"}}, "memory.events"}, // and there are 20 of swap
+		{"bomb", url.Values{}, "pids.events"},                 // the last one: what it has started stays
 	} {
 		t.Run(attack.name, func(t *testing.T) {
+			path := "/attack/" + attack.name + "?" + attack.args.Encode()
+			before := int64(0)
+			if attack.events != "" {
+				// In a window it would not get there on a busy host.
+				begun := post(t, s, "bad:mallory", path+"&reach=1&ms="+strconv.FormatInt(harness.Timeout.Milliseconds()*3/4, 10))
+				before = cgroupStat(t, s, "bad:mallory", attack.events, "max")
+				if before == 0 {
+					t.Fatalf("%s of the attacker: got no max, want it at its limit; it says %d %s", attack.events, begun.Status, begun.Body)
+				}
+			}
 			effect := neighbour.Under(most, func() (over <-chan struct{}, end func()) {
-				ended, said := make(chan struct{}), ""
+				ended := make(chan struct{})
 				go func() {
 					defer close(ended)
-					path := fmt.Sprintf("/attack/%s?ms=%d&%s", attack.name, (requests * interval).Milliseconds(), attack.args.Encode())
-					resp, err := s.Do(t.Context(), http.MethodPost, "bad:mallory", path, "")
-					said = fmt.Sprint(resp.Status, resp.Body, err)
+					resp, err := s.Do(t.Context(), http.MethodPost, "bad:mallory", fmt.Sprintf("%s&ms=%d", path, (requests*interval).Milliseconds()), "")
+					t.Log(resp.Status, resp.Body, err)
+					if err != nil || resp.Status != http.StatusOK {
+						t.Errorf("%s: got %d %s %v, want it to attack", attack.name, resp.Status, resp.Body, err)
+					}
 				}()
-				return ended, func() {
-					<-ended
-					t.Log(said)
-				}
+				return ended, func() { <-ended }
 			})
 			t.Log(effect)
 			if effect.Ratio > most {
 				t.Errorf("the neighbour's p99 is %.1f times as long, want %d at most", effect.Ratio, most)
 			}
+			if attack.events != "" && cgroupStat(t, s, "bad:mallory", attack.events, "max") == before {
+				t.Errorf("%s of the attacker: max is still %d, want it to meet its limit during the attacks", attack.events, before)
+			}
+			post(t, s, "bad:mallory", "/attack/thrash?mb=0") // with memory to spare it is not killed for want of that
 		})
-	}
-	for file, line := range map[string]string{"pids.events": "max", "memory.events": "max"} {
-		if cgroupStat(t, s, "bad:mallory", file, line) == 0 {
-			t.Errorf("%s of the attacker: got no %s, want it to have been at its limit", file, line)
-		}
 	}
 }
 

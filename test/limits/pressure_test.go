@@ -5,32 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"tenement.dev/internal/tenant"
 	"tenement.dev/test/harness"
 )
-
-// hog takes memory until only so many MiB are available, and keeps it: what is locked is
-// not swapped.
-const hog = `
-import ctypes, sys, time
-def available():
-    for line in open("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) // 1024
-ctypes.CDLL(None, use_errno=True).mlockall(3)
-kept = []
-while available() > int(sys.argv[1]):
-    kept.append(b"x" * (8 << 20) if available() > 150 else b"x" * (2 << 20))
-print("full", flush=True)
-time.sleep(3600)
-`
 
 // TestStartsWaitForMemory fills the machine's memory. A start waits then; idle instances
 // doze and stop for it, the busy one does not, and the start goes on when there is
@@ -42,27 +22,16 @@ command = "{bin}/testapp"
 idle_timeout = 3600
 `})
 	s.Spawn("app:sleeper", "app:idle", "app:busy")
-	s.Ten("stop", "app:sleeper")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	if r := s.Ten("stop", "app:sleeper"); r.Code != 0 {
+		t.Fatal(r)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*harness.Timeout)
 	defer cancel()
 	body, finish := io.Pipe() // an upload that lasts as long as the test wants
 	busy := make(chan string, 1)
 	go func() { busy <- upload(ctx, s, "app:busy", body) }()
-	s.WriteFile("hog.py", hog)
-	cmd := exec.CommandContext(ctx, "python3", "hog.py", "35")
-	cmd.Dir, cmd.Stderr = s.Dir, os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	word := make([]byte, 4)
-	if _, err := out.Read(word); err != nil || string(word) != "full" {
-		t.Fatalf("the hog: got %q %v; available: %d MiB", word, err, available(t))
-	}
+	eventually(t, "the upload has begun", func() bool { return s.Get("app:busy").InFlight == 1 })
+	empty := fillMemory(t, 35)
 	t.Logf("available: %d MiB", available(t))
 
 	answered := make(chan harness.Response, 1)
@@ -70,7 +39,8 @@ idle_timeout = 3600
 		resp, _ := s.Do(ctx, http.MethodGet, "app:sleeper", "/count", "")
 		answered <- resp
 	}()
-	s.AwaitFor("app:idle", tenant.Asleep, 20*time.Second)
+	eventually(t, "an idle one is stopped", func() bool { return strings.Contains(s.Log.String(), "instance=app:idle becomes=asleep") })
+	s.Await("app:idle", tenant.Asleep)
 	said := s.Log.String()
 	doze, stop := strings.Index(said, "instance=app:idle becomes=dozing"), strings.Index(said, "instance=app:idle becomes=asleep")
 	if doze < 0 || stop < doze {
@@ -84,9 +54,9 @@ idle_timeout = 3600
 		t.Errorf("the start did not wait for memory: got %d", got.Status)
 	default:
 	}
-	_ = cmd.Process.Kill()
+	empty()
 	if got := <-answered; got.Status != http.StatusOK {
-		t.Errorf("with memory again: got %d, want 200", got.Status)
+		t.Errorf("with memory again: got %d %s, want 200", got.Status, got.Body)
 	} else if _, queue, _ := strings.Cut(got.Header.Get("Server-Timing"), "queue;dur="); len(strings.Split(queue, ".")[0]) < 4 {
 		t.Errorf("got %q, want more than a second in the queue", got.Header.Get("Server-Timing"))
 	}
@@ -112,19 +82,4 @@ func upload(ctx context.Context, s *harness.Server, id string, body io.Reader) s
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(resp.Body)
 	return fmt.Sprintf("%d %s", resp.StatusCode, strings.TrimSpace(string(text)))
-}
-
-// available is the machine's available memory in MiB.
-func available(t *testing.T) int {
-	t.Helper()
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "MemAvailable:")
-	kib, err := strconv.Atoi(strings.Fields(rest)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kib / 1024
 }

@@ -18,7 +18,8 @@ import (
 // series gives a series of app:alice from the daemon's metrics.
 func series(t *testing.T, name string) int64 {
 	t.Helper()
-	resp, err := http.Get("http://127.0.0.1:9464/metrics")
+	client := http.Client{Timeout: harness.Timeout}
+	resp, err := client.Get("http://127.0.0.1:9464/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,11 +45,12 @@ func series(t *testing.T, name string) int64 {
 // TestUseIsCounted has an app use memory, swap and the disk, and finds it where operators
 // look.
 func TestUseIsCounted(t *testing.T) {
-	o := options(map[string]string{"app": "doze_timeout = 8\nmemory_limit_mb = 256"})
+	o := options(map[string]string{"app": "doze_timeout = 1\nmemory_limit_mb = 256"})
 	o.Config += "[settings]\nmetrics_listen = \"127.0.0.1:9464\"\n"
 	s := harness.Start(t, o)
 	begun := time.Now()
 	s.Spawn("app:alice")
+	stay(t, s, "app:alice")
 	post(t, s, "app:alice", "/allocate?mb=64")
 	if got := series(t, "memory_bytes"); got < 64*mib || got > 160*mib {
 		t.Errorf("memory: got %d MiB, want those 64 and Python's own", got/mib)
@@ -62,36 +64,38 @@ func TestUseIsCounted(t *testing.T) {
 		t.Errorf("tasks: got %d, want those of ten-init and of the app", got)
 	}
 
-	s.Await("app:alice", tenant.Dozing)
-	eventually(t, "most of the memory is in swap", func() bool { return series(t, "swap_bytes") >= 48*mib })
-	if got := series(t, "memory_bytes"); got > 32*mib {
-		t.Errorf("memory while it dozes: got %d MiB, want little", got/mib)
-	}
-	before := series(t, "io_read_bytes_total")
-	s.Text("app:alice", "/sum")
-	if got := series(t, "io_read_bytes_total") - before; got < 32*mib {
-		t.Errorf("bytes from disks for memory that comes back: got %d MiB, want most of 64", got/mib)
-	}
-
-	// It had 64 MiB while it was awake, of which the time until it dozed is counted by now.
+	// It has those 64 MiB for a while, which are looked at when it dozes.
 	var day wire.DailyUse
 	var memory float64
-	eventually(t, "ten usage tells", func() bool {
-		r := s.Ten("usage", "app:alice", "--json")
-		var days []wire.DailyUse
-		if err := json.Unmarshal([]byte(r.Stdout), &days); err != nil || r.Code != 0 {
-			t.Fatalf("got %s, %v", r, err)
-		}
-		day, memory = wire.DailyUse{}, 0
-		for _, d := range days { // a test may run at midnight
-			day.AwakeSeconds += d.AwakeSeconds
-			day.DozingSeconds += d.DozingSeconds
-			if d.MemoryGiBHours != nil {
-				memory += *d.MemoryGiBHours
+	tells := func(ok func() bool) func() bool {
+		return func() bool {
+			r := s.Ten("usage", "app:alice", "--json")
+			var days []wire.DailyUse
+			if err := json.Unmarshal([]byte(r.Stdout), &days); err != nil || r.Code != 0 {
+				t.Fatalf("got %s, %v", r, err)
 			}
+			day, memory = wire.DailyUse{}, 0
+			for _, d := range days { // a test may run at midnight
+				day.AwakeSeconds += d.AwakeSeconds
+				day.DozingSeconds += d.DozingSeconds
+				if d.MemoryGiBHours != nil {
+					memory += *d.MemoryGiBHours
+				}
+			}
+			return ok()
 		}
-		return day.AwakeSeconds >= 3 && day.DozingSeconds > 0
+	}
+	eventually(t, "ten usage tells how long it is awake", tells(func() bool { return day.AwakeSeconds >= 4 }))
+	leave(t, s, "app:alice")
+	s.Await("app:alice", tenant.Dozing)
+	eventually(t, "most of the memory is in swap", func() bool {
+		return series(t, "swap_bytes") >= 48*mib && series(t, "memory_bytes") <= 32*mib
 	})
+	before := series(t, "io_read_bytes_total")
+	s.Text("app:alice", "/sum")
+	eventually(t, "memory that comes back is read from disks", func() bool { return series(t, "io_read_bytes_total")-before >= 32*mib })
+
+	eventually(t, "ten usage tells how long it dozed", tells(func() bool { return day.DozingSeconds > 0 }))
 	least, most := 3*64/1024.0/3600, time.Since(begun).Hours()*256/1024
 	if got := memory; got < least || got > most {
 		t.Errorf("memory: got %.6f GiB hours, want between %.6f and %.6f: %+v", got, least, most, day)

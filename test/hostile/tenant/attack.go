@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,7 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attack does something for a number of milliseconds, and says what it came to.
+// attack does something for a number of milliseconds, at least once, and says what it came to. With
+// "reach" some end as soon as they have met their limit.
 func attack(what string, q url.Values) Result {
 	f, ok := attacks[what]
 	if !ok {
@@ -191,10 +193,10 @@ var sleepers int
 // forkBomb starts processes and never takes no for an answer. What is refused is a clone
 // that shares its memory: user-mode Linux 6.12 can panic where another one is (it flushes
 // a page table that it has not made yet).
-func forkBomb(_ url.Values, over <-chan struct{}) (string, error) {
-	haveThreads(8) // there will be none to get
+func forkBomb(q url.Values, over <-chan struct{}) (string, error) {
+	haveThreads() // there will be none to get
 	refused := 0
-	for !done(over) {
+	for again := true; again; again = !done(over) && (refused == 0 || !q.Has("reach")) {
 		if exec.Command("/bin/sleep", "1000").Start() != nil {
 			refused++
 			continue
@@ -204,8 +206,10 @@ func forkBomb(_ url.Values, over <-chan struct{}) (string, error) {
 	return fmt.Sprintf("%d, and %d refused", sleepers, refused), nil
 }
 
-// haveThreads has the runtime make n threads, which it keeps.
-func haveThreads(n int) {
+// haveThreads has the runtime make some threads, which it keeps. Once: of those that it has by
+// then some may be in use.
+var haveThreads = sync.OnceFunc(func() {
+	const n = 8
 	var all sync.WaitGroup
 	all.Add(n)
 	for range n {
@@ -217,25 +221,38 @@ func haveThreads(n int) {
 		}()
 	}
 	all.Wait()
-}
+})
 
-// memory is what the hog keeps from one attack to the next.
-var memory []byte
+// memory is what the hog keeps from one attack to the next, and touched how many pieces of
+// it have been written to, in turn.
+var (
+	memory  []byte
+	touched int
+)
 
-// thrash writes to mb megabytes again and again, all in the kernel and nothing that packs.
+// thrash writes to mb megabytes again and again, all in the kernel and nothing that packs: to
+// one of them at least, and to reach its limit to each once. Of 0 it only gives the memory back.
 func thrash(q url.Values, over <-chan struct{}) (string, error) {
 	const piece = 64 << 10
-	if memory == nil {
-		memory = make([]byte, number(q, "mb")<<20)
+	if size := number(q, "mb") << 20; len(memory) != size {
+		memory, touched = make([]byte, size), 0
+		debug.FreeOSMemory()
+	}
+	pieces := len(memory) / piece
+	if pieces == 0 {
+		return "", nil
 	}
 	n := 0
-	for !done(over) {
-		for at := 0; at < len(memory) && !done(over); at += piece {
-			if _, err := unix.Getrandom(memory[at:at+piece], 0); err != nil {
-				return fmt.Sprint(n), err
-			}
-			n++
+	for n < 1<<20/piece || !done(over) {
+		if q.Has("reach") && touched >= pieces {
+			break
 		}
+		at := touched % pieces * piece
+		if _, err := unix.Getrandom(memory[at:at+piece], 0); err != nil {
+			return fmt.Sprint(n), err
+		}
+		touched++
+		n++
 	}
 	return fmt.Sprint(n), nil
 }
