@@ -19,10 +19,8 @@ import (
 // with CodeNotFound, unless its service creates instances on demand. A visit of a kind
 // that the service does not wake for gets a *tenant.Unwoken where the instance rests.
 func (m *Manager) Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (tenant.Endpoint, func(), error) {
-	select {
-	case <-m.ready:
-	case <-ctx.Done():
-		return nil, nil, leave(ctx, id)
+	if err := m.awaitReady(ctx, "wake", id); err != nil {
+		return nil, nil, err
 	}
 	inst, ok := m.lookup(id)
 	created := false

@@ -136,15 +136,27 @@ func (m *Manager) Destroy(ctx context.Context, id tenant.ID) error {
 	return m.destroy(ctx, inst)
 }
 
+// awaitReady waits until the Manager has adopted what runs, which the service manager has
+// to tell it.
 func (m *Manager) awaitReady(ctx context.Context, op string, id tenant.ID) error {
 	select {
 	case <-m.ready:
 		return nil
+	default:
+	}
+	timer := time.NewTimer(slack)
+	defer timer.Stop()
+	select {
+	case <-m.ready:
+		return nil
 	case <-ctx.Done():
-		return &tenant.Error{
-			Code: tenant.CodeUnavailable, Op: op, ID: id,
-			Msg: "the daemon is still starting", Err: context.Cause(ctx),
-		}
+	case <-timer.C:
+	}
+	return &tenant.Error{
+		Code: tenant.CodeUnavailable, Op: op, ID: id, Err: context.Cause(ctx),
+		Msg:        "the daemon is still starting",
+		Hint:       "does systemd answer? `systemctl list-jobs` shows what it is busy with",
+		RetryAfter: retryHeld,
 	}
 }
 

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -53,7 +54,7 @@ func (m *Manager) recover(ctx context.Context) error {
 		return fmt.Errorf("read secrets: %w", err)
 	}
 	m.secrets.Store(&secrets)
-	list, err := m.controller.List(ctx)
+	list, err := m.listLoaded(ctx)
 	if err != nil {
 		return fmt.Errorf("list units: %w", err)
 	}
@@ -118,6 +119,20 @@ func (m *Manager) recover(ctx context.Context) error {
 	}
 	m.log.Info("recovered", "registered", len(rows), "loaded", len(list))
 	return nil
+}
+
+// listLoaded lists what is loaded, and asks again for as long as that is not answered: nothing
+// can be done without.
+func (m *Manager) listLoaded(ctx context.Context) ([]units.Status, error) {
+	for {
+		asking, cancel := context.WithTimeout(ctx, slack)
+		list, err := m.controller.List(asking)
+		cancel()
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return list, err
+		}
+		m.log.Warn("the service manager does not answer, asking again", "err", err)
+	}
 }
 
 // recoverOne adopts a running instance, and unloads the units of one that sleeps:
@@ -254,7 +269,7 @@ func (m *Manager) reconcile(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, slack)
 	defer cancel()
-	list, err := m.controller.List(ctx)
+	list, err := m.listLoaded(ctx)
 	if err != nil {
 		if m.ctx.Err() == nil {
 			m.log.Error("not reconciled", "err", err)

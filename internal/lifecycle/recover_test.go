@@ -459,3 +459,24 @@ func TestOutOfMemoryAtTheStart(t *testing.T) {
 		w.starts(alice, before+1)
 	})
 }
+
+// Where systemd does not answer a daemon that starts, nobody waits for it for ever, and it
+// goes on when systemd does.
+func TestSystemdIsSilentAtTheStart(t *testing.T) {
+	text := notes("")
+	bubble(t, text, func(t *testing.T, w *world) {
+		w.spawn(alice)
+		w.stop()
+		w.systemd.Hang("list")
+		w.systemd.Hang("list")
+		w.start(parse(t, text))
+		begun := time.Now()
+		_, _, err := w.manager.Acquire(t.Context(), alice, tenant.Visit{})
+		if tenant.CodeOf(err) != tenant.CodeUnavailable || time.Since(begun) > time.Minute {
+			t.Errorf("a request: got %v after %v, want it refused within a minute", err, time.Since(begun))
+		}
+		<-w.manager.Ready()
+		w.state(alice, tenant.Awake)
+		w.served(alice, 1)
+	})
+}
