@@ -18,7 +18,8 @@ for dev in null zero full random urandom tty; do
 	mount --bind "/dev/$dev" "root/dev/$dev"
 done
 mkdir -p root/dev/shm root/disk root/host
-mount -t tmpfs -o "mode=1777,size=$memory" tmpfs root/dev/shm
+# Without a size: the kernel's memory is a file there, and where there is no room for a page of it, it panics.
+mount -t tmpfs -o mode=1777,size=0 tmpfs root/dev/shm
 
 # Disks: the root as a copy-on-write of the image, swap, and a file system with project quota.
 : >root/disk/image
