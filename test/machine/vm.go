@@ -75,7 +75,8 @@ func newVM(ctx context.Context, o Options, dir string, env, argv []string) (*vm,
 	if err != nil {
 		return nil, err
 	}
-	v := &vm{console: &tail{max: 4000, next: o.Log}, marks: newMarks(os.Stdout, rand.Text()), input: o.Input}
+	// A kernel that has panicked may hang instead of ending.
+	v := &vm{console: &tail{max: 4000, next: o.Log, alarm: "Kernel panic", heard: make(chan struct{})}, marks: newMarks(os.Stdout, rand.Text()), input: o.Input}
 	input := "null"
 	if o.Input != nil {
 		input = "fd:3"
@@ -162,6 +163,8 @@ func (v *vm) await(ctx context.Context, copied <-chan error) (code int, err erro
 			return 1, errors.Join(errors.New("the machine ended before it"), err)
 		case <-boot.C:
 			return 1, fmt.Errorf("it was not up after %v", vmBootTimeout)
+		case <-v.console.heard:
+			return 1, errors.New("its kernel has panicked")
 		case <-ctx.Done():
 			return 1, context.Cause(ctx)
 		}

@@ -1,6 +1,7 @@
 package machine_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -48,6 +49,17 @@ func TestVMRunsTestsInside(t *testing.T) {
 	}
 	if info, err := os.Stat(log + "/cpu.out"); err != nil || info.Size() == 0 {
 		t.Errorf("the profile written inside is not on the host: %v", err)
+	}
+}
+
+// A kernel's panic ends the run, and is told.
+func TestVMPanics(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	_, err := machine.RunVM(ctx, machine.Options{}, "/", nil, "sh", "-c", "echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger; exec sleep 1000")
+	if err == nil || !strings.Contains(err.Error(), "Kernel panic") {
+		t.Errorf("got %v, want it to tell of the panic", err)
 	}
 }
 
