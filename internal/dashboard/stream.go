@@ -192,6 +192,9 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request, s *session, pat
 	refresh := func() error {
 		list, err := look()
 		if err != nil {
+			if code := statusOf(err); code != http.StatusUnauthorized && code != http.StatusNotFound {
+				d.log.Warn("dashboard page not kept up to date", "path", r.URL.Path, "err", err)
+			}
 			return err
 		}
 		return out.swap(sent.changed(list)...)

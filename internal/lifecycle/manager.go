@@ -411,14 +411,19 @@ func (m *Manager) snapshot(inst *instance, now time.Time) tenant.Snapshot {
 	s := inst.snapshotLocked(now)
 	m.addReleaseLocked(inst, &s)
 	inst.mu.Unlock()
-	m.addStorage(inst, &s)
+	m.complete(inst, &s, now)
+	return s
+}
+
+// complete adds to what an instance knows of itself what the Manager knows of it.
+func (m *Manager) complete(inst *instance, s *tenant.Snapshot, now time.Time) {
+	m.addStorage(inst, s)
 	if p, ok := m.pause(inst.id, now); ok {
 		s.Paused = &p
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s.Weight = inst.weight
-	return s
 }
 
 func notRegistered(op string, id tenant.ID) error {

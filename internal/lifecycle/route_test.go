@@ -230,6 +230,7 @@ func TestNoServiceHost(t *testing.T) {
 		w.register(v3)
 		w.spawn(v1)
 		w.weigh(v1, 70)
+		w.state(v1, tenant.Awake)
 		w.manager.SetConfig(parse(t, notes("service_host = false")))
 		_, _, err := w.manager.Route("notes", "v1", nil)
 		code(t, err, tenant.CodeNoServiceHost)

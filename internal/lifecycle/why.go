@@ -13,16 +13,19 @@ func (m *Manager) Why(id tenant.ID) (tenant.Why, error) {
 		return tenant.Why{}, notRegistered("explain", id)
 	}
 	now := time.Now()
-	w := tenant.Why{}
+	w := m.whyOf(inst, now)
+	m.complete(inst, &w.Snapshot, now)
 	if m.scheduler != nil {
 		w.ScheduledAt, w.Entry = m.scheduler.next(id.Service)
 	}
+	return w, nil
+}
+
+// whyOf is what an instance itself knows of that.
+func (m *Manager) whyOf(inst *instance, now time.Time) tenant.Why {
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	w.Snapshot = inst.snapshotLocked(now)
-	if p, ok := m.pause(id, now); ok {
-		w.Paused = &p
-	}
+	w := tenant.Why{Snapshot: inst.snapshotLocked(now)}
 	m.addReleaseLocked(inst, &w.Snapshot)
 	w.WokenBy, w.WokenAt = inst.wokenBy, inst.wokenAt
 	brake := inst.brake.get()
@@ -38,7 +41,7 @@ func (m *Manager) Why(id tenant.ID) (tenant.Why, error) {
 	} else {
 		w.Rested = inst.rested
 	}
-	return w, nil
+	return w
 }
 
 // wokenLocked notes by what the instance is being woken.

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -245,6 +246,9 @@ func (w *world) state(id tenant.ID, want tenant.State) tenant.Snapshot {
 	}
 	if s.State != want {
 		w.t.Fatalf("%s: got state %v (%s), want %v", id, s.State, s.Reason, want)
+	}
+	if why, err := w.manager.Why(id); err != nil || !reflect.DeepEqual(why.Snapshot, s) {
+		w.t.Errorf("%s: Why tells %+v, %v, and Get %+v", id, why.Snapshot, err, s)
 	}
 	return s
 }

@@ -277,7 +277,7 @@ func instancePage(t *testing.T, s *harness.Server, desk *tab) {
 	desk.await("it is not paused any more", "!document.getElementById('state').innerText.includes('paused')")
 	desk.fill("input[name=weight]", "7")
 	desk.click("form[action$=weight] button")
-	desk.says("#facts", "7")
+	desk.await("its weight is 7", "[...document.querySelectorAll('#facts dt')].some(dt => dt.innerText == 'Weight' && dt.nextElementSibling.innerText == '7')")
 	desk.fill("form[action$=limits] input[name=limit-nofile]", "1234")
 	desk.click("form[action$=limits] button")
 	desk.says("#notice", "the limits hold")

@@ -135,6 +135,11 @@ func New(tb testing.TB, o Options) *Server {
 		s.env = append(s.env, "HOME=/root", "USER=root")
 	}
 	s.env = append(s.env, o.Env...)
+	for _, entry := range o.Env {
+		if dir, ok := strings.CutPrefix(entry, "RUNTIME_DIRECTORY="); ok {
+			s.runtime = dir
+		}
+	}
 	s.HTTP = &http.Client{
 		Transport: &http.Transport{
 			DisableCompression:  true,
