@@ -27,16 +27,17 @@ var errLeft = errors.New("the client has gone away")
 func (c *fastConn) forward(endpoint tenant.Endpoint, release func(), size int) (another bool) {
 	now := time.Now()
 	a := &c.answer
-	*a = answer{begun: now, service: c.id.Service}
+	meter := endpoint.Meter()
+	*a = answer{
+		begun: now, service: c.id.Service,
+		visit: visit{id: c.id, endpoint: endpoint, acquired: now, meter: meter, release: release},
+	}
 	defer c.proxy.over(a)
-	a.visit.release = release
 	defer a.visit.countOut()
 	writeRequestID(&c.requestID, now)
 	c.record()
-	meter := endpoint.Meter()
 	meter.Request()
 	meter.Received(int(c.req.Length))
-	a.visit = visit{id: c.id, endpoint: endpoint, acquired: now, meter: meter, release: release}
 	closing := c.req.Close || c.server.draining.Load()
 	err := c.exchange(c.in[size-int(c.req.Length):size], size, closing)
 	c.stopWatch()

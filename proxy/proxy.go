@@ -285,14 +285,13 @@ func (p *Proxy) serveInstance(w *answer, r *http.Request, id tenant.ID) {
 
 // forward passes a request on to the instance that it was acquired from.
 func (p *Proxy) forward(w *answer, r *http.Request, id tenant.ID, endpoint tenant.Endpoint, release func()) {
-	v := &w.visit
-	v.release = release
-	defer v.countOut()
 	w.chose(id, endpoint)
 	delete(w.Header(), requestIDHeader) // modifyResponse has it
 	meter := endpoint.Meter()
 	meter.Request()
-	*v = visit{release: release, in: r, id: id, endpoint: endpoint, acquired: time.Now(), meter: meter, local: fromLoopback(r), to: w, headers: w.Header().Clone()}
+	v := &w.visit
+	*v = visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), meter: meter, local: fromLoopback(r), to: w, headers: w.Header().Clone(), release: release}
+	defer v.countOut()
 	defer p.pools.used(id)
 	if body := bodyOf(r); body != nil {
 		body.meter = meter
