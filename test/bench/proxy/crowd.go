@@ -43,16 +43,7 @@ http {
     location / { proxy_pass http://$tenant; }
   }
 }`,
-	"haproxy-crowd.cfg": `global
-  maxconn 8000
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-  option forwardfor
-  http-reuse always
-frontend front
+	"haproxy-crowd.cfg": haproxyHead + `frontend front
   bind 127.0.0.1:{{.HAProxy}} backlog 4096
   use_backend %[req.hdr(host),map({{.Dir}}/haproxy-crowd.map,asleep)]
 backend asleep
@@ -63,14 +54,7 @@ backend {{.Name}}
 	"haproxy-crowd.map": `{{range .Asleep}}{{.Host}} asleep
 {{end}}{{range .Awake}}{{.Host}} {{.Name}}
 {{end}}`,
-	"Caddyfile-crowd": `{
-  admin off
-  auto_https off
-  log {
-    output discard
-  }
-}
-http://:{{.Caddy}} {
+	"Caddyfile-crowd": caddyHead + `http://:{{.Caddy}} {
   bind 127.0.0.1
   map {host} {tenant} {
 {{range .Awake}}    {{.Host}} {{.Address}}

@@ -57,6 +57,28 @@ var peers = []peer{
 // says so, and is no reason to end.
 const socketProxy = "socket-proxyd"
 
+// haproxyHead and caddyHead are what the configurations of each have in common.
+const (
+	haproxyHead = `global
+  maxconn 8000
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  option forwardfor
+  http-reuse always
+`
+	caddyHead = `{
+  admin off
+  auto_https off
+  log {
+    output discard
+  }
+}
+`
+)
+
 // configs are the files of the peers' configuration, by name.
 var configs = map[string]string{
 	// As Debian has it, without logs, and with kept connections to the backend.
@@ -75,16 +97,7 @@ http {
     location /ws { proxy_pass http://{{.Echo}}; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }
   }
 }`,
-	"haproxy.cfg": `global
-  maxconn 8000
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-  option forwardfor
-  http-reuse always
-frontend front
+	"haproxy.cfg": haproxyHead + `frontend front
   bind 127.0.0.1:{{.HAProxy}} backlog 4096
   bind 127.0.0.1:{{.HAProxyTLS}} ssl crt {{.Dir}}/both.pem alpn h2,http/1.1
   use_backend echo if { path /ws }
@@ -94,14 +107,7 @@ backend app
 backend echo
   server echo {{.Echo}}
 `,
-	"Caddyfile": `{
-  admin off
-  auto_https off
-  log {
-    output discard
-  }
-}
-http://:{{.Caddy}} {
+	"Caddyfile": caddyHead + `http://:{{.Caddy}} {
   bind 127.0.0.1
   reverse_proxy /ws {{.Echo}}
   reverse_proxy {{.Backend}} {
