@@ -269,7 +269,7 @@ func (m *Manager) reconcile(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, slack)
 	defer cancel()
-	list, err := m.listLoaded(ctx)
+	list, err := m.controller.List(ctx)
 	if err != nil {
 		if m.ctx.Err() == nil {
 			m.log.Error("not reconciled", "err", err)
