@@ -80,7 +80,7 @@ func (s *samples) take(now time.Time) {
 	}
 	const kept = sampleEvery * keptSamples
 	for id, g := range s.instances.Glance() {
-		runs := g.Runs()
+		runs := g.State.Runs()
 		s.mu.Lock()
 		r, ok := s.byID[id]
 		if ok && !runs && now.Sub(r.last) >= kept {

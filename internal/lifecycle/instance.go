@@ -284,7 +284,7 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 		health := i.health.get()
 		s.Health, s.Reason = health.tell()
 	}
-	if i.state != tenant.Asleep && i.state != tenant.Failed {
+	if i.state.Runs() {
 		s.Port = i.port
 	}
 	return s

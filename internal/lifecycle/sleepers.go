@@ -83,7 +83,7 @@ func (m *Manager) awakeAgain(inst *instance) {
 // unloadSleeper takes the doorbell of a sleeper away, unless it has woken meanwhile.
 func (m *Manager) unloadSleeper(inst *instance) {
 	inst.mu.Lock()
-	if inst.op != nil || !inst.loaded || inst.armed || (inst.state != tenant.Asleep && inst.state != tenant.Failed) {
+	if inst.op != nil || !inst.loaded || inst.armed || inst.state.Runs() {
 		inst.mu.Unlock()
 		return
 	}

@@ -120,7 +120,7 @@ func (c *instances) Collect(ch chan<- prometheus.Metric) {
 		}
 		s.states[g.State]++
 		s.inFlight += g.InFlight
-		chosen.offer(candidate{id, g.Runs(), g.LastActive})
+		chosen.offer(candidate{id, g.State.Runs(), g.LastActive})
 	}
 	for name, s := range services {
 		for _, state := range states {
@@ -180,8 +180,6 @@ func (c *choice) best() []candidate {
 	return c.list[:min(c.limit, len(c.list))]
 }
 
-func runs(s tenant.Snapshot) bool { return s.State != tenant.Asleep && s.State != tenant.Failed }
-
 // one tells what is known of an instance without looking.
 func (c *instances) one(send func(series, float64, ...string), s tenant.Snapshot) {
 	service, name := s.ID.Service, s.ID.Name
@@ -225,7 +223,7 @@ func (c *instances) uses(send func(series, float64, ...string), list []tenant.Sn
 		})
 	}
 	for _, s := range list {
-		if runs(s) {
+		if s.State.Runs() {
 			work <- s.ID
 		}
 	}

@@ -67,9 +67,6 @@ type Glance struct {
 	LastActive time.Time
 }
 
-// Runs reports whether the instance has a process, or is about to.
-func (g Glance) Runs() bool { return g.State != Asleep && g.State != Failed }
-
 // Health is how an awake instance does. Without a health path one that listens is
 // healthy.
 type Health string

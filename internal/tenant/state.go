@@ -17,6 +17,9 @@ const (
 
 var stateNames = [...]string{"asleep", "waking", "awake", "dozing", "stopping", "failed"}
 
+// Runs reports whether an instance in this state has a process, or is about to.
+func (s State) Runs() bool { return s != Asleep && s != Failed }
+
 // String prints the word that the CLI, the API and the metrics use.
 func (s State) String() string {
 	if int(s) < len(stateNames) {
