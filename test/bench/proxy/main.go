@@ -4,7 +4,8 @@
 //	go run ./test/bench/proxy -rounds 5
 //
 // It boots a throwaway machine, which has them all from Debian, and runs itself in there.
-// The app is an nginx that is an instance of Tenement; everybody has that one process for
+// The app is an nginx that is an instance of Tenement, and for WebSockets and bodies from the
+// client one of testapp, which reads all before it answers; everybody has that one process for
 // their backend, keeps its connections to it, and is asked by the same client with the same
 // options. In each round all take turns, so that a busy moment of a shared machine hits all
 // alike, and what is compared are medians of the same run. With -out the tables go into a

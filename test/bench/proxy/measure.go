@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,17 @@ func (g *group) address(p peer, over int) string {
 		return g.backend
 	}
 	return local(p.port + over)
+}
+
+// echoAddress is where to ask a peer for what is at echoPaths.
+func (g *group) echoAddress(p peer) string {
+	switch p.name {
+	case backendAlone:
+		return g.echo
+	case socketProxy:
+		return local(p.port + byName)
+	}
+	return local(p.port)
 }
 
 // wrk asks with one thread and so many connections.
@@ -141,22 +153,37 @@ func h2load(ctx context.Context, g *group, p peer, each time.Duration) (sample, 
 // curl fetches a file.
 func curl(path string) client {
 	return func(ctx context.Context, g *group, p peer, _ time.Duration) (sample, error) {
-		return runCurl(ctx, "%{speed_download}", "http://"+g.address(p, 0)+path)
+		out, err := runCurl(ctx, host, "%{speed_download}", "-o", "/dev/null", "http://"+g.address(p, 0)+path)
+		if err != nil {
+			return sample{}, err
+		}
+		return parseSpeed(out)
 	}
 }
 
-// upload sends the large file.
+// upload sends the large file to an app that reads all of it before it answers, and says how
+// much that was: a proxy whose app answers at once need not pass on what comes then.
 func upload(ctx context.Context, g *group, p peer, _ time.Duration) (sample, error) {
+	size := cmp.Or(g.options.large, 1<<30)
 	file := filepath.Join(g.dir, "files/1g")
-	return runCurl(ctx, "%{speed_upload}", "-H", "Expect:", "-X", "POST", "-T", file, "http://"+g.address(p, 0)+"/up")
-}
-
-func runCurl(ctx context.Context, format string, args ...string) (sample, error) {
-	out, err := output(ctx, 3*stepTimeout, "curl", append([]string{"-sS", "--fail", "-o", "/dev/null", "-H", "Host: " + host, "-w", format}, args...)...)
+	out, err := runCurl(ctx, echoHost, "%{speed_upload}", "-H", "Expect:", "-X", "POST", "-T", file, "http://"+g.echoAddress(p)+"/upload")
 	if err != nil {
 		return sample{}, err
 	}
-	rate, err := strconv.ParseFloat(strings.TrimSpace(out), 64)
+	count, speed, _ := strings.Cut(out, "\n")
+	if count != strconv.FormatInt(size, 10) {
+		return sample{}, fmt.Errorf("of %d bytes the app has got %s", size, count)
+	}
+	return parseSpeed(speed)
+}
+
+// runCurl gives what comes, and behind it what the format asks for.
+func runCurl(ctx context.Context, host, format string, args ...string) (string, error) {
+	return output(ctx, 3*stepTimeout, "curl", append([]string{"-sS", "--fail", "-H", "Host: " + host, "-w", format}, args...)...)
+}
+
+func parseSpeed(text string) (sample, error) {
+	rate, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	return sample{rate: rate}, err
 }
 

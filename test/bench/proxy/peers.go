@@ -16,7 +16,7 @@ import (
 )
 
 // Ports below those that the kernel gives out, where no connection meets itself. One for
-// TLS is 100 above the plain one, one for the crowd's names 200.
+// TLS is 100 above the plain one, one for the crowd's names, or for another app, 200.
 const (
 	tenementPort = 18080 + iota
 	nginxPort
@@ -50,8 +50,11 @@ var peers = []peer{
 	{"caddy", caddyPort, true, true},
 	{"ReverseProxy", plainPort, false, true},
 	{socketProxy, socketProxyPort, false, false},
-	{"backend alone", 0, false, true},
+	{backendAlone, 0, false, true},
 }
+
+// backendAlone is what is behind all others.
+const backendAlone = "backend alone"
 
 // socketProxy is a peer that has been seen to end in the middle of it: what it has not measured
 // says so, and is no reason to end.
@@ -95,12 +98,13 @@ http {
     proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Proto $scheme;
     location / { proxy_pass http://app; }
     location /ws { proxy_pass http://{{.Echo}}; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }
+    location /upload { proxy_pass http://{{.Echo}}; }
   }
 }`,
 	"haproxy.cfg": haproxyHead + `frontend front
   bind 127.0.0.1:{{.HAProxy}} backlog 4096
   bind 127.0.0.1:{{.HAProxyTLS}} ssl crt {{.Dir}}/both.pem alpn h2,http/1.1
-  use_backend echo if { path /ws }
+  use_backend echo if { path /ws /upload }
   default_backend app
 backend app
   server app {{.Backend}} pool-max-conn 512
@@ -110,6 +114,7 @@ backend echo
 	"Caddyfile": caddyHead + `http://:{{.Caddy}} {
   bind 127.0.0.1
   reverse_proxy /ws {{.Echo}}
+  reverse_proxy /upload {{.Echo}}
   reverse_proxy {{.Backend}} {
     transport http {
       keepalive_idle_conns_per_host 512
@@ -135,7 +140,7 @@ type group struct {
 	self    string // this program
 	ten     string // Tenement's
 	backend string
-	echo    string   // where the instance with the WebSocket listens
+	echo    string   // where the instance listens that is asked for what is at echoPaths
 	awake   []string // of the crowd, by name
 	cmds    []*exec.Cmd
 	logs    []*bytes.Buffer
@@ -177,6 +182,7 @@ func (g *group) start(ctx context.Context) error {
 		{"caddy", "run", "--config", at("Caddyfile"), "--adapter", "caddyfile"},
 		{g.self},
 		{"systemd-socket-activate", "-l", local(socketProxyPort), "/usr/lib/systemd/systemd-socket-proxyd", "--connections-max=4096", g.backend},
+		{"systemd-socket-activate", "-l", local(socketProxyPort + byName), "/usr/lib/systemd/systemd-socket-proxyd", g.echo},
 	})
 	if err != nil {
 		return err

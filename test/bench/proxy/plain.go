@@ -10,11 +10,12 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 )
 
 // The environment of the process that is the plain reverse proxy: where it listens, what is
-// behind it, what is behind it at /ws, and a file with other addresses by the name that is
+// behind it, what is behind it at echoPaths, and a file with other addresses by the name that is
 // asked for, or nothing.
 const (
 	plainAddress = "BENCH_PLAIN_ADDRESS"
@@ -39,7 +40,7 @@ func servePlain(ctx context.Context) error {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			if address, ok := names[r.In.Host]; ok {
 				r.SetURL(address)
-			} else if r.In.URL.Path == "/ws" {
+			} else if slices.Contains(echoPaths, r.In.URL.Path) {
 				r.SetURL(echo)
 			} else {
 				r.SetURL(to)

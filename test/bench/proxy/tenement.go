@@ -26,17 +26,20 @@ const (
 	instance   = "app"
 	runtimeDir = "/run/tenement-bench"
 
-	// crowd is the service of the many, and of the one that echoes what comes over a WebSocket.
+	// crowd is the service of the many, and of the one that is asked for what is at echoPaths.
 	crowd = "many"
 	echo  = "echo"
 )
 
 // host is the name of the instance that nearly all cases are measured with, echoHost that of
-// the one with the WebSocket.
+// the one that is asked for what is at echoPaths.
 const (
 	host     = instance + "." + service + "." + domain
 	echoHost = echo + "." + crowd + "." + domain
 )
+
+// echoPaths are where a WebSocket sends back what comes, and where a body is read.
+var echoPaths = []string{"/ws", "/upload"}
 
 // hello is what the app says.
 const hello = "hello from the app\n"
@@ -57,7 +60,6 @@ http {
     location = / { return 200 "hello from the app\n"; }
     set \$kilo "$(head -c 1024 /dev/zero | tr '\0' x)"; # a parameter has 4 KB at most
     location = /10k { return 200 "\$kilo\$kilo\$kilo\$kilo\$kilo\$kilo\$kilo\$kilo\$kilo\$kilo"; }
-    location = /up { return 200 "ok\n"; }
     location / { root $1/files; }
   }
 }

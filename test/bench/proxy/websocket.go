@@ -26,10 +26,7 @@ var (
 // echoes sends a message over each of so many WebSockets as soon as the last one has come back.
 func echoes(connections int) client {
 	return func(ctx context.Context, g *group, p peer, each time.Duration) (sample, error) {
-		address := g.echo
-		if p.port != 0 {
-			address = g.address(p, 0)
-		}
+		address := g.echoAddress(p)
 		ctx, cancel := context.WithTimeout(ctx, each+stepTimeout)
 		defer cancel()
 		conns := make([]*webSocket, connections)
