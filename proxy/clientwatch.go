@@ -15,7 +15,7 @@ type clientWatch struct {
 	more int // how much was read
 }
 
-// startWatch calls gone when the client goes away, until stopWatch. Where it has sent more
+// startWatch implements client. Where it has sent more
 // than there is room for, it is not watched.
 func (c *fastConn) startWatch(gone func()) {
 	c.stopWatch()
@@ -40,6 +40,9 @@ func (c *fastConn) startWatch(gone func()) {
 		}
 	}(w.done)
 }
+
+// hasLeft implements client.
+func (c *fastConn) hasLeft() bool { return c.watch.gone.Load() }
 
 // stopWatch takes over what was read.
 func (c *fastConn) stopWatch() {

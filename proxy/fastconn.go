@@ -60,7 +60,7 @@ type fastConn struct {
 	deadline time.Time // of reading
 	posted   bool      // the last request was a POST
 
-	*fastWork // nil while nothing has come
+	*exchange // nil while nothing has come
 	answer    answer
 	id        tenant.ID // the instance
 	requestID [requestIDSize]byte
@@ -80,18 +80,7 @@ type fastConn struct {
 	cookie string
 }
 
-// fastWork is what a request takes, lent for its time.
-type fastWork struct {
-	req plain.Request
-	app plain.Answer
-	out []byte // what is to be written
-	buf []byte // what the app has sent
-}
-
-var (
-	fastWorks = sync.Pool{New: func() any { return &fastWork{out: make([]byte, 0, bufferSize), buf: make([]byte, bufferSize)} }}
-	fastIns   = sync.Pool{New: func() any { b := make([]byte, maxPlain); return &b }}
-)
+var fastIns = sync.Pool{New: func() any { b := make([]byte, maxPlain); return &b }}
 
 func newFastConn(f *fast, conn net.Conn) *fastConn {
 	c := &fastConn{fast: f, proxy: f.server.proxy, conn: conn, begun: time.Now()}
@@ -215,15 +204,15 @@ func (c *fastConn) await() bool {
 	c.rest()
 	n, _ := c.conn.Read(c.in)
 	c.end = n
-	c.fastWork, _ = fastWorks.Get().(*fastWork)
+	c.exchange = newExchange()
 	return n > 0 && (c.state.CompareAndSwap(fastIdle, fastActive) || c.state.CompareAndSwap(fastNew, fastActive))
 }
 
 // rest gives back what only a request takes.
 func (c *fastConn) rest() {
-	if c.fastWork != nil {
-		fastWorks.Put(c.fastWork)
-		c.fastWork = nil
+	if c.exchange != nil {
+		c.exchange.end()
+		c.exchange = nil
 	}
 }
 

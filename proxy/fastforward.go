@@ -2,21 +2,12 @@ package proxy
 
 import (
 	"errors"
-	"io"
 	"net/http"
-	"os"
 	"strconv"
-	"syscall"
 	"time"
 
 	"tenement.dev/internal/tenant"
 	"tenement.dev/proxy/plain"
-)
-
-const (
-	// firstLook is when an answer has taken long enough to look after the client, who may
-	// have gone.
-	firstLook = 50 * time.Millisecond
 )
 
 // errLeft: the client has gone away, or cannot be told any more.
@@ -39,7 +30,7 @@ func (c *fastConn) forward(endpoint tenant.Endpoint, release func(), size int) (
 	meter.Request()
 	meter.Received(int(c.req.Length))
 	closing := c.req.Close || c.server.draining.Load()
-	err := c.exchange(c.in[size-int(c.req.Length):size], size, closing)
+	err := c.pass(c.in[size-int(c.req.Length):size], size, closing)
 	c.stopWatch()
 	a.returned = err == nil
 	return err == nil && !closing && !c.server.draining.Load()
@@ -60,110 +51,19 @@ func (c *fastConn) record() {
 	}
 }
 
-// exchange sends the request to the app and its answer to the client. An error says that the
+// pass sends the request to the app and its answer to the client. An error says that the
 // client's connection is of no use any more.
-func (c *fastConn) exchange(body []byte, size int, closing bool) error {
-	v := &c.answer.visit
-	pool := c.proxy.pools.get(v)
-	v.generation = pool.key.generation
-	repeat := len(body) == 0 && isSafe(c.req.Method)
-	conn := pool.spare.take(v.acquired, !repeat)
-	reused := conn != nil
-	if !reused {
-		var err error
-		if conn, err = dialApp(c.ctx, v.endpoint); err != nil {
-			return c.byOthers(size, closing, failed(err)) //nolint:bodyclose // the reverse proxy closes it
-		}
-	}
-	out := append(c.appendHead(c.out[:0]), body...)
-	sent, werr := conn.Write(out)
-	have, head, verdict, err := c.answerOf(conn, pool, reused)
+func (c *fastConn) pass(body []byte, size int, closing bool) error {
+	defer c.hangUp()
+	c.out = append(c.appendHead(c.out[:0]), body...)
+	method := c.method()
 	switch {
-	case err == nil && verdict == plain.Taken:
-		return c.relay(conn, pool, head, have, closing)
-	case err == nil:
-		defer conn.Close()
-		return c.byOthers(size, closing, resume(pool.key, conn.Conn, c.buf[:have])) //nolint:bodyclose // the reverse proxy closes it
-	}
-	unread := have == 0 && errors.Is(err, io.EOF) && (werr != nil || unseen(conn.raw, len(out)))
-	conn.Close()
-	switch {
-	case c.watch.gone.Load():
+	case c.ask(c.ctx, c.proxy.pools, &c.answer.visit, c, method == http.MethodHead, len(body) == 0 && isSafe(method)):
+		return c.relay(closing)
+	case c.hasLeft():
 		return errLeft
-	case have > 0 && errors.Is(err, io.EOF):
-		err = io.ErrUnexpectedEOF
-	case have == 0 && reused && (sent == 0 && werr != nil && !isTimeout(err) || repeat && unread):
-		// The app has given up the connection, as it may, before it knew of the request.
-		return c.byOthers(size, closing, nil)
-	case unread:
-		err = syscall.ECONNRESET // it cannot have read anything
 	}
-	return c.byOthers(size, closing, failed(err)) //nolint:bodyclose // the reverse proxy closes it
-}
-
-// failed is a first attempt that has come to an error.
-func failed(err error) func(*http.Request) (*http.Response, error) {
-	return func(*http.Request) (*http.Response, error) { return nil, err }
-}
-
-func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
-
-// isSafe reports whether a request may be made again; see repeatable.
-func isSafe(method []byte) bool {
-	switch string(method) {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return true
-	}
-	return false
-}
-
-// answerOf reads an answer's head into the buffer, which then has so many bytes.
-func (c *fastConn) answerOf(conn *appConn, pool *pool, reused bool) (have, head int, v plain.Verdict, err error) {
-	buf := c.buf
-	isHead := string(c.req.Method) == http.MethodHead
-	sent := time.Now()
-	var limit time.Time
-	if timeout := c.answer.visit.endpoint.RequestTimeout(); timeout > 0 {
-		limit = sent.Add(timeout)
-	}
-	deadline := earlier(sent.Add(firstLook), limit)
-	for watched := false; ; {
-		_ = conn.SetReadDeadline(deadline)
-		var n int
-		n, err = conn.Read(buf[have:])
-		have += n
-		if n > 0 {
-			if head, v = c.app.Read(buf[:have], isHead); v == plain.Taken {
-				return have, head, v, nil
-			}
-			if v == plain.Odd || have == len(buf) {
-				return have, 0, plain.Odd, nil
-			}
-			continue
-		}
-		now := time.Now()
-		if !isTimeout(err) || !limit.IsZero() && !now.Before(limit) {
-			return have, 0, 0, err
-		}
-		if !watched {
-			c.startWatch(func() { conn.Close() })
-			watched = true
-		}
-		deadline = limit
-		if !reused && have == 0 {
-			// An app that serves one connection at a time may wait on another one of ours.
-			pool.closeIdle()
-			deadline = earlier(now.Add(stallTimeout), limit)
-		}
-	}
-}
-
-// earlier gives the earlier of two moments; a zero one is never.
-func earlier(a, b time.Time) time.Time {
-	if b.IsZero() || a.Before(b) {
-		return a
-	}
-	return b
+	return c.byOthers(size, closing)
 }
 
 // appendHead appends the head of the request to the app.

@@ -17,9 +17,8 @@ import (
 )
 
 // byOthers has the reverse proxy of the slow path end a request that has been begun on the
-// fast path: what its answer is unlike others in, or its failure, has its home there. first
-// is what the first attempt has come to, nil where there was none.
-func (c *fastConn) byOthers(size int, closing bool, first func(*http.Request) (*http.Response, error)) (err error) {
+// fast path: what its answer is unlike others in, or its failure, has its home there.
+func (c *fastConn) byOthers(size int, closing bool) (err error) {
 	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(slices.Clone(c.in[:size]))))
 	if err != nil {
 		return fmt.Errorf("read the request again: %w", err)
@@ -44,7 +43,7 @@ func (c *fastConn) byOthers(size int, closing bool, first func(*http.Request) (*
 	}
 	a.ResponseWriter = w
 	v := &a.visit
-	v.in, v.to, v.headers, v.first, v.local = r.WithContext(ctx), a, w.header.Clone(), first, fromLoopback(r.WithContext(ctx))
+	v.in, v.to, v.headers, v.local = r.WithContext(ctx), a, w.header.Clone(), fromLoopback(r.WithContext(ctx))
 	defer func() {
 		if cause := recover(); cause != nil {
 			if cause != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it

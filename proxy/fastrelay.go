@@ -11,9 +11,9 @@ import (
 	"tenement.dev/proxy/plain"
 )
 
-// relay sends an answer to the client, of which the buffer has the first bytes, head of them
-// its head. An answer that cannot be completed ends the client's connection.
-func (c *fastConn) relay(conn *appConn, pool *pool, head, have int, closing bool) error {
+// relay sends an answer to the client, of which the buffer has the first bytes. An answer that
+// cannot be completed ends the client's connection.
+func (c *fastConn) relay(closing bool) error {
 	a, v := &c.answer, &c.answer.visit
 	a.status = c.app.Status
 	now := time.Now()
@@ -22,15 +22,10 @@ func (c *fastConn) relay(conn *appConn, pool *pool, head, have int, closing bool
 	if c.app.KeepAwake != nil {
 		c.proxy.keepAwakeFor(v, map[string][]string{tenant.KeepAwakeHeader: {string(c.app.KeepAwake)}})
 	}
-	defer func() {
-		if v.release != nil { // it has not said all
-			conn.Close()
-		}
-	}()
 	c.out = c.appendAnswer(c.out[:0], now, closing)
-	rest := c.buf[head:have]
+	rest := c.buf[c.head:c.have]
 	if c.app.Chunked {
-		return c.relayChunks(conn, pool, rest)
+		return c.relayChunks(rest)
 	}
 	length := max(c.app.Length, 0)
 	if string(c.req.Method) == http.MethodHead {
@@ -39,7 +34,7 @@ func (c *fastConn) relay(conn *appConn, pool *pool, head, have int, closing bool
 	data := rest[:min(int64(len(rest)), length)]
 	out, left := append(c.out, data...), length-int64(len(data))
 	if left == 0 {
-		c.part(conn, pool, len(data) == len(rest))
+		c.part(len(data) == len(rest))
 	}
 	n, err := c.conn.Write(out)
 	c.sent(max(n-len(c.out), 0))
@@ -47,23 +42,9 @@ func (c *fastConn) relay(conn *appConn, pool *pool, head, have int, closing bool
 	case err != nil:
 		return errLeft
 	case left > 0:
-		return c.relayRest(conn, pool, left)
+		return c.relayRest(left)
 	}
 	return nil
-}
-
-// part is for an app that has said all. The request is counted out before the client is sent
-// the last of the answer: who has got that can count on it. A connection that can be used
-// again is kept before, since whoever waits for the request may close those without one.
-func (c *fastConn) part(conn *appConn, pool *pool, reusable bool) {
-	c.stopWatch() // which would close what is the next request's
-	v := &c.answer.visit
-	if reusable && !c.app.Close && !c.watch.gone.Load() {
-		pool.spare.put(conn, v.answered)
-	} else {
-		conn.Close()
-	}
-	v.countOut()
 }
 
 // sent counts bytes of the body that the client has been sent.
@@ -142,9 +123,8 @@ func appendDate(out []byte, now time.Time) []byte {
 }
 
 // relayRest sends the rest of a body of a known length.
-func (c *fastConn) relayRest(conn *appConn, pool *pool, left int64) error {
-	_ = conn.SetReadDeadline(time.Time{})
-	c.startWatch(func() { conn.Close() })
+func (c *fastConn) relayRest(left int64) error {
+	c.untilGone()
 	buf := c.buf
 	if left > int64(len(buf)) {
 		large, _ := largeBuffers.Get().(*[]byte)
@@ -152,10 +132,10 @@ func (c *fastConn) relayRest(conn *appConn, pool *pool, left int64) error {
 		buf = *large
 	}
 	for left > 0 {
-		n, err := conn.Read(buf[:min(left, int64(len(buf)))])
+		n, err := c.upstream.Read(buf[:min(left, int64(len(buf)))])
 		if n > 0 {
 			if left -= int64(n); left == 0 {
-				c.part(conn, pool, true)
+				c.part(true)
 			}
 			w, werr := c.conn.Write(buf[:n])
 			c.sent(w)
@@ -175,7 +155,7 @@ var largeBuffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); retur
 
 // relayChunks sends a body in chunks of our own, as they come; rest is the beginning of the
 // app's. The head has not been sent.
-func (c *fastConn) relayChunks(conn *appConn, pool *pool, rest []byte) error {
+func (c *fastConn) relayChunks(rest []byte) error {
 	var chunks plain.Chunks
 	watched := false
 	out := c.out
@@ -198,7 +178,7 @@ func (c *fastConn) relayChunks(conn *appConn, pool *pool, rest []byte) error {
 		ended := chunks.Ended()
 		if ended {
 			out = append(out, "0\r\n\r\n"...)
-			c.part(conn, pool, !behind)
+			c.part(!behind)
 		}
 		if len(out) > 0 {
 			_, err := c.conn.Write(out)
@@ -213,11 +193,10 @@ func (c *fastConn) relayChunks(conn *appConn, pool *pool, rest []byte) error {
 			return nil
 		}
 		if !watched {
-			_ = conn.SetReadDeadline(time.Time{})
-			c.startWatch(func() { conn.Close() })
+			c.untilGone()
 			watched = true
 		}
-		n, err := conn.Read(c.buf)
+		n, err := c.upstream.Read(c.buf)
 		if n == 0 && err != nil {
 			return errLeft
 		}

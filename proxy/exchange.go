@@ -1,0 +1,191 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"tenement.dev/proxy/plain"
+)
+
+// firstLook is when an answer has taken long enough to look after the client, who may
+// have gone.
+const firstLook = 50 * time.Millisecond
+
+// exchange is what a request takes that we make ourselves, lent for its time: it is sent to
+// the app on a connection of the spare ones, or a new one, and the head of the answer is read.
+type exchange struct {
+	req plain.Request // on the fast path
+	app plain.Answer
+	out []byte // what is to be written
+	buf []byte // what the app has sent: have bytes, head of them the head of its answer
+
+	have, head int
+	visit      *visit
+	who        client
+	pool       *pool
+	upstream   *appConn // nil while there is none, or no more
+}
+
+// client is who waits for the answer.
+type client interface {
+	// startWatch has gone called when the client goes away, until stopWatch.
+	startWatch(gone func())
+	stopWatch()
+	// hasLeft reports whether the client is gone, as far as it was watched.
+	hasLeft() bool
+}
+
+var exchanges = sync.Pool{New: func() any { return &exchange{out: make([]byte, 0, bufferSize), buf: make([]byte, bufferSize)} }}
+
+func newExchange() *exchange {
+	x, _ := exchanges.Get().(*exchange)
+	return x
+}
+
+// end gives back what was lent.
+func (x *exchange) end() {
+	x.visit, x.who, x.pool, x.upstream = nil, nil, nil, nil
+	exchanges.Put(x)
+}
+
+// ask sends the request in out, with which the visit is counted in, to the app. It reports
+// whether the head of the answer has been read. Else the visit's first attempt is what the
+// reverse proxy is to go on with, and hangUp is to be called behind it.
+func (x *exchange) ask(ctx context.Context, p *pools, v *visit, who client, head, repeat bool) (taken bool) {
+	x.visit, x.who, x.pool = v, who, p.get(v)
+	v.generation = x.pool.key.generation
+	conn := x.pool.spare.take(v.acquired, !repeat)
+	reused := conn != nil
+	if !reused {
+		var err error
+		if conn, err = dialApp(ctx, v.endpoint); err != nil {
+			v.first = failed(err) //nolint:bodyclose // the reverse proxy closes it
+			return false
+		}
+	}
+	x.upstream = conn
+	sent, werr := conn.Write(x.out)
+	verdict, err := x.readHead(head, reused)
+	switch {
+	case err == nil && verdict == plain.Taken:
+		return true
+	case err == nil:
+		v.first = resume(x.pool.key, conn.Conn, x.buf[:x.have]) //nolint:bodyclose // the reverse proxy closes it
+		return false
+	}
+	unread := x.have == 0 && errors.Is(err, io.EOF) && (werr != nil || unseen(conn.raw, len(x.out)))
+	x.hangUp()
+	switch {
+	case x.have > 0 && errors.Is(err, io.EOF):
+		err = io.ErrUnexpectedEOF
+	case x.have == 0 && reused && (sent == 0 && werr != nil && !isTimeout(err) || repeat && unread):
+		// The app has given up the connection, as it may, before it knew of the request.
+		v.first = nil
+		return false
+	case unread:
+		err = syscall.ECONNRESET // it cannot have read anything
+	}
+	v.first = failed(err) //nolint:bodyclose // the reverse proxy closes it
+	return false
+}
+
+// failed is a first attempt that has come to an error.
+func failed(err error) func(*http.Request) (*http.Response, error) {
+	return func(*http.Request) (*http.Response, error) { return nil, err }
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// isSafe reports whether a request may be made again; see repeatable.
+func isSafe(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	}
+	return false
+}
+
+// readHead reads the answer's head into the buffer.
+func (x *exchange) readHead(isHead, reused bool) (v plain.Verdict, err error) {
+	x.have, x.head = 0, 0
+	conn := x.upstream
+	sent := time.Now()
+	var limit time.Time
+	if timeout := x.visit.endpoint.RequestTimeout(); timeout > 0 {
+		limit = sent.Add(timeout)
+	}
+	deadline := earlier(sent.Add(firstLook), limit)
+	for watched := false; ; {
+		_ = conn.SetReadDeadline(deadline)
+		var n int
+		n, err = conn.Read(x.buf[x.have:])
+		x.have += n
+		if n > 0 {
+			if x.head, v = x.app.Read(x.buf[:x.have], isHead); v == plain.Taken {
+				return v, nil
+			}
+			if v == plain.Odd || x.have == len(x.buf) {
+				return plain.Odd, nil
+			}
+			continue
+		}
+		now := time.Now()
+		if !isTimeout(err) || !limit.IsZero() && !now.Before(limit) {
+			return plain.More, err
+		}
+		if !watched {
+			x.who.startWatch(func() { conn.Close() })
+			watched = true
+		}
+		deadline = limit
+		if !reused && x.have == 0 {
+			// An app that serves one connection at a time may wait on another one of ours.
+			x.pool.closeIdle()
+			deadline = earlier(now.Add(stallTimeout), limit)
+		}
+	}
+}
+
+// earlier gives the earlier of two moments; a zero one is never.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// untilGone lets the app take its time for the rest of its answer, until the client goes away.
+func (x *exchange) untilGone() {
+	conn := x.upstream
+	_ = conn.SetReadDeadline(time.Time{})
+	x.who.startWatch(func() { conn.Close() })
+}
+
+// part is for an app that has said all. The request is counted out before the client is sent
+// the last of the answer: who has got that can count on it. A connection that can be used
+// again is kept before, since whoever waits for the request may close those without one.
+func (x *exchange) part(reusable bool) {
+	x.who.stopWatch() // which would close what is the next request's
+	conn := x.upstream
+	x.upstream = nil
+	if reusable && !x.app.Close && !x.who.hasLeft() {
+		x.pool.spare.put(conn, x.visit.answered)
+	} else {
+		conn.Close()
+	}
+	x.visit.countOut()
+}
+
+// hangUp ends a connection on which the app has not said all.
+func (x *exchange) hangUp() {
+	if x.upstream != nil {
+		x.upstream.Close()
+		x.upstream = nil
+	}
+}
