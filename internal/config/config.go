@@ -32,6 +32,9 @@ type Config struct {
 	searchPath string
 }
 
+// ByMemory is a number that nobody has set and that follows from the machine's memory.
+const ByMemory = -1
+
 // Settings is the table [settings].
 type Settings struct {
 	// DataDir is the absolute path of the directory that holds all instances' data.
@@ -39,7 +42,8 @@ type Settings struct {
 	// Domains are the base domains, the one that people are told first; empty where the
 	// file has none. They are in lower case and have no trailing dot.
 	Domains []string
-	// Armed is how many of the most recently used sleepers have their sandbox ready.
+	// Armed is how many of the most recently used sleepers have their sandbox ready,
+	// ByMemory for as many as suit the machine's memory.
 	Armed int
 	// Doorbells is how many of the most recent sleepers keep their doorbell.
 	Doorbells int

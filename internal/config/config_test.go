@@ -32,7 +32,7 @@ func TestQuickStart(t *testing.T) {
 		Dir:  dir,
 		Settings: Settings{
 			DataDir:             filepath.Join(dir, "data"),
-			Armed:               64,
+			Armed:               ByMemory,
 			Doorbells:           64,
 			HealthCheckInterval: 10 * time.Second,
 			MaxRestarts:         3,

@@ -201,6 +201,7 @@ func unknown(name string, v any, within string, known []string) *problem {
 func (d *decoder) settings(table map[string]any) {
 	path := toml.Key{"settings"}
 	s := &d.config.Settings
+	s.Armed = ByMemory
 	_, bad := fill(d, s, path, table, settingsKeys)
 	if !bad["backoff_base_ms"] && !bad["backoff_max_ms"] && s.BackoffBase > s.BackoffMax {
 		key := "backoff_max_ms"

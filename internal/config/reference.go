@@ -14,7 +14,7 @@ type about struct{ kind, standard, effect string }
 var aboutSettings = map[string]about{
 	"data_dir":              {"path", "", "the directory of all instances' data and of the registry"},
 	"domain":                {"host, or array", `"localhost"`, "the base domain: instances answer at `ID.SERVICE.DOMAIN`. Of an array, commands tell of the first. `--domain` comes before it"},
-	"armed":                 {"number", "", "how many of the most recently used sleepers have their sandbox ready, so that a wake starts the app and nothing else; 0 is none"},
+	"armed":                 {"number", "one for each 16 MB of memory, from 64 to 256", "how many of the most recently used sleepers have their sandbox ready, so that a wake starts the app and nothing else; 0 is none"},
 	"doorbells":             {"number", "", "how many of the most recent sleepers stay loaded in systemd"},
 	"health_check_interval": {"seconds", "", "the time between two checks of an awake instance's `health`"},
 	"max_restarts":          {"number", "", "an instance has failed after more failures than that within `restart_window`"},

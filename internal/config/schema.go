@@ -18,7 +18,7 @@ var tables = []string{"settings", "service", "instances"}
 var settingsKeys = []key[Settings]{
 	{"data_dir", "./data", func(s *Settings) reader { return text(&s.DataDir) }},
 	{"domain", nil, func(s *Settings) reader { return domains(&s.Domains) }},
-	{"armed", int64(64), func(s *Settings) reader { return number(&s.Armed, 0, 10_000) }},
+	{"armed", nil, func(s *Settings) reader { return number(&s.Armed, 0, 10_000) }},
 	{"doorbells", int64(64), func(s *Settings) reader { return number(&s.Doorbells, 0, 100_000) }},
 	{"health_check_interval", int64(10), func(s *Settings) reader { return seconds(&s.HealthCheckInterval, shortest) }},
 	{"max_restarts", int64(3), func(s *Settings) reader { return number(&s.MaxRestarts, 0, 1_000_000) }},

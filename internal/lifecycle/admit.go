@@ -21,6 +21,8 @@ const retryHeld = 5 * time.Second
 type Memory interface {
 	// Short says in a few words why memory is short, and nothing where it is not.
 	Short() string
+	// Total is how many bytes of it instances may use together, 0 where nobody knows.
+	Total() int64
 	// Stalls gives a value when work is held up for want of memory.
 	Stalls() <-chan struct{}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"tenement.dev/internal/config"
 	"tenement.dev/internal/tenant"
 )
 
@@ -22,6 +23,25 @@ const (
 	// short: they have little each.
 	disarmStep = 16
 )
+
+// Where nobody has set how many are armed it is one for each armShare bytes of memory: a
+// tenth of it at most, and within bounds, since each makes a daemon-reload longer, too.
+const (
+	armShare = 16 << 20
+	armLeast = 64
+	armMost  = 256
+)
+
+// armedWanted is how many sleepers are to be armed.
+func (m *Manager) armedWanted() int {
+	if n := m.config.Load().Settings.Armed; n != config.ByMemory {
+		return n
+	}
+	if m.memory == nil {
+		return armLeast
+	}
+	return int(min(max(m.memory.Total()/armShare, armLeast), armMost))
+}
 
 // armAt is when the instance may be armed, if it goes on sleeping; mu must be held.
 func (i *instance) armAt() time.Time {
@@ -103,7 +123,7 @@ func rest(ctx context.Context, d time.Duration) bool {
 // armRound arms and disarms what differs, one by one, and gives the time until it may
 // be worth another look, 0 where only a change is.
 func (m *Manager) armRound(ctx context.Context) (wait time.Duration) {
-	chosen := m.mostRecent(m.config.Load().Settings.Armed)
+	chosen := m.mostRecent(m.armedWanted())
 	keep := make(map[*instance]bool, len(chosen))
 	for _, inst := range chosen {
 		keep[inst] = true
@@ -148,7 +168,8 @@ func (m *Manager) calm(now time.Time) bool {
 }
 
 // mostRecent gives the n most recently used instances that are or may be armed, the
-// latest first.
+// latest first. Those that nobody has ever used are not among them: there is nothing to
+// say that somebody will soon, and a new daemon may know very many.
 func (m *Manager) mostRecent(n int) []*instance {
 	if n == 0 {
 		return nil
@@ -167,7 +188,7 @@ func (m *Manager) mostRecent(n int) []*instance {
 	m.mu.RLock()
 	all := make([]*instance, 0, len(m.instances))
 	for _, inst := range m.instances {
-		if tenant.State(inst.seen.Load()) == tenant.Asleep {
+		if tenant.State(inst.seen.Load()) == tenant.Asleep && inst.active.Load() > 0 {
 			all = append(all, inst)
 		}
 	}

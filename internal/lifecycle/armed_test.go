@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tenement.dev/internal/lifecycle/lifecycletest"
+	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 )
 
@@ -148,6 +149,66 @@ func TestTheMostRecentAreArmed(t *testing.T) {
 		w.manager.SetConfig(parse(t, armedNotes(0, "")))
 		check()
 		w.served(id(3), 3)
+	})
+}
+
+// How many is the machine's memory's to say, where nobody does.
+func TestArmedByMemory(t *testing.T) {
+	arming(t, 64, "max_instances = 500", func(t *testing.T, w *world, _ *marks, mem *memory) {
+		const sleepers = 300
+		for i := range sleepers {
+			w.register(tenant.ID{Service: "notes", Name: fmt.Sprint("t", i)})
+		}
+		for _, c := range []struct {
+			setting string
+			memory  int64
+			want    int
+		}{
+			{"", 0, 64}, // nobody knows
+			{"", 512 << 20, 64},
+			{"", 1 << 30, 64},
+			{"", 65 * 16 << 20, 65},
+			{"", 4 << 30, 256},
+			{"", 64 << 30, 256},
+			{"armed = 3", 64 << 30, 3},
+			{"armed = 0", 64 << 30, 0},
+			{"armed = 257", 1 << 30, 257},
+		} {
+			mem.setTotal(c.memory)
+			w.manager.SetConfig(parse(t, strings.Replace(notes("max_instances = 500"), "[settings]\n", "[settings]\n"+c.setting+"\n", 1)))
+			time.Sleep(time.Minute)
+			armed := 0
+			for _, s := range w.manager.List() {
+				if s.Armed {
+					armed++
+				}
+			}
+			if armed != c.want {
+				t.Errorf("%q with %d MiB: got %d armed, want %d", c.setting, c.memory>>20, armed, c.want)
+			}
+		}
+	})
+}
+
+// A daemon that starts and knows many has those set up that somebody has used.
+func TestNeverUsedIsNotArmed(t *testing.T) {
+	arming(t, 64, "", func(t *testing.T, w *world, _ *marks, _ *memory) {
+		w.register(alice)
+		w.stop()
+		if _, err := w.store.Add(t.Context(), registry.Instance{ID: bob, Created: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		w.start(parse(t, armedNotes(64, "")))
+		<-w.manager.Ready()
+		time.Sleep(soon)
+		w.armed(alice, true)
+		w.armed(bob, false)
+		w.served(bob, 1)
+		if _, err := w.manager.Stop(t.Context(), bob); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(soon)
+		w.armed(bob, true)
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 type memory struct {
 	mu     sync.Mutex
 	why    string
+	total  int64
 	stalls chan struct{}
 }
 
@@ -25,12 +26,24 @@ func (m *memory) Short() string {
 	return m.why
 }
 
+func (m *memory) Total() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.total
+}
+
 func (m *memory) Stalls() <-chan struct{} { return m.stalls }
 
 func (m *memory) set(why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.why = why
+}
+
+func (m *memory) setTotal(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.total = bytes
 }
 
 // stall is what the kernel's trigger does; it waits for the step that follows, before

@@ -104,6 +104,39 @@ func (m *Memory) stalled(at *atomic.Int64) {
 	}
 }
 
+// Total is how many bytes of memory there are: the machine's, or what the slice may use
+// where it, or a group that it is in, has a limit below that; 0 where nobody knows.
+func (m *Memory) Total() int64 {
+	text, err := os.ReadFile(filepath.Join(m.options.Proc, "meminfo"))
+	if err != nil {
+		return 0
+	}
+	total := max(meminfo(string(text), "MemTotal:"), 0)
+	if m.options.Slice == "" {
+		return total
+	}
+	// A directory that is not a group has no such files.
+	for dir := m.options.Slice; ; dir = filepath.Dir(dir) {
+		if limit := limitOf(dir); limit >= 0 {
+			total = min(total, limit)
+		}
+		if dir == filepath.Dir(dir) {
+			return total
+		}
+	}
+}
+
+// limitOf is how many bytes the group in dir may use, -1 where it may use any number.
+func limitOf(dir string) int64 {
+	limit := int64(-1)
+	for _, name := range []string{"memory.high", "memory.max"} {
+		if n := number(filepath.Join(dir, name)); n >= 0 && (limit < 0 || n < limit) {
+			limit = n
+		}
+	}
+	return limit
+}
+
 func (m *Memory) machineFile() string { return filepath.Join(m.options.Proc, "pressure/memory") }
 
 // Short says in a few words why memory is short, and nothing where it is not.
@@ -139,12 +172,7 @@ func (m *Memory) sliceShort() string {
 	if m.options.Slice == "" {
 		return ""
 	}
-	limit := int64(-1)
-	for _, name := range []string{"memory.high", "memory.max"} {
-		if n := number(filepath.Join(m.options.Slice, name)); n >= 0 && (limit < 0 || n < limit) {
-			limit = n
-		}
-	}
+	limit := limitOf(m.options.Slice)
 	if limit < 0 || float64(number(filepath.Join(m.options.Slice, "memory.current"))) < full*float64(limit) {
 		return ""
 	}

@@ -81,6 +81,29 @@ func TestShort(t *testing.T) {
 	}
 }
 
+func TestTotal(t *testing.T) {
+	const machine, gib = 8 << 30, 1 << 30
+	for _, c := range []struct {
+		name, meminfo string
+		groups        map[string]string
+		want          int64
+	}{
+		{"no limit", plentiful, nil, machine},
+		{"nobody knows", "x", nil, 0},
+		{"a slice without one", plentiful, map[string]string{"a/b/memory.max": "max\n", "a/b/memory.high": "max\n"}, machine},
+		{"a slice with one", plentiful, map[string]string{"a/b/memory.max": "1073741824\n", "a/b/memory.high": "max\n"}, gib},
+		{"a slice that is not there yet, in a container", plentiful, map[string]string{"a/memory.max": "1073741824\n"}, gib},
+		{"the lowest of all", plentiful, map[string]string{"a/b/memory.high": "2147483648\n", "a/memory.max": "1073741824\n"}, gib},
+		{"a limit beyond the machine", plentiful, map[string]string{"a/b/memory.max": "99999999999\n"}, machine},
+	} {
+		root := files(t, c.groups)
+		m := NewMemory(Options{Proc: files(t, map[string]string{"meminfo": c.meminfo}), Slice: filepath.Join(root, "a/b")})
+		if got := m.Total(); got != c.want {
+			t.Errorf("%s: got %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
 // A trigger's word counts for a while, before the average of ten seconds has risen.
 func TestTriggerCounts(t *testing.T) {
 	m := NewMemory(Options{Proc: files(t, map[string]string{"meminfo": scarce, "pressure/memory": calm})})
