@@ -29,7 +29,8 @@ type watch struct {
 	once   sync.Once
 }
 
-func (p *Proxy) watchEnd(ctx context.Context, endpoint tenant.Endpoint, f func()) *watch {
+// watchEnd has f called, with the watch, whose caller may not have it yet.
+func (p *Proxy) watchEnd(ctx context.Context, endpoint tenant.Endpoint, f func(*watch)) *watch {
 	w := &watch{over: make(chan struct{})}
 	go func() {
 		select {
@@ -41,7 +42,7 @@ func (p *Proxy) watchEnd(ctx context.Context, endpoint tenant.Endpoint, f func()
 			return
 		}
 		w.ending.Store(true)
-		f()
+		f(w)
 	}()
 	return w
 }
@@ -101,7 +102,7 @@ func (u *upgraded) Close() error {
 
 // part tells the app that its client goes away, and leaves it some time to say the last
 // word. An app that takes nothing just now is not told.
-func (u *upgraded) part() {
+func (u *upgraded) part(w *watch) {
 	told := false
 	if u.toApp != nil && u.mu.TryLock() {
 		if told = u.toApp.between() && !u.toApp.closing; told {
@@ -118,7 +119,7 @@ func (u *upgraded) part() {
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-		case <-u.watch.over:
+		case <-w.over:
 		}
 	}
 	u.ReadWriteCloser.Close() // whoever reads goes on with the farewell

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"tenement.dev/internal/socket"
 	"tenement.dev/proxy/framing"
 )
 
@@ -50,11 +51,19 @@ func (f *fast) takes(conn net.Conn) bool {
 	}
 	secure, ok := conn.(*tls.Conn)
 	if !ok {
-		_, ok := conn.(*net.TCPConn)
-		return ok && !f.redirect
+		return !f.redirect && isClients(conn)
 	}
-	_, ok = secure.NetConn().(*net.TCPConn) // behind the PROXY protocol the client is another
-	return ok
+	return isClients(secure.NetConn())
+}
+
+// isClients reports whether it is the client who is at the other end: behind the PROXY protocol
+// that is another.
+func isClients(conn net.Conn) bool {
+	switch conn.(type) {
+	case *socket.Conn, *net.TCPConn:
+		return true
+	}
+	return false
 }
 
 // begin serves a connection in a goroutine, to its end or until net/http takes it over.

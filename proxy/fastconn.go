@@ -44,8 +44,7 @@ type fastConn struct {
 	*fast
 	proxy  *Proxy
 	conn   net.Conn
-	tcp    *net.TCPConn // nil over TLS
-	secure *tls.Conn    // nil without
+	secure *tls.Conn // nil without
 	peer   netip.Addr
 	remote string          // the address as text
 	ctx    context.Context // as a server of net/http would give it
@@ -86,7 +85,6 @@ func newFastConn(f *fast, conn net.Conn) *fastConn {
 	c := &fastConn{fast: f, proxy: f.server.proxy, conn: conn, begun: time.Now()}
 	c.lent, _ = fastIns.Get().(*[]byte)
 	c.in = *c.lent
-	c.tcp, _ = conn.(*net.TCPConn)
 	c.secure, _ = conn.(*tls.Conn)
 	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		c.peer = addr.AddrPort().Addr().Unmap()

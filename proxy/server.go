@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tenement.dev/internal/socket"
 )
 
 const (
@@ -78,7 +80,7 @@ func (s *Server) Serve(l net.Listener) error {
 	s.listeners[l] = done
 	s.mu.Unlock()
 	defer close(done)
-	err := s.http.Serve(&clients{Listener: l, server: s})
+	err := s.http.Serve(&clients{Listener: socket.Listener{Listener: l}, server: s})
 	if s.draining.Load() || errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

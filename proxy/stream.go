@@ -26,7 +26,7 @@ func (p *Proxy) asStream(resp *http.Response, v *visit) {
 	if mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && mediaType == "text/event-stream" {
 		v.stream = true
 		e := &events{ReadCloser: resp.Body, ctx: ctx, touch: endpoint.Stream(), lineStart: true}
-		e.watch = p.watchEnd(ctx, endpoint, func() { e.ReadCloser.Close() })
+		e.watch = p.watchEnd(ctx, endpoint, func(*watch) { e.ReadCloser.Close() })
 		resp.Body = e
 	}
 }

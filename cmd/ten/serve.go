@@ -35,6 +35,7 @@ import (
 	"tenement.dev/internal/pressure"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/rollout"
+	"tenement.dev/internal/socket"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 	"tenement.dev/journal"
@@ -379,7 +380,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		handler = source.HTTP(told.Handler(front))
 		group.Go(func() error { return source.Run(below) })
 		for _, l := range secure {
-			listeners = append(listeners, tls.NewListener(l, source.Config()))
+			listeners = append(listeners, tls.NewListener(socket.Listener{Listener: l}, source.Config()))
 		}
 	}
 	clients, operators := proxy.NewServer(handler, front, log), api.NewServer(manage)

@@ -88,7 +88,7 @@ func (d Doorbell) Freeze(ctx context.Context) (release func(context.Context) err
 }
 
 // freeze makes one of the two exchanges of a Freeze.
-func (s socket) freeze(ctx context.Context, line string) (Answer, error) {
+func (s stream) freeze(ctx context.Context, line string) (Answer, error) {
 	_ = s.file.SetDeadline(time.Time{})
 	stop := context.AfterFunc(ctx, func() { _ = s.file.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -142,32 +142,32 @@ func (d Doorbell) ring(ctx context.Context, verb Verb) (Answer, descriptor, erro
 
 // dial connects to the doorbell. A full backlog is waited out: for Unix sockets
 // connect(2) says EAGAIN instead of waiting.
-func (d Doorbell) dial(ctx context.Context) (socket, error) {
+func (d Doorbell) dial(ctx context.Context) (stream, error) {
 	for ctx.Err() == nil {
 		conn, err := d.dialOnce()
 		switch {
 		case err == nil:
 			return conn, nil
 		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
-			return socket{}, fmt.Errorf("%w at %s", ErrNoDoorbell, string(d))
+			return stream{}, fmt.Errorf("%w at %s", ErrNoDoorbell, string(d))
 		case !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR):
-			return socket{}, fmt.Errorf("ring doorbell: %w", err)
+			return stream{}, fmt.Errorf("ring doorbell: %w", err)
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-	return socket{}, fmt.Errorf("ring doorbell: %w", context.Cause(ctx))
+	return stream{}, fmt.Errorf("ring doorbell: %w", context.Cause(ctx))
 }
 
 // dialOnce connects without waiting. The kernel is asked to tell with each message who
 // sent it (SO_PASSCRED, unix(7)): the connection itself would say who listens, and that
 // is systemd.
-func (d Doorbell) dialOnce() (socket, error) {
+func (d Doorbell) dialOnce() (stream, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return socket{}, os.NewSyscallError("socket", err)
+		return stream{}, os.NewSyscallError("socket", err)
 	}
 	err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1))
 	if err == nil {
@@ -175,14 +175,14 @@ func (d Doorbell) dialOnce() (socket, error) {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return socket{}, err
+		return stream{}, err
 	}
-	return newSocket(fd, "doorbell")
+	return newStream(fd, "doorbell")
 }
 
 // exchange writes a line and reads the answer. A descriptor that came is returned
 // also beside an error.
-func exchange(conn socket, line string) (Answer, descriptor, error) {
+func exchange(conn stream, line string) (Answer, descriptor, error) {
 	if _, err := conn.file.Write([]byte(line)); err != nil {
 		return Answer{}, none, hungUp(err)
 	}
@@ -196,7 +196,7 @@ func exchange(conn socket, line string) (Answer, descriptor, error) {
 
 // receive waits for a message, or the end, which is io.EOF. Descriptors that come with it
 // are not inherited by programs that this one starts.
-func (s socket) receive(p, oob []byte) (n, oobn, flags int, err error) {
+func (s stream) receive(p, oob []byte) (n, oobn, flags int, err error) {
 	var opErr error
 	err = s.raw.Read(func(fd uintptr) bool {
 		for {
@@ -220,7 +220,7 @@ func (s socket) receive(p, oob []byte) (n, oobn, flags int, err error) {
 
 // readAnswer reads one line and at most one descriptor; more than one is an error and
 // all of them are closed.
-func readAnswer(conn socket) (string, descriptor, error) {
+func readAnswer(conn stream) (string, descriptor, error) {
 	var line []byte
 	fds := fdList{}
 	// Room for the sender, which comes first, and one descriptor; alignment gives two,

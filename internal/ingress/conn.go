@@ -6,82 +6,39 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tenement.dev/internal/socket"
 )
 
 // Conn is a connection to an app. The app's side may hold the same open file
 // description and clear its O_NONBLOCK flag at any time; a plain read(2) would then
 // block a thread of ours beyond any deadline. Conn therefore asks for each transfer
-// not to block (MSG_DONTWAIT, recv(2)).
+// not to block; see package socket.
 //
 // It is a file and not one of package net's, which would make a copy of the descriptor
 // and set options that ten-init has set: there is one of it for each health check.
 type Conn struct {
-	socket
-	read, write transfer
+	stream
+	transfers socket.Transfers
 }
 
-// transfer is one direction; its function is made once, since one that is made for each
-// transfer would have to be allocated.
-type transfer struct {
-	mu   sync.Mutex // guards what follows, held over the transfer
-	p    []byte
-	n    int
-	err  syscall.Errno
-	once func(fd uintptr) (done bool)
-}
-
-// run has the function called by wait until it is done. failed is the system's word, err
-// the poller's.
-func (t *transfer) run(wait func(func(uintptr) bool) error, p []byte) (n int, failed syscall.Errno, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.p, t.n, t.err = p, 0, 0
-	err = wait(t.once)
-	t.p = nil
-	return t.n, t.err, err
-}
-
-// receive is recv(2), send send(2), again and again until they are not interrupted.
-func (t *transfer) receive(fd uintptr) bool { return t.do(unix.SYS_RECVFROM, fd, unix.MSG_DONTWAIT) }
-
-func (t *transfer) send(fd uintptr) bool {
-	return t.do(unix.SYS_SENDTO, fd, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-}
-
-func (t *transfer) do(call, fd uintptr, flags uintptr) bool {
-	for {
-		n, _, err := unix.Syscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.p))), uintptr(len(t.p)), flags, 0, 0)
-		switch err {
-		case 0:
-			t.n, t.err = int(n), 0
-			return true
-		case unix.EINTR:
-		default:
-			t.err = err
-			return err != unix.EAGAIN
-		}
-	}
-}
-
-// socket is a stream socket that waits in the runtime's poller.
-type socket struct {
+// stream is a stream socket that waits in the runtime's poller.
+type stream struct {
 	file *os.File
 	raw  syscall.RawConn
 }
 
-// newSocket takes over fd, and closes it on an error.
-func newSocket(fd int, name string) (socket, error) {
+// newStream takes over fd, and closes it on an error.
+func newStream(fd int, name string) (stream, error) {
 	// What does not block is polled; the flag is the open file description's, so its
 	// other holder may have cleared it.
 	if err := unix.SetNonblock(fd, true); err != nil {
 		unix.Close(fd)
-		return socket{}, fmt.Errorf("take over %s: %w", name, err)
+		return stream{}, fmt.Errorf("take over %s: %w", name, err)
 	}
 	file := os.NewFile(uintptr(fd), name)
 	raw, err := file.SyscallConn()
@@ -90,9 +47,9 @@ func newSocket(fd int, name string) (socket, error) {
 	}
 	if err != nil {
 		file.Close()
-		return socket{}, fmt.Errorf("take over %s: %w", name, err)
+		return stream{}, fmt.Errorf("take over %s: %w", name, err)
 	}
-	return socket{file, raw}, nil
+	return stream{file, raw}, nil
 }
 
 // newConn takes over fd, which must be a connected stream socket that the user sender
@@ -102,12 +59,12 @@ func newConn(fd int, sender uint32) (*Conn, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	s, err := newSocket(fd, "app")
+	s, err := newStream(fd, "app")
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{socket: s}
-	c.read.once, c.write.once = c.read.receive, c.write.send
+	c := &Conn{stream: s}
+	c.transfers.Init(s.raw)
 	return c, nil
 }
 
@@ -177,7 +134,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, failed, err := c.read.run(c.raw.Read, p)
+	n, failed, err := c.transfers.Receive(p)
 	switch {
 	case err != nil:
 		return 0, c.failed("read", err)
@@ -191,18 +148,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) {
-	written := 0
-	for written < len(p) {
-		n, failed, err := c.write.run(c.raw.Write, p[written:])
-		if err != nil {
-			return written, c.failed("write", err)
-		}
-		if failed != 0 {
-			return written, c.failed("write", os.NewSyscallError("sendto", failed))
-		}
-		written += n
+	n, failed, err := c.transfers.Send(p)
+	switch {
+	case err != nil:
+		return n, c.failed("write", err)
+	case failed != 0:
+		return n, c.failed("write", os.NewSyscallError("sendto", failed))
 	}
-	return written, nil
+	return n, nil
 }
 
 // Close implements net.Conn. The app's side may have asked that closing waits for

@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"tenement.dev/test/machine"
@@ -33,6 +34,10 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds: each asks everybody once, in each case")
 	flag.DurationVar(&o.each, "each", time.Second, "how long a client asks")
 	flag.StringVar(&o.only, "only", "", "only the cases whose names begin so")
+	flag.Func("peers", "only these `peers`, separated by commas", func(s string) error {
+		o.peers = strings.Split(s, ",")
+		return nil
+	})
 	flag.StringVar(&o.out, "out", "", "write the tables into this file too")
 	flag.BoolVar(&o.leave, "leave", false, "destroy no instance at the end: the machine ends too")
 	inside := flag.Bool("inside", false, "measure this machine itself, without booting one (needs root and systemd)")
@@ -63,10 +68,12 @@ type options struct {
 	leave  bool
 	// registered is how many tenants there are, and hosts how many of them are asked where many are.
 	registered, hosts int
-	// cases and peers are the names of those that are measured, nil for all; large is the
-	// size of the largest body in bytes, 0 for 1 GB. They are for tests.
-	cases, peers []string
-	large        int64
+	// peers are the names of those that are measured, nil for all.
+	peers []string
+	// cases are those that are measured, nil for all; large is the size of the largest body
+	// in bytes, 0 for 1 GB. They are for tests.
+	cases []string
+	large int64
 }
 
 // run measures this machine, and tells of it.
@@ -107,6 +114,9 @@ func runInMachine(ctx context.Context, o options) (err error) {
 	}
 	binds := []machine.Bind{{Host: repo}, {Host: filepath.Dir(self)}}
 	argv := []string{self, "-inside", "-leave", "-rounds", strconv.Itoa(o.rounds), "-each", o.each.String(), "-only", o.only}
+	if o.peers != nil {
+		argv = append(argv, "-peers", strings.Join(o.peers, ","))
+	}
 	if o.out != "" {
 		if o.out, err = filepath.Abs(o.out); err != nil {
 			return err
