@@ -23,10 +23,10 @@ func (e *exits) note(name string, changed map[string]dbus.Variant) {
 	}
 	x := (*e)[name]
 	x.now = units.Exit{}
-	x.now.Result, _ = changed["Result"].Value().(string)
+	x.now.Result, _ = text(changed["Result"])
 	x.now.Code, _ = changed["ExecMainCode"].Value().(int32)
 	x.now.Status, _ = changed["ExecMainStatus"].Value().(int32)
-	x.now.Said, _ = changed["StatusText"].Value().(string)
+	x.now.Said, _ = text(changed["StatusText"])
 	(*e)[name] = x
 }
 

@@ -124,12 +124,19 @@ func (l *link) propertiesChanged(path dbus.ObjectPath, body []any) bool {
 	// in memory, which is all that "loaded" can mean here.
 	st := units.UnitState{Name: name, Load: "loaded"}
 	var hasActive, hasSub bool
-	st.Active, hasActive = changed["ActiveState"].Value().(string)
-	st.Sub, hasSub = changed["SubState"].Value().(string)
+	st.Active, hasActive = text(changed["ActiveState"])
+	st.Sub, hasSub = text(changed["SubState"])
 	if !hasActive || !hasSub {
 		return false
 	}
 	st.Exit = l.exits.last(name, st.Active, changed)
 	l.events.put(st)
 	return true
+}
+
+// text gives a string of its own: those that godbus decodes are parts of a buffer of 4 KB for
+// the whole message, which lives for as long as one of them.
+func text(v dbus.Variant) (string, bool) {
+	s, ok := v.Value().(string)
+	return strings.Clone(s), ok
 }

@@ -1,7 +1,9 @@
 package dbusctl
 
 import (
+	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/godbus/dbus/v5"
 
@@ -135,5 +137,28 @@ func TestOwner(t *testing.T) {
 	l.setOwner(":1.1", false) // a reply that was overtaken
 	if !l.isManager(":1.2") || l.isManager(":1.1") || l.isManager("") {
 		t.Error("a reply won over a newer signal")
+	}
+}
+
+// What is kept of each unit must not hold the buffer of the message that it came with.
+func TestSignalsHoldNoMessage(t *testing.T) {
+	const unit = "tenement-a@b.service"
+	message := strings.Repeat("success active running said ", 10)
+	result, active, sub, said := message[:7], message[8:14], message[15:22], message[23:27]
+	l := testLink()
+	l.setOwner(":1.1", false)
+	deliver(l,
+		signal(":1.1", unitPath(unit), propsIface+".PropertiesChanged", serviceIface, map[string]dbus.Variant{
+			"Result": dbus.MakeVariant(result), "StatusText": dbus.MakeVariant(said),
+			"ExecMainCode": dbus.MakeVariant(int32(0)), "ExecMainStatus": dbus.MakeVariant(int32(0)),
+		}, []string{}),
+		changed(":1.1", unit, unitIface, active, sub),
+	)
+	ev, _ := l.events.next()
+	exit := l.exits[unit].now
+	for want, got := range map[string]string{result: exit.Result, said: exit.Said, active: ev.state.Active, sub: ev.state.Sub} {
+		if got != want || unsafe.StringData(got) == unsafe.StringData(want) {
+			t.Errorf("got %q, want %q in memory of its own", got, want)
+		}
 	}
 }
