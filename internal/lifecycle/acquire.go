@@ -220,8 +220,8 @@ func (m *Manager) countOut(inst *instance, stream bool) {
 		inst.dropSpareLocked()
 	}
 	inst.activeLocked(time.Now())
-	if inst.pacer != nil {
-		inst.pacer.releaseLocked(paceGain)
+	if p := inst.process.get().pacer; p != nil {
+		p.releaseLocked(paceGain)
 	}
 }
 

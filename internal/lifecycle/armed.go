@@ -154,7 +154,7 @@ func (m *Manager) setUp(inst *instance) error {
 		err = errNotArmed
 	}
 	inst.mu.Lock()
-	fingerprint := inst.fingerprint
+	fingerprint := inst.unit.get().fingerprint
 	inst.mu.Unlock()
 	if err == nil {
 		// Only now: before, something else may run there.
@@ -212,7 +212,7 @@ func (m *Manager) stopUnit(inst *instance, op *operation) {
 func (m *Manager) settleArmedLocked(inst *instance, now time.Time, status units.Status) {
 	if running(status) {
 		if !status.Doorbell {
-			inst.loaded, inst.fingerprint = true, "" // from clean units, with a doorbell
+			inst.loaded, inst.unit.own().fingerprint = true, "" // from clean units, with a doorbell
 			m.beginDisarmLocked(inst, "lost its doorbell")
 			return
 		}
@@ -225,7 +225,7 @@ func (m *Manager) settleArmedLocked(inst *instance, now time.Time, status units.
 	inst.arming.own().failLocked(now)
 	inst.loaded = status.Doorbell
 	if status.Active == "failed" {
-		inst.fingerprint = ""
+		inst.unit.own().fingerprint = ""
 	}
 	m.tasks.do(func() {
 		m.clearMark(inst)
@@ -251,7 +251,7 @@ func (m *Manager) adoptArmed(ctx context.Context, inst *instance, op *operation)
 		inst.since = left.rests
 	}
 	if err == nil && spec.Fingerprint() == fingerprint {
-		inst.fingerprint = fingerprint
+		inst.unit.own().fingerprint = fingerprint
 		m.setArmedLocked(inst, true)
 		m.log.Debug("adopted armed", "instance", inst.id)
 		m.tuneLocked(inst)
@@ -287,7 +287,7 @@ func (m *Manager) stale(ctx context.Context, inst *instance, cfg *config.Config)
 	spec, err := m.specOf(ctx, inst, cfg)
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	return err == nil && inst.armed && inst.fingerprint != spec.Fingerprint()
+	return err == nil && inst.armed && inst.unit.get().fingerprint != spec.Fingerprint()
 }
 
 // clearStaleMarks forgets marks of instances whose units do not run.

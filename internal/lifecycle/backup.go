@@ -239,11 +239,11 @@ func (m *Manager) freeze(ctx context.Context, inst *instance) (release func(cont
 func (m *Manager) describeLocked(inst *instance) tenant.Backup {
 	b := tenant.Backup{Format: tenant.BackupFormat, Instance: inst.id, State: inst.state, TakenAt: time.Now().UTC(), Release: inst.released.get().running}
 	e := &b.Entry
-	e.Created, e.Release = inst.created, inst.released.get().own
-	if now := time.Now(); inst.operatorLease.After(now) {
-		e.KeepAwake = inst.operatorLease
+	e.Created, e.Release = inst.created.time(), inst.released.get().own
+	if now := time.Now(); inst.leases.get().operator.After(now) {
+		e.KeepAwake = inst.leases.get().operator
 	}
-	for limit, v := range inst.limits.own {
+	for limit, v := range inst.limits.get().own {
 		if e.Limits == nil {
 			e.Limits = map[string]int64{}
 		}
@@ -254,8 +254,8 @@ func (m *Manager) describeLocked(inst *instance) tenant.Backup {
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if inst.weight.Set {
-		e.Weight = &inst.weight.N
+	if w := inst.weight.get(); w.Set {
+		e.Weight = &w.N
 	}
 	for host, d := range m.domains {
 		if d.ID == inst.id {

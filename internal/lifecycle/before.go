@@ -60,8 +60,8 @@ func (i *instance) goOnLocked(now time.Time, b before, answer ingress.Answer, or
 		i.since = b.runsSince
 	case i.state == tenant.Awake && b.process != answer.InitAt:
 		i.since = now.Add(-time.Duration(max(ingress.Monotonic()-answer.ReadyAt, 0)))
-		if i.since.Before(i.created) {
-			i.since = i.created
+		if created := i.created.time(); i.since.Before(created) {
+			i.since = created
 		}
 	}
 	if i.since.After(now) { // the clock has been set back

@@ -23,8 +23,8 @@ func (m *Manager) dial(ctx context.Context, l *lease) (net.Conn, error) {
 	l.mu.Unlock()
 	inst.mu.Lock()
 	var spare net.Conn
-	if inst.startedAt == startedAt { // or it is one to the next process
-		spare, inst.spare = inst.spare, nil
+	if p := inst.process.made; p != nil && inst.startedAt == startedAt { // or it is one to the next process
+		spare, p.spare = p.spare, nil
 	}
 	inst.mu.Unlock()
 	if spare != nil {
@@ -102,7 +102,7 @@ func (m *Manager) connectSame(ctx context.Context, l *lease) (net.Conn, error) {
 	defer inst.mu.Unlock()
 	if inst.generation == generation && inst.op == nil && inst.state == tenant.Awake && !inst.removed {
 		if err != nil {
-			inst.fingerprint = "" // clean units: that it has failed is to be news to the wake
+			inst.unit.own().fingerprint = "" // clean units: that it has failed is to be news to the wake
 		}
 		m.noticedLocked(inst, time.Now(), wanted)
 	}

@@ -43,11 +43,12 @@ func (m *Manager) admit(ctx context.Context, l *lease) (*tenant.Wake, error) {
 
 // admitLocked adds l, which is held or not shared yet, to those that the process serves.
 func (i *instance) admitLocked(l *lease) {
-	if i.ending == nil {
-		i.ending = make(chan struct{})
+	p := i.process.own()
+	if p.ending == nil {
+		p.ending = make(chan struct{})
 	}
 	i.serving++
-	l.admitted, l.startedAt, l.ending = true, i.startedAt, i.ending
+	l.admitted, l.startedAt, l.ending = true, i.startedAt, p.ending
 }
 
 // dismissLocked takes l from those that the process serves. l.mu must be held.
@@ -59,9 +60,9 @@ func (l *lease) dismissLocked() {
 	l.inst.mu.Lock()
 	defer l.inst.mu.Unlock()
 	l.inst.serving--
-	if l.inst.serving == 0 && l.inst.drained != nil {
-		close(l.inst.drained)
-		l.inst.drained = nil
+	if p := l.inst.process.own(); l.inst.serving == 0 && p.drained != nil {
+		close(p.drained)
+		p.drained = nil
 	}
 }
 
@@ -102,14 +103,15 @@ func (l *lease) Ending() <-chan struct{} {
 func (m *Manager) drain(ctx context.Context, inst *instance, grace time.Duration) {
 	m.resting(inst.id)
 	inst.mu.Lock()
-	if inst.ending != nil {
-		close(inst.ending)
-		inst.ending = nil
+	p := inst.process.own()
+	if p.ending != nil {
+		close(p.ending)
+		p.ending = nil
 	}
 	var drained chan struct{}
 	if inst.serving > 0 {
 		drained = make(chan struct{})
-		inst.drained, inst.draining = drained, true
+		p.drained, inst.draining = drained, true
 	}
 	inst.mu.Unlock()
 	if drained == nil {
@@ -124,7 +126,7 @@ func (m *Manager) drain(ctx context.Context, inst *instance, grace time.Duration
 	}
 	inst.mu.Lock()
 	left := inst.serving
-	inst.drained, inst.draining = nil, false
+	p.drained, inst.draining = nil, false
 	inst.mu.Unlock()
 	if left > 0 {
 		m.log.Warn("requests cut off by a stop", "instance", inst.id, "requests", left, "grace", grace)

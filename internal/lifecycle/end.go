@@ -46,15 +46,15 @@ func endOf(exit units.Exit) end {
 // heardLocked takes from a hint how the process has ended that is believed to run. Of an
 // earlier one's end it need not know.
 func (i *instance) heardLocked(exit units.Exit) {
-	if exit.At <= i.startedAt || i.exit != nil {
+	if exit.At <= i.startedAt || i.process.get().exit != nil {
 		return
 	}
 	switch {
 	case i.op != nil && i.op.judged != nil:
-		i.exit = &exit
+		i.process.own().exit = &exit
 		close(i.op.judged)
 	case i.op == nil && believedRunning(i):
-		i.exit = &exit
+		i.process.own().exit = &exit
 	}
 }
 
@@ -62,8 +62,8 @@ func (i *instance) heardLocked(exit units.Exit) {
 // before a look has. The next one has been started perhaps, and then no look can tell
 // any more how the old one has ended; only a hint has said so, or will.
 func (m *Manager) noticedLocked(inst *instance, now time.Time, wanted bool) {
-	if inst.exit != nil {
-		e := endOf(*inst.exit)
+	if exit := inst.process.get().exit; exit != nil {
+		e := endOf(*exit)
 		e.running, e.wanted = true, wanted
 		m.endedLocked(inst, now, e)
 		return
@@ -92,14 +92,13 @@ func (m *Manager) judge(inst *instance, op *operation, wanted bool) {
 	}
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	if inst.exit != nil {
-		e = endOf(*inst.exit)
+	if exit := inst.process.get().exit; exit != nil {
+		e = endOf(*exit)
 		e.running = true
 	}
 	e.wanted = wanted
 	now := time.Now()
-	hinted := inst.hinted
-	inst.hinted = ""
+	hinted := op.hinted
 	inst.endLocked(op, nil)
 	if m.ctx.Err() != nil {
 		inst.setLocked(tenant.Asleep, now, "")
@@ -107,7 +106,7 @@ func (m *Manager) judge(inst *instance, op *operation, wanted bool) {
 	}
 	m.endedLocked(inst, now, e)
 	if inst.op != nil {
-		inst.hinted = hinted
+		inst.op.hinted = hinted
 	} else if hinted != "" {
 		m.followLocked(inst, hinted)
 	}

@@ -26,7 +26,7 @@ func (m *Manager) holdsLocked(inst *instance, now time.Time) []tenant.Hold {
 				window = min(window, timeout)
 			}
 		}
-		if until := inst.lastTraffic.get().Add(window); now.Before(until) {
+		if until := inst.process.get().lastTraffic.Add(window); now.Before(until) {
 			holds = append(holds, tenant.Hold{Kind: tenant.HoldStreams, Count: inst.streams, Until: until})
 		}
 	}
@@ -39,8 +39,8 @@ func (m *Manager) holdsLocked(inst *instance, now time.Time) []tenant.Hold {
 	if doze == 0 && stop == 0 {
 		holds = append(holds, tenant.Hold{Kind: tenant.HoldConfig})
 	}
-	if now.Before(inst.patience.get()) {
-		holds = append(holds, tenant.Hold{Kind: tenant.HoldRetry, Until: inst.patience.get()})
+	if until := inst.process.get().patience; now.Before(until) {
+		holds = append(holds, tenant.Hold{Kind: tenant.HoldRetry, Until: until})
 	}
 	return holds
 }

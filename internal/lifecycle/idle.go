@@ -116,12 +116,12 @@ func (m *Manager) doze(inst *instance, op *operation) {
 		inst.setLocked(tenant.Awake, time.Now(), "")
 		m.log.Warn("cannot doze, stays awake until it sleeps", "instance", inst.id, "err", err)
 	case refusal != nil && refusal.Class == ingress.ClassNotFrozen:
-		*inst.patience.own() = time.Now().Add(dozeRetry)
+		inst.process.own().patience = time.Now().Add(dozeRetry)
 		inst.setLocked(tenant.Awake, time.Now(), "")
 		m.log.Warn("did not doze in time", "instance", inst.id, "err", err)
 	case refusal != nil:
 		// It is starting or ending, so it does not doze.
-		*inst.patience.own() = time.Now().Add(idleRetry)
+		inst.process.own().patience = time.Now().Add(idleRetry)
 		inst.setLocked(tenant.Awake, time.Now(), "")
 		m.log.Warn("doze refused", "instance", inst.id, "err", err)
 	default:
@@ -180,7 +180,7 @@ func (m *Manager) stop(inst *instance, op *operation, reason string) {
 		m.observer.Happened(inst.id, tenant.Slept)
 		m.tellBy(op.actor, event.Stopped, inst.id, slog.String("reason", reason), slog.Duration("dur", now.Sub(begun)))
 	} else {
-		*inst.patience.own() = now.Add(idleRetry)
+		inst.process.own().patience = now.Add(idleRetry)
 		inst.setLocked(tenant.Awake, now, "")
 		m.log.Error("stop failed", "instance", inst.id, "err", err)
 	}

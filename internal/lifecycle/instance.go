@@ -19,7 +19,7 @@ type instance struct {
 	id     tenant.ID
 	events *event.Bus // told of changes of state
 	// weight is guarded by Manager.mu, so that two weights can be exchanged at once.
-	weight tenant.Weight
+	weight rare[tenant.Weight]
 	// seen is the state, for those who do not hold mu and may be a moment late.
 	seen atomic.Uint32
 	// active is lastActive, in microseconds since 1970, for the same ones.
@@ -49,64 +49,44 @@ type instance struct {
 	generation uint64
 	// op is the operation in progress, or nil.
 	op *operation
-	// hinted is the ActiveState of the latest hint that came during op.
-	hinted string
 
 	// requests counts those that wait or are being answered, streams the open ones
 	// that keep the instance awake by their traffic only.
 	requests, streams int
 	lastActive        time.Time
-	// lastTraffic is when data last went over a stream.
-	lastTraffic rare[time.Time]
 	// startedAt tells one process from the next: ingress.Answer.InitAt of the one that
 	// was woken or adopted.
 	startedAt int64
-	unasked   rare[unasked]
-	// exit is how the process has ended that is believed to run, where a hint has told.
-	exit *units.Exit
-	// spare is a connection to the app that proved it ready, for the first request: an
-	// app that takes one at a time shall not be kept busy by one that nobody uses.
-	spare net.Conn
-	// appLease and operatorLease are until when each wants it awake.
-	appLease, operatorLease time.Time
-	cpu                     rare[cpuWatch]
+	process   rare[process]
+	leases    rare[leases]
+	cpu       rare[cpuWatch]
 	// timer looks whether the instance is idle; nil unless awake or dozing.
 	timer *time.Timer
-	// patience: no doze and no stop for idleness before, since one has failed.
-	patience rare[time.Time]
 
-	// fingerprint is of the spec that loaded units were made from, empty where an earlier
-	// daemon made them.
-	fingerprint string
-	arming      rare[arming]
-	port        int
-	limits      limited
-	released    rare[released]
-	storage     rare[stored]
-	used        *used // nil while it has only slept; see useLocked
-	brake       rare[brake]
-	reason      string
-	health      rare[health]
+	unit     rare[unit]
+	arming   rare[arming]
+	port     int
+	limits   rare[limited]
+	released rare[released]
+	storage  rare[stored]
+	used     *used // nil while it has only slept; see useLocked
+	brake    rare[brake]
+	reason   string
+	health   rare[health]
 	// revival is the next start, where it is the Manager's own doing and there is a wait
 	// before it.
 	revival *revival
 
 	// serving counts requests and streams that were admitted to the present process and
-	// may use it; drained, where somebody waits for that, is closed when there are none.
-	// ending is closed when the process is about to be stopped.
+	// may use it.
 	serving int
-	drained chan struct{}
-	ending  chan struct{}
-	// pacer releases the requests that were held for the last wake, nil where there
-	// are none.
-	pacer *pacer
 
-	created      time.Time
+	created      moment
 	wakes, thaws int64
 	lastWake     *tenant.Wake
 	// wokenBy is what woke it last, at wokenAt; rested is why it went to sleep.
 	wokenBy tenant.Cause
-	wokenAt time.Time
+	wokenAt moment
 	rested  string
 	// before is what an earlier daemon has left, until it is adopted or woken.
 	before *before
@@ -114,12 +94,43 @@ type instance struct {
 	unwoken *[8]int64 // nil for none
 }
 
-// unasked counts the starts of a sleeper that nobody here has asked for, since its last wake;
-// lastHint is what tells one such start from the next.
-type unasked struct {
-	starts   int
-	lastHint string
+// process is what is known of the process that is believed to run.
+type process struct {
+	// exit is how it has ended, where a hint has told.
+	exit *units.Exit
+	// spare is a connection to the app that proved it ready, for the first request: an
+	// app that takes one at a time shall not be kept busy by one that nobody uses.
+	spare net.Conn
+	// ending is closed when it is about to be stopped; drained, where somebody waits for
+	// that, is closed when it serves nobody.
+	ending, drained chan struct{}
+	// pacer releases the requests that were held for the last wake, nil where there
+	// are none.
+	pacer *pacer
+	// lastTraffic is when data last went over a stream.
+	lastTraffic time.Time
+	// patience: no doze and no stop for idleness before, since one has failed.
+	patience time.Time
 }
+
+// unit is what is known of the units, as they are loaded or were.
+type unit struct {
+	// fingerprint is of the spec that they were made from, empty where an earlier daemon
+	// made them.
+	fingerprint string
+	// unasked counts the starts of a sleeper that nobody here has asked for, since its last
+	// wake; lastHint is what tells one such start from the next.
+	unasked  int
+	lastHint string
+	// applied are the limits that they are known to have. Where an earlier daemon has loaded
+	// them none is known.
+	applied tenant.Limits
+	// loads counts how often they were loaded or unloaded.
+	loads int
+}
+
+// leases are until when the app and an operator want the instance awake.
+type leases struct{ app, operator time.Time }
 
 // operation is work that changes an instance's state. Its fields may be read when
 // done is closed.
@@ -135,6 +146,8 @@ type operation struct {
 	fate *fate
 	// becomes is the state that the operation leads to.
 	becomes tenant.State
+	// hinted is the ActiveState of the latest hint that came meanwhile.
+	hinted string
 	// judged, where the operation is to find out how the process has ended, is closed when
 	// a hint has told.
 	judged chan struct{}
@@ -157,23 +170,24 @@ type operation struct {
 
 func newInstance(row registry.Instance, kept registry.Brake, now time.Time, events *event.Bus) *instance {
 	inst := &instance{
-		id:            row.ID,
-		events:        events,
-		state:         tenant.Asleep,
-		since:         now,
-		port:          row.Port,
-		created:       row.Created,
-		lastActive:    row.LastActive,
-		wakes:         row.Wakes,
-		thaws:         row.Thaws,
-		appLease:      row.AppLease,
-		operatorLease: row.OperatorLease,
-		wokenBy:       row.WokenBy,
-		wokenAt:       row.WokenAt,
-		before:        newBefore(row),
+		id:         row.ID,
+		events:     events,
+		state:      tenant.Asleep,
+		since:      now,
+		port:       row.Port,
+		created:    momentOf(row.Created),
+		lastActive: row.LastActive,
+		wakes:      row.Wakes,
+		thaws:      row.Thaws,
+		wokenBy:    row.WokenBy,
+		wokenAt:    momentOf(row.WokenAt),
+		before:     newBefore(row),
 	}
 	if len(kept.Failures) > 0 || kept.Failed || kept.Restarts > 0 {
 		*inst.brake.own() = brake{failures: kept.Failures, spent: kept.Failed, restarts: kept.Restarts}
+	}
+	if l := (leases{row.AppLease, row.OperatorLease}); l != (leases{}) {
+		*inst.leases.own() = l
 	}
 	if row.LastWake != (tenant.Wake{}) {
 		wake := row.LastWake // and not the whole row
@@ -218,7 +232,9 @@ func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 	i.tellStateLocked(from, now)
 	i.seen.Store(uint32(state))
 	i.generation++
-	i.exit = nil
+	if p := i.process.made; p != nil {
+		p.exit = nil
+	}
 	i.dropSpareLocked()
 	i.dropRevivalLocked()
 	i.health.made.resetLocked()
@@ -230,9 +246,9 @@ func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 
 // dropSpareLocked closes the spare connection that no request has taken.
 func (i *instance) dropSpareLocked() {
-	if i.spare != nil {
-		i.spare.Close()
-		i.spare = nil
+	if p := i.process.made; p != nil && p.spare != nil {
+		p.spare.Close()
+		p.spare = nil
 	}
 }
 
@@ -255,7 +271,7 @@ func (i *instance) lastActiveLocked(now time.Time) time.Time {
 
 // trafficLocked notes data on a stream at now.
 func (i *instance) trafficLocked(now time.Time) {
-	*i.lastTraffic.own() = now
+	i.process.own().lastTraffic = now
 	i.activeLocked(now)
 }
 
@@ -267,7 +283,7 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 		Reason:     i.reason,
 		Unit:       units.ServiceName(i.id),
 		InFlight:   i.requests + i.streams,
-		Created:    i.created,
+		Created:    i.created.time(),
 		LastActive: i.lastActiveLocked(now),
 		Since:      i.since,
 		Wakes:      i.wakes,
@@ -303,8 +319,8 @@ func (i *instance) row() (registry.Instance, bool) {
 	}
 	i.dirty = false
 	row := registry.Instance{
-		ID: i.id, Port: i.port, Created: i.created, LastActive: i.lastActive, Wakes: i.wakes, Thaws: i.thaws,
-		AppLease: i.appLease, OperatorLease: i.operatorLease, WokenBy: i.wokenBy, WokenAt: i.wokenAt,
+		ID: i.id, Port: i.port, Created: i.created.time(), LastActive: i.lastActive, Wakes: i.wakes, Thaws: i.thaws,
+		AppLease: i.leases.get().app, OperatorLease: i.leases.get().operator, WokenBy: i.wokenBy, WokenAt: i.wokenAt.time(),
 	}
 	if i.lastWake != nil {
 		row.LastWake = *i.lastWake

@@ -17,11 +17,12 @@ const maxOperatorLease = 366 * 24 * time.Hour
 // leasesLocked lists the leases that have not ended.
 func (i *instance) leasesLocked(now time.Time) []tenant.Lease {
 	var list []tenant.Lease
-	if now.Before(i.appLease) {
-		list = append(list, tenant.Lease{Holder: tenant.HolderApp, Until: i.appLease})
+	until := i.leases.get()
+	if now.Before(until.app) {
+		list = append(list, tenant.Lease{Holder: tenant.HolderApp, Until: until.app})
 	}
-	if now.Before(i.operatorLease) {
-		list = append(list, tenant.Lease{Holder: tenant.HolderOperator, Until: i.operatorLease})
+	if now.Before(until.operator) {
+		list = append(list, tenant.Lease{Holder: tenant.HolderOperator, Until: until.operator})
 	}
 	return list
 }
@@ -43,10 +44,10 @@ func (m *Manager) takeAppLease(inst *instance, d time.Duration) {
 	}
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	if inst.state != tenant.Awake || inst.appLease.Equal(until) {
+	if inst.state != tenant.Awake || inst.leases.get().app.Equal(until) {
 		return
 	}
-	inst.appLease, inst.dirty = until, true
+	inst.leases.own().app, inst.dirty = until, true
 	m.watchIdleLocked(inst)
 }
 
@@ -100,7 +101,7 @@ func (m *Manager) takeLease(ctx context.Context, inst *instance, d time.Duration
 		// It may have ended, or begun to, since it was awake.
 		taken := inst.op == nil && inst.state == tenant.Awake
 		if taken {
-			inst.operatorLease, inst.dirty = time.Now().Add(d), true
+			inst.leases.own().operator, inst.dirty = time.Now().Add(d), true
 		}
 		inst.mu.Unlock()
 		if taken {
@@ -111,10 +112,10 @@ func (m *Manager) takeLease(ctx context.Context, inst *instance, d time.Duration
 
 // dropLeasesLocked ends all leases on an instance and reports whether there were any.
 func (i *instance) dropLeasesLocked() bool {
-	if i.appLease.IsZero() && i.operatorLease.IsZero() {
+	if i.leases.get() == (leases{}) {
 		return false
 	}
-	i.appLease, i.operatorLease, i.dirty = time.Time{}, time.Time{}, true
+	*i.leases.own(), i.dirty = leases{}, true
 	return true
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
@@ -18,24 +17,8 @@ const maxTunes = 3
 type limited struct {
 	// own are the instance's own, nil for none.
 	own tenant.Limits
-	// applied are those that the loaded unit is known to have. Where an earlier daemon
-	// has loaded it none is known.
-	applied tenant.Limits
-	// loads counts how often the unit was loaded or unloaded.
-	loads int
-	// changing is held, as an element, by the one who changes limits; it is not guarded. Most
-	// instances never need it.
-	changing atomic.Pointer[chan struct{}]
-}
-
-// turns is where those who change limits take turns.
-func (l *limited) turns() chan struct{} {
-	if c := l.changing.Load(); c != nil {
-		return *c
-	}
-	c := make(chan struct{}, 1)
-	l.changing.CompareAndSwap(nil, &c)
-	return *l.changing.Load()
+	// changing is where those who change limits take turns, nil before the first one.
+	changing chan struct{}
 }
 
 // recoverLimits reads the instances' own limits.
@@ -47,7 +30,7 @@ func (m *Manager) recoverLimits(ctx context.Context) error {
 	for _, l := range list {
 		if inst, ok := m.lookup(l.ID); ok {
 			inst.mu.Lock()
-			inst.limits.own, inst.storage.own().bytes = l.Limits, l.Storage
+			inst.limits.own().own, inst.storage.own().bytes = l.Limits, l.Storage
 			inst.mu.Unlock()
 		}
 	}
@@ -57,24 +40,25 @@ func (m *Manager) recoverLimits(ctx context.Context) error {
 // limitsLocked are the limits that are set for the instance, by itself or its service.
 func (m *Manager) limitsLocked(inst *instance) tenant.Limits {
 	if service, ok := m.config.Load().Services[inst.id.Service]; ok {
-		return inst.limits.own.Or(service.Limits)
+		return inst.limits.get().own.Or(service.Limits)
 	}
-	return inst.limits.own
+	return inst.limits.get().own
 }
 
 // loadedLocked notes what limits the unit was loaded with.
 func (m *Manager) loadedLocked(inst *instance, limits tenant.Limits) {
-	inst.limits.loads++
-	inst.limits.applied = limits.Or(tenant.Limits{tenant.LimitNoFile: limits.Get(tenant.LimitNoFile)})
+	u := inst.unit.own()
+	u.loads++
+	u.applied = limits.Or(tenant.Limits{tenant.LimitNoFile: limits.Get(tenant.LimitNoFile)})
 	for _, weight := range m.boosts {
-		inst.limits.applied[weight] = tenant.Boosted(limits.Get(weight))
+		u.applied[weight] = tenant.Boosted(limits.Get(weight))
 	}
 }
 
 // wantedLocked are the limits that the unit should have now and does not. While the
 // instance sleeps and wakes its weights are boosted: it gets up before the others.
 func (m *Manager) wantedLocked(inst *instance) tenant.Limits {
-	set, applied := m.limitsLocked(inst), inst.limits.applied
+	set, applied := m.limitsLocked(inst), inst.unit.get().applied
 	boosted := inst.state != tenant.Awake && inst.state != tenant.Dozing && inst.state != tenant.Stopping
 	missing := tenant.Limits{}
 	for _, limit := range tenant.AllLimits() {
@@ -111,13 +95,14 @@ func (m *Manager) tuneLocked(inst *instance) {
 
 // tune sets the limits that a loaded instance should have and does not.
 func (m *Manager) tune(ctx context.Context, inst *instance) error {
-	if err := inst.limits.enter(ctx); err != nil {
+	leave, err := inst.enterLimits(ctx)
+	if err != nil {
 		return err
 	}
-	defer inst.limits.leave()
+	defer leave()
 	for range maxTunes {
 		inst.mu.Lock()
-		loads := inst.limits.loads
+		loads := inst.unit.get().loads
 		var missing tenant.Limits
 		if inst.loaded && !inst.removed {
 			missing = m.wantedLocked(inst)
@@ -143,21 +128,27 @@ func (m *Manager) tune(ctx context.Context, inst *instance) error {
 
 // appliedLocked notes limits that were set, unless the unit was loaded anew meanwhile.
 func (i *instance) appliedLocked(loads int, limits tenant.Limits) {
-	if i.limits.loads == loads {
-		i.limits.applied = limits.Or(i.limits.applied)
+	if u := i.unit.own(); u.loads == loads {
+		u.applied = limits.Or(u.applied)
 	}
 }
 
-func (l *limited) enter(ctx context.Context) error {
+// enterLimits waits for the turn to change limits, which ends with leave.
+func (i *instance) enterLimits(ctx context.Context) (leave func(), err error) {
+	i.mu.Lock()
+	l := i.limits.own()
+	if l.changing == nil {
+		l.changing = make(chan struct{}, 1)
+	}
+	changing := l.changing
+	i.mu.Unlock()
 	select {
-	case l.turns() <- struct{}{}:
-		return nil
+	case changing <- struct{}{}:
+		return func() { <-changing }, nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 }
-
-func (l *limited) leave() { <-l.turns() }
 
 // SetLimits changes an instance's own limits, at once where it runs and the limit
 // allows that, and for ever. It neither stops the instance nor loads it again.
@@ -182,17 +173,18 @@ func (m *Manager) SetLimits(ctx context.Context, id tenant.ID, change tenant.Lim
 func (m *Manager) changeLimits(asked context.Context, inst *instance, change tenant.LimitChange) error {
 	ctx, cancel := context.WithTimeout(m.ctx, slack)
 	defer cancel()
-	if err := inst.limits.enter(ctx); err != nil {
+	leave, err := inst.enterLimits(ctx)
+	if err != nil {
 		return err
 	}
-	defer inst.limits.leave()
+	defer leave()
 
 	inst.mu.Lock()
-	before, loads := inst.limits.own, inst.limits.loads
+	before, loads := inst.limits.get().own, inst.unit.get().loads
 	after := change.Apply(before)
-	inst.limits.own = after
+	inst.limits.own().own = after
 	missing := m.wantedLocked(inst)
-	inst.limits.own = before
+	inst.limits.own().own = before
 	inst.mu.Unlock()
 	// The machine comes first, since it may refuse; also what changes nothing, so that
 	// an instance never has a limit of its own that it could not be loaded with.
@@ -206,12 +198,12 @@ func (m *Manager) changeLimits(asked context.Context, inst *instance, change ten
 			return limitError(inst.id, err)
 		}
 	}
-	err := m.store.SetLimits(ctx, inst.id, after)
+	err = m.store.SetLimits(ctx, inst.id, after)
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	inst.appliedLocked(loads, missing)
 	if err == nil {
-		inst.limits.own = after
+		inst.limits.own().own = after
 		m.tellOf(asked, event.Limits, inst.id, limitFields(after)...)
 	}
 	m.tuneLocked(inst) // it has woken or fallen asleep meanwhile, or all is taken back
@@ -257,14 +249,14 @@ func (m *Manager) Limits(ctx context.Context, id tenant.ID) (tenant.LimitReport,
 	set := m.limitsLocked(inst)
 	for _, limit := range tenant.AllLimits() {
 		v := tenant.LimitValue{Limit: limit, Value: set.Get(limit), From: tenant.FromStandard}
-		if _, ok := inst.limits.own[limit]; ok {
+		if _, ok := inst.limits.get().own[limit]; ok {
 			v.From = tenant.FromInstance
 		} else if service != nil {
 			if _, ok := service.Limits[limit]; ok {
 				v.From = tenant.FromService
 			}
 		}
-		applied, known := inst.limits.applied[limit]
+		applied, known := inst.unit.get().applied[limit]
 		v.Pending = !limit.Live() && known && applied != v.Value && believedRunning(inst)
 		report.Limits = append(report.Limits, v)
 	}

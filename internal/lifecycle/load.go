@@ -28,7 +28,7 @@ func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) 
 	fingerprint := spec.Fingerprint()
 	inst.mu.Lock()
 	inst.runsWithLocked(spec.Release)
-	loaded, same := inst.loaded, inst.fingerprint == fingerprint
+	loaded, same := inst.loaded, inst.unit.get().fingerprint == fingerprint
 	inst.mu.Unlock()
 	if loaded && same {
 		return nil
@@ -42,7 +42,7 @@ func (m *Manager) load(ctx context.Context, inst *instance, cfg *config.Config) 
 	err = m.controller.Load(ctx, spec)
 	inst.mu.Lock()
 	inst.loaded = err == nil
-	inst.fingerprint = fingerprint
+	inst.unit.own().fingerprint = fingerprint
 	m.loadedLocked(inst, spec.Limits)
 	inst.mu.Unlock()
 	if err != nil {
@@ -59,7 +59,7 @@ func (m *Manager) specOf(ctx context.Context, inst *instance, cfg *config.Config
 		return tenant.Spec{}, err
 	}
 	inst.mu.Lock()
-	own, release := inst.limits.own, m.releaseLocked(inst, cfg)
+	own, release := inst.limits.get().own, m.releaseLocked(inst, cfg)
 	inst.mu.Unlock()
 	return cfg.Spec(inst.id, config.Placement{Port: port, SocketDir: m.socketDir(inst.id), Limits: own, Release: release, Secrets: m.secretsOf(inst.id)})
 }
@@ -85,7 +85,7 @@ func (m *Manager) unload(ctx context.Context, inst *instance) error {
 	}
 	m.takeArmed(inst)
 	inst.mu.Lock()
-	inst.loaded, inst.fingerprint = false, ""
+	inst.loaded, inst.unit.own().fingerprint = false, ""
 	port := inst.port
 	inst.mu.Unlock()
 	m.awakeAgain(inst)

@@ -423,7 +423,7 @@ func (m *Manager) complete(inst *instance, s *tenant.Snapshot, now time.Time) {
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	s.Weight = inst.weight
+	s.Weight = inst.weight.get()
 }
 
 func notRegistered(op string, id tenant.ID) error {
@@ -460,7 +460,7 @@ func (m *Manager) registerWith(ctx context.Context, id tenant.ID, limit int, wei
 	now := time.Now()
 	row := registry.Instance{ID: id, Created: now}
 	inst = newInstance(row, registry.Brake{}, now, m.events)
-	inst.weight = weight
+	inst.setWeight(weight)
 	op := inst.beginLocked(false) // not shared yet: no lock needed
 	m.addLocked(inst)
 	m.mu.Unlock()

@@ -29,18 +29,18 @@ type pacer struct {
 
 // paceLocked has the n requests that waited for a wake released one after the other.
 func (m *Manager) paceLocked(inst *instance, n int) {
-	inst.pacer = nil
+	inst.process.own().pacer = nil
 	if n <= paceStart {
 		return
 	}
 	p := &pacer{budget: paceStart, step: paceStart}
-	inst.pacer = p
+	inst.process.own().pacer = p
 	p.timer = time.AfterFunc(paceTick, func() {
 		inst.mu.Lock()
 		defer inst.mu.Unlock()
 		if p.waiting.Len() == 0 {
-			if inst.pacer == p {
-				inst.pacer = nil
+			if now := inst.process.own(); now.pacer == p {
+				now.pacer = nil
 			}
 			return
 		}
@@ -62,7 +62,7 @@ func (p *pacer) releaseLocked(n int) {
 // awaitTurn waits for the turn of a request that was held.
 func (m *Manager) awaitTurn(ctx context.Context, inst *instance) error {
 	inst.mu.Lock()
-	p := inst.pacer
+	p := inst.process.get().pacer
 	if p == nil || p.budget > 0 {
 		if p != nil {
 			p.budget--

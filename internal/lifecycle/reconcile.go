@@ -79,7 +79,7 @@ func (m *Manager) recover(ctx context.Context) error {
 	sorted := make([]*instance, 0, len(rows))
 	for _, row := range rows {
 		inst := newInstance(row, brakes[row.ID], now, m.events)
-		inst.weight = weights[row.ID]
+		inst.setWeight(weights[row.ID])
 		m.addLocked(inst)
 		sorted = append(sorted, inst)
 		if row.Port != 0 {
@@ -178,16 +178,16 @@ func (m *Manager) hint(status units.Status) {
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	inst.heardLocked(status.Exit)
-	unasked := inst.unasked.own()
-	again := status.Active == unasked.lastHint
-	unasked.lastHint = status.Active
+	u := inst.unit.own()
+	again := status.Active == u.lastHint
+	u.lastHint = status.Active
 	switch {
 	case inst.op != nil:
-		inst.hinted = status.Active
+		inst.op.hinted = status.Active
 	case status.Active == "activating" && !again && !unitUp(inst):
 		// A call that was never answered waits at the doorbell, and starts the unit again
 		// and again.
-		if unasked.starts++; unasked.starts >= maxFailures {
+		if u.unasked++; u.unasked >= maxFailures {
 			m.log.Warn("starts again and again by itself, unloaded", "instance", inst.id)
 			m.tasks.do(func() { m.unloadSleeper(inst) })
 			return
@@ -208,8 +208,6 @@ func (m *Manager) followLocked(inst *instance, active string) {
 // endLocked ends an operation, follows up on the last hint that came during it, and sets
 // the timers of an instance that runs: those that fired meanwhile have done nothing.
 func (m *Manager) endLocked(inst *instance, op *operation, err error) {
-	hinted := inst.hinted
-	inst.hinted = ""
 	inst.endLocked(op, err)
 	if inst.removed || m.ctx.Err() != nil {
 		return
@@ -218,8 +216,8 @@ func (m *Manager) endLocked(inst *instance, op *operation, err error) {
 	if believedRunning(inst) {
 		m.watchIdleLocked(inst)
 	}
-	if hinted != "" {
-		m.followLocked(inst, hinted)
+	if op.hinted != "" {
+		m.followLocked(inst, op.hinted)
 	}
 }
 
@@ -314,7 +312,7 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 		m.settleArmedLocked(inst, now, status)
 	case running(status) && !status.Doorbell:
 		// Nothing can reach it any more. It starts anew with its doorbell.
-		inst.loaded, inst.fingerprint = true, ""
+		inst.loaded, inst.unit.own().fingerprint = true, ""
 		m.beginStopLocked(inst, "lost its doorbell")
 	case status.Active == "deactivating" && believedRunning(inst):
 		inst.loaded = status.Doorbell
@@ -331,7 +329,7 @@ func (m *Manager) settle(inst *instance, generation uint64, status units.Status)
 	case !running(status) && believedRunning(inst):
 		m.endedLocked(inst, now, inst.endFoundLocked(status))
 	case !running(status) && inst.loaded && !status.Doorbell:
-		inst.loaded, inst.fingerprint = false, ""
+		inst.loaded, inst.unit.own().fingerprint = false, ""
 		m.tasks.do(func() { m.awakeAgain(inst) })
 	default:
 		m.tuneLocked(inst) // what could not be set before
@@ -343,12 +341,12 @@ func (i *instance) endFoundLocked(status units.Status) end {
 	i.loaded = status.Doorbell
 	again := status.Active == "failed" && unseen(status.Exit) // somebody has rung meanwhile
 	if status.Active == "failed" && !again {
-		i.fingerprint = "" // the next start is from clean units
+		i.unit.own().fingerprint = "" // the next start is from clean units
 	}
 	var e end
 	switch {
-	case i.exit != nil:
-		e = endOf(*i.exit)
+	case i.process.get().exit != nil:
+		e = endOf(*i.process.get().exit)
 	case status.Exit.Result == "": // nothing of it is loaded any more
 		e = end{reason: "stopped from outside", asked: true}
 	default:
@@ -362,8 +360,8 @@ func (i *instance) endFoundLocked(status units.Status) end {
 // earlier daemon, or started by hand.
 func (m *Manager) adoptLocked(inst *instance) {
 	op := inst.beginLocked(true)
-	inst.loaded, inst.fingerprint = true, ""
-	inst.limits.applied = nil // it may still be boosted
+	inst.loaded, inst.unit.own().fingerprint = true, ""
+	inst.unit.own().applied = nil // it may still be boosted
 	now := time.Now()
 	inst.setLocked(tenant.Waking, now, "")
 	m.tasks.do(func() { m.adopt(inst, op) })
@@ -416,7 +414,7 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 	}
 	inst.brake.made.release()
 	inst.reviving = false
-	inst.unasked.own().starts = 0
+	inst.unit.own().unasked = 0
 	inst.startedAt = answer.InitAt
 	inst.setLocked(state, now, "")
 	m.resumeLocked(inst, now)

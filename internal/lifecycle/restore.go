@@ -28,7 +28,7 @@ func (m *Manager) Restore(ctx context.Context, id tenant.ID, r io.Reader, o tena
 	}
 	defer leave()
 	inst.mu.Lock()
-	own := inst.limits.own
+	own := inst.limits.get().own
 	inst.mu.Unlock()
 	res, err := m.unpack(ctx, id, r, o, func(tenant.Backup) (tenant.Limits, error) { return own, nil })
 	if err != nil {
@@ -292,7 +292,7 @@ func (m *Manager) setEntry(ctx context.Context, inst *instance, e tenant.Entry, 
 	}
 	inst.mu.Lock()
 	if e.KeepAwake.After(now) {
-		inst.operatorLease, inst.dirty = e.KeepAwake, true
+		inst.leases.own().operator, inst.dirty = e.KeepAwake, true
 	}
 	inst.mu.Unlock()
 	for _, host := range e.Domains {

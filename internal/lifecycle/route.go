@@ -53,7 +53,7 @@ func (m *Manager) choose(service, prefer string, tried []tenant.ID) (tenant.ID, 
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	members := m.services[service]
-	weighted := slices.ContainsFunc(members, func(i *instance) bool { return i.weight.Set })
+	weighted := slices.ContainsFunc(members, func(i *instance) bool { return i.weight.get().Set })
 	var total int
 	for _, inst := range members {
 		if !m.eligibleLocked(inst, tried) {
@@ -63,7 +63,7 @@ func (m *Manager) choose(service, prefer string, tried []tenant.ID) (tenant.ID, 
 			return inst.id, nil
 		}
 		if weighted || inst.up() {
-			total += inst.weight.Effective()
+			total += inst.weight.get().Effective()
 		}
 	}
 	if total == 0 {
@@ -74,7 +74,7 @@ func (m *Manager) choose(service, prefer string, tried []tenant.ID) (tenant.ID, 
 		if !m.eligibleLocked(inst, tried) || !weighted && !inst.up() {
 			continue
 		}
-		if at -= inst.weight.Effective(); at < 0 {
+		if at -= inst.weight.get().Effective(); at < 0 {
 			return inst.id, nil
 		}
 	}
@@ -85,7 +85,7 @@ func (m *Manager) choose(service, prefer string, tried []tenant.ID) (tenant.ID, 
 // eligibleLocked reports whether a request for the service may go to the instance.
 // Manager.mu is held, as by all here.
 func (m *Manager) eligibleLocked(i *instance, tried []tenant.ID) bool {
-	return i.weight.Effective() > 0 && tenant.State(i.seen.Load()) != tenant.Failed && !slices.Contains(tried, i.id) && !m.isPaused(i.id)
+	return i.weight.get().Effective() > 0 && tenant.State(i.seen.Load()) != tenant.Failed && !slices.Contains(tried, i.id) && !m.isPaused(i.id)
 }
 
 // up reports whether the instance has a process or is about to have one.
@@ -116,7 +116,7 @@ func (m *Manager) latestLocked(service string, members []*instance, tried []tena
 		}
 	}
 	for _, inst := range members {
-		if inst.weight.Effective() == 0 || slices.Contains(tried, inst.id) {
+		if inst.weight.get().Effective() == 0 || slices.Contains(tried, inst.id) {
 			continue
 		}
 		if err := m.pausedError(inst.id); err != nil {
@@ -182,7 +182,7 @@ func (m *Manager) Swap(ctx context.Context, from, to tenant.ID) (tenant.Snapshot
 		return tenant.Snapshot{}, err
 	}
 	m.mu.RLock()
-	w := tenant.Weight{N: old.weight.Effective(), Set: true}
+	w := tenant.Weight{N: old.weight.get().Effective(), Set: true}
 	m.mu.RUnlock()
 	if w.N == 0 {
 		w.N = tenant.DefaultWeight
@@ -192,6 +192,13 @@ func (m *Manager) Swap(ctx context.Context, from, to tenant.ID) (tenant.Snapshot
 	}
 	m.tellOf(ctx, event.Routed, to, slog.String("from", from.String()), slog.Int("weight", w.N))
 	return m.Get(to)
+}
+
+// setWeight is called under Manager.mu, or before anybody else knows the instance.
+func (i *instance) setWeight(w tenant.Weight) {
+	if w != i.weight.get() {
+		*i.weight.own() = w
+	}
 }
 
 // setWeights sets weights in the registry, and then here, all at once.
@@ -209,7 +216,7 @@ func (m *Manager) setWeights(ctx context.Context, weights map[*instance]tenant.W
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for inst, w := range weights {
-		inst.weight = w
+		inst.setWeight(w)
 	}
 	return nil
 }

@@ -26,14 +26,14 @@ func FuzzRoute(f *testing.F) {
 		may := map[tenant.ID]bool{}
 		for i := 0; i+1 < len(table) && i < 40; i += 2 {
 			inst := &instance{id: tenant.ID{Service: "notes", Name: fmt.Sprintf("v%d", i/2)}}
-			inst.weight = tenant.Weight{N: int(table[i] & 0x7f), Set: table[i]&0x80 != 0}
+			inst.setWeight(tenant.Weight{N: int(table[i] & 0x7f), Set: table[i]&0x80 != 0})
 			state := tenant.State(table[i+1]&0x7f) % (tenant.Failed + 1)
 			inst.seen.Store(uint32(state))
 			inst.active.Store(int64(i))
 			m.services["notes"] = append(m.services["notes"], inst)
 			if table[i+1]&0x80 != 0 {
 				tried = append(tried, inst.id)
-			} else if inst.weight.Effective() > 0 && state != tenant.Failed {
+			} else if inst.weight.get().Effective() > 0 && state != tenant.Failed {
 				may[inst.id] = true
 			}
 		}

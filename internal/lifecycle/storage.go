@@ -100,9 +100,8 @@ func (m *Manager) watchStorage() {
 		for _, inst := range m.all() {
 			inst.mu.Lock()
 			s := inst.storage.get()
-			wanted := m.storageLimitLocked(inst) > 0 || m.uses != nil && time.Since(s.at) > lookForUse
-			due := wanted && !inst.removed && (inst.state == tenant.Awake || s.unseen) &&
-				!time.Now().Before(s.next)
+			due := !inst.removed && (inst.state == tenant.Awake || s.unseen) && !time.Now().Before(s.next) &&
+				(m.uses != nil && time.Since(s.at) > lookForUse || m.storageLimitLocked(inst) > 0)
 			inst.mu.Unlock()
 			if !due {
 				continue

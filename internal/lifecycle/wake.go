@@ -148,7 +148,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 			inst.brake.made.reset()
 		}
 		inst.reviving = false
-		inst.unasked.own().starts = 0
+		inst.unit.own().unasked = 0
 		if w.Kind == tenant.WakeDoze {
 			inst.thaws++
 		} else {
@@ -157,7 +157,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		}
 		inst.dirty = true
 		inst.setLocked(tenant.Awake, now, "")
-		inst.spare = spare
+		inst.process.own().spare = spare
 		if inst.requests == 0 {
 			inst.dropSpareLocked()
 		}
@@ -340,7 +340,7 @@ func (m *Manager) startError(inst *instance, service *config.Service, cause erro
 		}
 	}
 	inst.mu.Lock()
-	inst.fingerprint = "" // the next start is from clean units
+	inst.unit.own().fingerprint = "" // the next start is from clean units
 	inst.mu.Unlock()
 	return explainStart(inst.id, service, cause)
 }

@@ -27,7 +27,7 @@ func (m *Manager) whyOf(inst *instance, now time.Time) tenant.Why {
 	defer inst.mu.Unlock()
 	w := tenant.Why{Snapshot: inst.snapshotLocked(now)}
 	m.addReleaseLocked(inst, &w.Snapshot)
-	w.WokenBy, w.WokenAt = inst.wokenBy, inst.wokenAt
+	w.WokenBy, w.WokenAt = inst.wokenBy, inst.wokenAt.time()
 	brake := inst.brake.get()
 	w.Failures, w.Spent = len(brake.failures), brake.spent
 	if now.Before(brake.until) {
@@ -46,5 +46,5 @@ func (m *Manager) whyOf(inst *instance, now time.Time) tenant.Why {
 
 // wokenLocked notes by what the instance is being woken.
 func (i *instance) wokenLocked(by tenant.Cause, at time.Time) {
-	i.wokenBy, i.wokenAt = by, at
+	i.wokenBy, i.wokenAt = by, momentOf(at)
 }
