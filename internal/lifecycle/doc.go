@@ -87,6 +87,7 @@
 //
 //	manager.go     the Manager: its options, its loop, who is registered, saving
 //	instance.go    what is known of one instance, and its operations
+//	rare.go        parts that most instances never need, and times that are only told
 //	controller.go  what is needed of the service manager, the doorbells and the registry
 //	acquire.go     a request's way in and out: the lease
 //	ready.go       the way in for a request that need not wait
