@@ -46,7 +46,7 @@ func (b wokenBackend) Acquire(ctx context.Context, id tenant.ID, v tenant.Visit)
 	return wokenEndpoint(b), release, err
 }
 
-func (b wokenBackend) AcquireAwake(tenant.ID, tenant.Visit) (tenant.Endpoint, func(), bool) {
+func (b wokenBackend) AcquireAwake(tenant.ID, tenant.Visit, tenant.Endpoint) (tenant.Endpoint, func(), bool) {
 	return nil, nil, false
 }
 

@@ -115,7 +115,10 @@ func isSafe(method string) bool {
 func (x *exchange) readHead(isHead, reused bool) (v plain.Verdict, err error) {
 	x.have, x.head = 0, 0
 	conn := x.upstream
-	sent := time.Now()
+	sent := x.visit.acquired
+	if !reused {
+		sent = time.Now() // making a connection may have taken its time
+	}
 	var limit time.Time
 	if timeout := x.visit.endpoint.RequestTimeout(); timeout > 0 {
 		limit = sent.Add(timeout)

@@ -449,6 +449,6 @@ func TestFastAllocates(t *testing.T) {
 // always is a backend that counts nothing.
 type always struct{ backend }
 
-func (b *always) AcquireAwake(tenant.ID, tenant.Visit) (tenant.Endpoint, func(), bool) {
+func (b *always) AcquireAwake(tenant.ID, tenant.Visit, tenant.Endpoint) (tenant.Endpoint, func(), bool) {
 	return b, func() {}, true
 }

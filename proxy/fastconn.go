@@ -61,7 +61,8 @@ type fastConn struct {
 
 	*exchange // nil while nothing has come
 	answer    answer
-	id        tenant.ID // the instance
+	id        tenant.ID       // the instance
+	last      tenant.Endpoint // what it was acquired with, nil where that may be in use by others
 	requestID [requestIDSize]byte
 	watch     clientWatch
 
@@ -235,7 +236,8 @@ func (c *fastConn) acquire() (tenant.Endpoint, func(), bool) {
 	case "/robots.txt":
 		path = "/robots.txt"
 	}
-	endpoint, release, ok := c.proxy.waker.AcquireAwake(c.id, visitFor(c.method(), path, c.agentKind, false, c.req.Browses))
+	endpoint, release, ok := c.proxy.waker.AcquireAwake(c.id, visitFor(c.method(), path, c.agentKind, false, c.req.Browses), c.last)
+	c.last = endpoint // until others get it
 	if ok && !endpoint.KeepAlive() {
 		release()
 		return nil, nil, false

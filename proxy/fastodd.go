@@ -19,6 +19,7 @@ import (
 // byOthers has the reverse proxy of the slow path end a request that has been begun on the
 // fast path: what its answer is unlike others in, or its failure, has its home there.
 func (c *fastConn) byOthers(size int, closing bool) (err error) {
+	c.last = nil
 	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(slices.Clone(c.in[:size]))))
 	if err != nil {
 		return fmt.Errorf("read the request again: %w", err)

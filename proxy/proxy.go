@@ -28,8 +28,9 @@ type Waker interface {
 	// the instance rests and is not woken for the visit.
 	Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (e tenant.Endpoint, release func(), err error)
 	// AcquireAwake is Acquire where that neither waits nor fails; else ok is false, and
-	// nothing has been done.
-	AcquireAwake(id tenant.ID, v tenant.Visit) (e tenant.Endpoint, release func(), ok bool)
+	// nothing has been done. last is nil, or what it gave the caller before and nobody uses
+	// any more: that may be given again.
+	AcquireAwake(id tenant.ID, v tenant.Visit, last tenant.Endpoint) (e tenant.Endpoint, release func(), ok bool)
 }
 
 // Router chooses instances for requests to a service's own host name.

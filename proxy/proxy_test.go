@@ -74,7 +74,7 @@ func (b *backend) Acquire(context.Context, tenant.ID, tenant.Visit) (tenant.Endp
 	}), nil
 }
 
-func (b *backend) AcquireAwake(id tenant.ID, v tenant.Visit) (tenant.Endpoint, func(), bool) {
+func (b *backend) AcquireAwake(id tenant.ID, v tenant.Visit, _ tenant.Endpoint) (tenant.Endpoint, func(), bool) {
 	e, release, err := b.Acquire(context.Background(), id, v)
 	return e, release, err == nil
 }

@@ -37,7 +37,7 @@ func (s *sleeper) Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (te
 	}
 }
 
-func (s *sleeper) AcquireAwake(tenant.ID, tenant.Visit) (tenant.Endpoint, func(), bool) {
+func (s *sleeper) AcquireAwake(tenant.ID, tenant.Visit, tenant.Endpoint) (tenant.Endpoint, func(), bool) {
 	return nil, nil, false
 }
 

@@ -284,8 +284,8 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { dash.ServeHTTP(w, r) })),
 		Observer: counted,
 		Answered: func(id tenant.ID, status int) {
-			if r, ok := manager.Released(id); ok && r.Running != "" {
-				answers.Count(id.Service, r.Running, status)
+			if release := manager.Running(id); release != "" {
+				answers.Count(id.Service, release, status)
 			}
 		},
 		Log: log,

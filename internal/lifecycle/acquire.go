@@ -231,6 +231,10 @@ type lease struct {
 	inst    *instance
 	service *config.Service
 	woke    *tenant.Wake
+	// config is what service was found in, and over is release: both are for one that may
+	// be used again, nil for others.
+	config *config.Config
+	over   func()
 	// priority is the request's; quiet says that it does not count as activity.
 	priority tenant.Priority
 	quiet    bool

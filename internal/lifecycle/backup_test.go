@@ -386,7 +386,7 @@ func TestImport(t *testing.T) {
 				}
 			}
 			owner, _ := w.manager.Domain("notes.alice.com")
-			release, _ := w.manager.Released(bob)
+			release, _ := w.releaseOf(bob)
 			if s.Weight != (tenant.Weight{N: 7, Set: true}) || len(limits) != 2 || limits[tenant.LimitMemory] != 300<<20 || owner != bob || release.Release != "v2" {
 				t.Errorf("got weight %+v, limits %v, release %+v, owner of the host name %s", s.Weight, limits, release, owner)
 			}

@@ -120,15 +120,15 @@ func (m *Manager) Releases(service string) []tenant.Released {
 	return list
 }
 
-// Released tells of one instance's release; not ok if there is no such instance.
-func (m *Manager) Released(id tenant.ID) (r tenant.Released, ok bool) {
+// Running is the release that the instance's process was started with, empty where it has none.
+func (m *Manager) Running(id tenant.ID) string {
 	inst, ok := m.lookup(id)
 	if !ok {
-		return r, false
+		return ""
 	}
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
-	return m.releasedLocked(inst), true
+	return inst.released.get().running
 }
 
 // ServiceRelease is the release of a service's new instances, empty where it has none.

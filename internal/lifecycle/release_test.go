@@ -71,7 +71,7 @@ func (w *world) change(release string, step tenant.Step, ids ...tenant.ID) {
 	w.t.Helper()
 	var list []registry.Release
 	for _, id := range ids {
-		r, ok := w.manager.Released(id)
+		r, ok := w.releaseOf(id)
 		if !ok {
 			w.t.Fatalf("%s is not registered", id)
 		}
@@ -280,11 +280,11 @@ func TestReleasesOutliveTheDaemon(t *testing.T) {
 		}
 		w.restart(parse(t, released))
 		w.state(bob, tenant.Awake)
-		if r, _ := w.manager.Released(alice); r.Release != "v2" || r.Running != "v2" || r.Step != tenant.StepChanged {
+		if r, _ := w.releaseOf(alice); r.Release != "v2" || r.Running != "v2" || r.Step != tenant.StepChanged {
 			t.Errorf("alice: got %+v", r)
 		}
 		// Of bob nobody knows whether he was restarted before the daemon ended.
-		if r, _ := w.manager.Released(bob); r.Release != "v2" || r.Running != "" || r.Before != "v1" || r.Step != tenant.StepChanging {
+		if r, _ := w.releaseOf(bob); r.Release != "v2" || r.Running != "" || r.Before != "v1" || r.Step != tenant.StepChanging {
 			t.Errorf("bob: got %+v", r)
 		}
 		for id, want := range map[tenant.ID]bool{alice: false, bob: true} {
@@ -305,7 +305,7 @@ func TestReleaseIsNotSetWhereItCannotBeKept(t *testing.T) {
 		if err := w.manager.SetReleases(t.Context(), []registry.Release{{ID: alice, Release: "v2", Before: "v1"}}); err == nil {
 			t.Error("got no error")
 		}
-		if r, _ := w.manager.Released(alice); r.Release != "v1" {
+		if r, _ := w.releaseOf(alice); r.Release != "v1" {
 			t.Errorf("got %+v, want v1", r)
 		}
 		synctest.Wait()

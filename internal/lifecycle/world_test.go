@@ -236,6 +236,16 @@ func (w *world) served(id tenant.ID, run int) {
 	}
 }
 
+// releaseOf gives an instance's release.
+func (w *world) releaseOf(id tenant.ID) (r tenant.Released, ok bool) {
+	for _, r := range w.manager.Releases(id.Service) {
+		if r.ID == id {
+			return r, true
+		}
+	}
+	return r, false
+}
+
 // state waits until nothing moves any more and checks the instance's state.
 func (w *world) state(id tenant.ID, want tenant.State) tenant.Snapshot {
 	w.t.Helper()

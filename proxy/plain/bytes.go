@@ -1,7 +1,5 @@
 package plain
 
-import "bytes"
-
 // class is a set of bytes.
 type class uint8
 
@@ -90,4 +88,14 @@ func number(p []byte) (n int64, ok bool) {
 }
 
 // trim removes the white space around a value.
-func trim(p []byte) []byte { return bytes.Trim(p, " \t") }
+func trim(p []byte) []byte {
+	for len(p) > 0 && isBlank(p[0]) {
+		p = p[1:]
+	}
+	for len(p) > 0 && isBlank(p[len(p)-1]) {
+		p = p[:len(p)-1]
+	}
+	return p
+}
+
+func isBlank(b byte) bool { return b == ' ' || b == '\t' }
