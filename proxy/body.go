@@ -42,7 +42,7 @@ type clientBody struct {
 // bounded gives each request with a body one whose reading has a bound.
 func (s *Server) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Body == http.NoBody {
+		if r.Body == http.NoBody || r.ContentLength == 0 { // over HTTP/2 there is a body in any case
 			next.ServeHTTP(w, r)
 			return
 		}

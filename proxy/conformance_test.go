@@ -9,7 +9,7 @@ import (
 )
 
 // front runs a proxy before an app that keeps what it receives.
-func front(t *testing.T) conformance.Front {
+func front(t *testing.T) (conformance.Front, *Server) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -22,14 +22,20 @@ func front(t *testing.T) conformance.Front {
 		l.Close()
 		<-done
 	})
-	address, _ := serve(t, &backend{address: l.Addr().String()}, nil)
+	address, server := serve(t, &backend{address: l.Addr().String()}, nil)
 	return conformance.Front{
 		Dial:     func() (net.Conn, error) { return net.Dial("tcp", address) },
 		Host:     "a.app.test",
 		Received: records.Read,
-	}
+	}, server
 }
 
-func TestRequests(t *testing.T) { conformance.Requests(t, front(t)) }
+func TestRequests(t *testing.T) {
+	f, _ := front(t)
+	conformance.Requests(t, f)
+}
 
-func TestAnswers(t *testing.T) { conformance.Answers(t, front(t)) }
+func TestAnswers(t *testing.T) {
+	f, _ := front(t)
+	conformance.Answers(t, f)
+}

@@ -6,14 +6,16 @@
 // response has ended, to the end of the body; see Waker. A host name that names no
 // instance costs one look-up and starts nothing.
 //
-// There are two ways through it. The slow path takes any request: net/http behind package
+// There are three ways through it. The first takes any request: net/http behind package
 // framing, then the reverse proxy of net/http/httputil. The fast path (see Server.Fast) takes
-// a request of HTTP/1.1 that package plain can read, for an instance that is awake:
+// a request of HTTP/1.1 that package plain can read, for an instance that is awake. What has
+// come through net/http, as all of HTTP/2 does, and is plain in what it asks for, goes from
+// there to the app directly, in the same way as on the fast path (see exchange):
 //
-//   - Until the first byte of a request is sent to the app, its bytes are kept, and the slow
-//     path can have them: from then on the connection is its own.
+//   - Until the first byte of a request is sent to the app, its bytes are kept, and net/http
+//     can have them: from then on the connection is its own.
 //   - What the app says, or does not, in another way than most is passed on by the reverse
 //     proxy: with what has been read of the answer, or with the error as its first attempt.
 //   - All that is counted, logged, bound in time and told to the app and the client is the
-//     same on both; the tests of this package run on each.
+//     same on all; the tests of this package run on each.
 package proxy

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"tenement.dev/internal/tenant"
 	"tenement.dev/proxy/plain"
 )
 
@@ -76,7 +77,7 @@ func (x *exchange) ask(ctx context.Context, p *pools, v *visit, who client, head
 	case err == nil && verdict == plain.Taken:
 		return true
 	case err == nil:
-		v.first = resume(x.pool.key, conn.Conn, x.buf[:x.have]) //nolint:bodyclose // the reverse proxy closes it
+		v.first = x.asRead() //nolint:bodyclose // the reverse proxy closes it
 		return false
 	}
 	unread := x.have == 0 && errors.Is(err, io.EOF) && (werr != nil || unseen(conn.raw, len(x.out)))
@@ -93,6 +94,20 @@ func (x *exchange) ask(ctx context.Context, p *pools, v *visit, who client, head
 	}
 	v.first = failed(err) //nolint:bodyclose // the reverse proxy closes it
 	return false
+}
+
+// asRead is a first attempt whose answer is what has been read, and what comes.
+func (x *exchange) asRead() func(*http.Request) (*http.Response, error) {
+	return resume(x.pool.key, x.upstream.Conn, x.buf[:x.have])
+}
+
+// hasAnswered notes that the head of the answer is there, and does what it asks for.
+func (x *exchange) hasAnswered(p *Proxy) {
+	x.visit.answered = time.Now()
+	p.answered(x.visit.id, x.app.Status)
+	if x.app.KeepAwake != nil {
+		p.keepAwakeFor(x.visit, map[string][]string{tenant.KeepAwakeHeader: {string(x.app.KeepAwake)}})
+	}
 }
 
 // failed is a first attempt that has come to an error.

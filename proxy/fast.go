@@ -33,8 +33,9 @@ type fast struct {
 	conns   map[*fastConn]struct{}
 }
 
-// Fast has requests served on the fast path where that can be; the handler of the server
-// must be the proxy, or h's around it. It is called before Serve.
+// Fast has requests served on the fast path where that can be, and those that net/http reads
+// go to the app past the reverse proxy; the handler of the server must be the proxy, or h's
+// around it. It is called before Serve.
 func (s *Server) Fast(h HTTPS) {
 	f := &fast{server: s, redirect: h.Redirect, conns: map[*fastConn]struct{}{}}
 	if h.HSTS > 0 {
@@ -42,6 +43,7 @@ func (s *Server) Fast(h HTTPS) {
 	}
 	f.ctx, f.cancel = context.WithCancel(context.WithValue(context.Background(), http.ServerContextKey, s.http))
 	s.fast = f
+	s.proxy.direct = true
 }
 
 // takes reports whether connections of that kind may be served here.

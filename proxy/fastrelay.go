@@ -7,22 +7,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tenement.dev/internal/tenant"
 	"tenement.dev/proxy/plain"
 )
 
 // relay sends an answer to the client, of which the buffer has the first bytes. An answer that
 // cannot be completed ends the client's connection.
 func (c *fastConn) relay(closing bool) error {
-	a, v := &c.answer, &c.answer.visit
-	a.status = c.app.Status
-	now := time.Now()
-	v.answered = now
-	c.proxy.answered(v.id, c.app.Status)
-	if c.app.KeepAwake != nil {
-		c.proxy.keepAwakeFor(v, map[string][]string{tenant.KeepAwakeHeader: {string(c.app.KeepAwake)}})
-	}
-	c.out = c.appendAnswer(c.out[:0], now, closing)
+	c.answer.status = c.app.Status
+	c.hasAnswered(c.proxy)
+	c.out = c.appendAnswer(c.out[:0], c.visit.answered, closing)
 	rest := c.buf[c.head:c.have]
 	if c.app.Chunked {
 		return c.relayChunks(rest)

@@ -90,6 +90,7 @@ type Proxy struct {
 	access   AccessLog // or nil
 	log      *slog.Logger
 	hop      string // marks requests that have been through this proxy
+	direct   bool   // what comes through net/http may go to the app past the reverse proxy
 	pools    *pools
 	reverse  *httputil.ReverseProxy
 
@@ -291,8 +292,16 @@ func (p *Proxy) forward(w *answer, r *http.Request, id tenant.ID, endpoint tenan
 	meter := endpoint.Meter()
 	meter.Request()
 	v := &w.visit
-	*v = visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), meter: meter, local: fromLoopback(r), to: w, headers: w.Header().Clone(), release: release}
+	*v = visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), meter: meter, local: fromLoopback(r), to: w, release: release}
 	defer v.countOut()
+	done, odd := p.pass(w, r)
+	if done {
+		return
+	}
+	if odd != nil {
+		defer odd.Close()
+	}
+	v.headers = w.Header().Clone()
 	defer p.pools.used(id)
 	if body := bodyOf(r); body != nil {
 		body.meter = meter
@@ -349,13 +358,18 @@ func (p *Proxy) modifyResponse(resp *http.Response) error {
 	p.answered(v.id, resp.StatusCode)
 	resp.Header[requestIDHeader] = v.in.Header[requestIDHeader]
 	v.answered = time.Now()
-	if woke := v.endpoint.Woke(); woke != nil && v.local {
-		resp.Header.Add("Server-Timing", serverTiming(woke, time.Since(v.acquired)))
-	}
+	v.tellWake(resp.Header)
 	p.takeKeepAwake(resp, v)
 	p.asStream(resp, v)
 	v.watchBody(resp)
 	return nil
+}
+
+// tellWake tells a client on this machine of the wake that it has waited for.
+func (v *visit) tellWake(header http.Header) {
+	if woke := v.endpoint.Woke(); woke != nil && v.local {
+		header.Add("Server-Timing", serverTiming(woke, time.Since(v.acquired)))
+	}
 }
 
 // serverTiming tells the phases of a wake, in milliseconds (W3C Server Timing).

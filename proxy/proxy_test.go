@@ -22,24 +22,31 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
-// slowOnly: servers of the tests have no fast path. All tests run with one, and without.
-var slowOnly bool
+// slowOnly: servers of the tests have no fast path. indirectOnly: all that comes through
+// net/http goes through the reverse proxy. All tests run with both, without the fast path, and
+// without either.
+var slowOnly, indirectOnly bool
 
 func TestMain(m *testing.M) {
 	stdlog.SetOutput(io.Discard) // where net/http complains of apps
-	goleak.VerifyTestMain(bothPaths{m})
+	goleak.VerifyTestMain(allPaths{m})
 }
 
-// bothPaths runs tests twice.
-type bothPaths struct{ m *testing.M }
+// allPaths runs tests on each path.
+type allPaths struct{ m *testing.M }
 
-func (b bothPaths) Run() int {
+func (b allPaths) Run() int {
 	code := b.m.Run()
 	if code != 0 || flag.Lookup("test.fuzz").Value.String() != "" || flag.Lookup("test.list").Value.String() != "" {
 		return code
 	}
 	fmt.Println("and without the fast path")
 	slowOnly = true
+	if code = b.m.Run(); code != 0 {
+		return code
+	}
+	fmt.Println("and through the reverse proxy")
+	indirectOnly = true
 	return b.m.Run()
 }
 
@@ -139,6 +146,7 @@ func serve(t *testing.T, b *backend, app http.Handler, tune ...func(*Server)) (s
 // newServer makes the server for a proxy.
 func newServer(p *Proxy, log *slog.Logger) *Server {
 	server := NewServer(p, p, log)
+	p.direct = !indirectOnly
 	if !slowOnly {
 		server.Fast(HTTPS{})
 	}

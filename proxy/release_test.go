@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -18,52 +19,75 @@ func TestCountedOutBeforeTheEnd(t *testing.T) {
 		"late chunks": "GET /late-chunks" + tail, "HEAD": "HEAD /small" + tail, "no body": "GET /none" + tail, "events": "GET /events" + tail,
 		"trailer": "GET /trailer" + tail, "failure": "GET /abort" + tail, "POST": "POST /large" + tail + "Content-Length: 2\r\n", "HTTP/1.0": "GET /chunks HTTP/1.0\r\nHost: a.app.test\r\n",
 	} {
+		method, rest, _ := strings.Cut(text, " ")
+		path, _, _ := strings.Cut(rest, " ")
+		body := ""
+		if name == "POST" {
+			body = "xy"
+		}
 		t.Run(name, func(t *testing.T) {
-			releasing, goOn := make(chan struct{}), make(chan struct{})
-			b := &backend{releasing: func() { close(releasing); <-goOn }}
-			rest := make(chan struct{})
-			address, _ := serve(t, b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inParts(w, r, rest) }))
-			conn := dial(t, address)
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-			text += "\r\n"
-			if name == "POST" {
-				text += "xy"
-			}
-			if _, err := io.WriteString(conn, text); err != nil {
-				t.Fatal(err)
-			}
-			whole := make(chan error, 1)
-			begun := make(chan struct{})
-			go func() {
-				method, _, _ := strings.Cut(text, " ")
-				resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
-				close(begun)
-				if err == nil {
-					_, err = io.Copy(io.Discard, resp.Body)
+			countedOutBeforeTheEnd(t, strings.HasPrefix(name, "late"), func(_ *Server, address string) func() (*http.Response, error) {
+				conn := dial(t, address)
+				_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+				if _, err := io.WriteString(conn, text+"\r\n"+body); err != nil {
+					t.Fatal(err)
 				}
-				whole <- err
-			}()
-			if strings.HasPrefix(name, "late") {
-				<-begun
-				select {
-				case <-releasing:
-					t.Error("counted out while the app has not sent all")
-				case <-time.After(2 * firstLook):
+				return func() (*http.Response, error) {
+					return http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 				}
-			}
-			close(rest)
-			<-releasing
-			select {
-			case <-whole:
-				t.Error("the client has all of the answer, and the request is counted in")
-				whole <- nil
-			case <-time.After(50 * time.Millisecond): // where the order is right it can never be
-			}
-			close(goOn)
-			if err := <-whole; err != nil {
-				t.Error(err)
-			}
+			})
 		})
+		if name == "HTTP/1.0" {
+			continue
+		}
+		t.Run(name+" over HTTP/2", func(t *testing.T) {
+			countedOutBeforeTheEnd(t, strings.HasPrefix(name, "late"), func(server *Server, _ string) func() (*http.Response, error) {
+				client, url := overH2(t, server)
+				return func() (*http.Response, error) {
+					return ask(context.Background(), client, method, url+path, strings.NewReader(body))
+				}
+			})
+		})
+	}
+}
+
+func countedOutBeforeTheEnd(t *testing.T, late bool, begin func(server *Server, address string) (answer func() (*http.Response, error))) {
+	t.Helper()
+	releasing, goOn := make(chan struct{}), make(chan struct{})
+	b := &backend{releasing: func() { close(releasing); <-goOn }}
+	rest := make(chan struct{})
+	address, server := serve(t, b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inParts(w, r, rest) }))
+	whole := make(chan error, 1)
+	begun := make(chan struct{})
+	answer := begin(server, address)
+	go func() {
+		resp, err := answer()
+		close(begun)
+		if err == nil {
+			_, err = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		whole <- err
+	}()
+	if late {
+		<-begun
+		select {
+		case <-releasing:
+			t.Error("counted out while the app has not sent all")
+		case <-time.After(2 * firstLook):
+		}
+	}
+	close(rest)
+	<-releasing
+	select {
+	case <-whole:
+		t.Error("the client has all of the answer, and the request is counted in")
+		whole <- nil
+	case <-time.After(50 * time.Millisecond): // where the order is right it can never be
+	}
+	close(goOn)
+	if err := <-whole; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -61,7 +61,7 @@ type Settings struct {
 	// TrustedProxies are the addresses of proxies in front, whose X-Forwarded-* headers
 	// are believed.
 	TrustedProxies []netip.Prefix
-	// FastPath is whether requests may be served past net/http.
+	// FastPath is whether requests may be served past net/http and its reverse proxy.
 	FastPath bool
 	// ProxyProtocol is whether they may tell a client's address by the PROXY protocol.
 	ProxyProtocol bool

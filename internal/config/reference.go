@@ -30,7 +30,7 @@ var aboutSettings = map[string]about{
 	"trusted_proxies":       {"array of addresses", "nobody", "proxies in front, whose `X-Forwarded-*` headers and request ids are believed"},
 	"verify_domains":        {"true, false", "", "the owner of a host name has to agree, by a TXT record, before `ten domain add` has it served"},
 	"dns_resolver":          {"address", "the system's", "who is asked for that record, such as `\"127.0.0.1:5353\"`"},
-	"fast_path":             {"true, false", "", "false: net/http reads every request, also those that are plain to read; slower"},
+	"fast_path":             {"true, false", "", "false: net/http reads every request and passes it on, also those that are plain to read; slower"},
 	"proxy_protocol":        {"true, false", "", "whether these may begin with the PROXY protocol"},
 	"api_listen":            {"address", "nowhere", "serves the management API there to who has a token"},
 	"api_domain":            {"true, false", "", "serves it at the base domain too"},
