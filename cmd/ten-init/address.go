@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // retryInterval is the pause between two tries to reach an app that does not accept
@@ -74,9 +76,17 @@ func (a address) String() string {
 	return a.path
 }
 
-// dial tries until the app accepts or ctx ends; see patience.
-func (a address) dial(ctx context.Context, of *app) (*os.File, error) {
-	p := newPatience(a, of)
+// lookout gives one for the address, or nil.
+func (a address) lookout() *lookout {
+	if a.kind != "port" {
+		return nil
+	}
+	return newLookout(a.port)
+}
+
+// dial tries until the app accepts or ctx ends; see patience. out may be nil.
+func (a address) dial(ctx context.Context, of *app, out *lookout) (*os.File, error) {
+	p := newPatience(of, out)
 	defer p.end()
 	p.first(ctx)
 	for {
@@ -95,12 +105,12 @@ func (a address) dial(ctx context.Context, of *app) (*os.File, error) {
 // family that it is in. There is no connection to be had from it: by the time at which
 // the owner is known, one that was made may be with somebody who has left. Where it can
 // do without one the app sees none: some take but one, and then have to begin anew.
-func (a address) dialOwn(ctx context.Context, of *app) (network string, err error) {
-	p := newPatience(a, of)
+func (a address) dialOwn(ctx context.Context, of *app, out *lookout) (network string, err error) {
+	p := newPatience(of, out)
 	defer p.end()
 	p.first(ctx)
 	for {
-		network, err = a.reachOwn()
+		network, err = a.reachOwn(out)
 		if !errors.Is(err, errNobody) || ctx.Err() != nil {
 			return network, err
 		}
@@ -120,7 +130,7 @@ func (a address) dialAgain(ctx context.Context, c *crowd) (*os.File, error) {
 		var conn *os.File
 		var err error
 		if closed {
-			_, err = a.reachOwn()
+			_, err = a.reachOwn(nil)
 			closed = err != nil
 		}
 		if err == nil {
@@ -144,10 +154,19 @@ func (a address) dialAgain(ctx context.Context, c *crowd) (*os.File, error) {
 }
 
 // taken reports whether something answers at the address although the app has not
-// been started.
-func (a address) taken() bool {
+// been started. out may be nil.
+func (a address) taken(out *lookout) bool {
 	if a.kind != "port" {
 		return false
+	}
+	if out != nil {
+		found, err := out.look(unix.AF_INET)
+		if err == nil && !found {
+			found, err = out.look(unix.AF_INET6)
+		}
+		if err == nil {
+			return found
+		}
 	}
 	conn, _, err := a.knock(true)
 	if err != nil {

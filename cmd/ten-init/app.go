@@ -58,15 +58,15 @@ func startApp(o options, cg *cgroup, socket *os.File) (*app, error) {
 // spawn executes the program path in a session of its own, with ten-init's output, no
 // input, and the files as descriptors from 3 on.
 func spawn(path string, argv []string, sys *syscall.SysProcAttr, files ...uintptr) (pid int, err error) {
-	null, err := os.Open(os.DevNull)
+	null, err := syscall.Open(os.DevNull, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("open standard input: %w", err)
 	}
-	defer null.Close()
+	defer syscall.Close(null)
 	sys.Setsid = true
 	pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{
 		Env:   appEnviron(os.Environ()),
-		Files: append([]uintptr{null.Fd(), 1, 2}, files...),
+		Files: append([]uintptr{uintptr(null), 1, 2}, files...),
 		Sys:   sys,
 	})
 	if err != nil {

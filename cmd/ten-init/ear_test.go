@@ -61,7 +61,7 @@ os.wait()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn, err := address{kind: "port", port: port}.dial(ctx, &app{ear: e})
+	conn, err := address{kind: "port", port: port}.dial(ctx, &app{ear: e}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

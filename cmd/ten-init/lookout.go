@@ -11,8 +11,9 @@ import (
 
 // A lookout sees whether anybody listens on a port of the loopback, for a fraction of what
 // a try to connect costs: it has the kernel look for the one socket to which a connection
-// would go (sock_diag(7), without NLM_F_DUMP), and no packet is sent. It is for apps that
-// no ear hears: those of isolation = "process", which may run set-user-ID programs.
+// would go (sock_diag(7), without NLM_F_DUMP), and no packet is sent. By that apps are
+// awaited that no ear hears: those of isolation = "process", which may run set-user-ID
+// programs.
 type lookout struct {
 	fd   int
 	port int
@@ -32,18 +33,23 @@ func (n *looks) both() bool {
 
 // newLookout gives nil where the kernel has no such answers (no module tcp_diag).
 func newLookout(port int) *lookout {
-	// To look for one socket gives the same error for no module as for no socket.
-	if _, err := askForOwners(port, os.Getuid()); err != nil {
-		return nil
-	}
 	fd, err := openDiag()
 	if err != nil {
 		return nil
 	}
-	return &lookout{fd: fd, port: port}
+	l := &lookout{fd: fd, port: port}
+	// To look for one socket gives the same error for no module as for no socket.
+	if _, err := l.owners(os.Getuid()); err != nil {
+		l.close()
+		return nil
+	}
+	return l
 }
 
 func (l *lookout) close() { unix.Close(l.fd) }
+
+// owners asks for all that listen on the port, at any address.
+func (l *lookout) owners(uid int) (owned, error) { return dumpOwners(l.fd, &l.seq, l.port, uid) }
 
 // sees looks. An error is taken for somebody, whom a try will then not find.
 func (l *lookout) sees() bool {

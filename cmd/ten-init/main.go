@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -67,6 +68,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "ten-init:", err)
 		os.Exit(exitUsage)
 	}
+	// It does one thing after the other. With more, each that begins would wake threads
+	// that look for what they could do, on processors that the app could have.
+	runtime.GOMAXPROCS(1)
 	os.Exit(newSupervisor(o, started).run(doorbell))
 }
 

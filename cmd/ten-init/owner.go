@@ -47,9 +47,15 @@ func (a address) judge(found owned) error {
 }
 
 // reachOwn is checkOwner that also gives the family, "tcp4" or "tcp6", in which the port is
-// reached on the loopback. It connects only where that is not plain otherwise.
-func (a address) reachOwn() (network string, err error) {
-	found, err := askForOwners(a.port, os.Getuid())
+// reached on the loopback. It connects only where that is not plain otherwise. out may be
+// nil.
+func (a address) reachOwn(out *lookout) (network string, err error) {
+	var found owned
+	if out != nil {
+		found, err = out.owners(os.Getuid())
+	} else {
+		found, err = askForOwners(a.port, os.Getuid())
+	}
 	if err == nil && (found.network != "" || !found.own || found.other) {
 		return found.network, a.judge(found)
 	}

@@ -63,7 +63,7 @@ func TestCheckOwner(t *testing.T) {
 		port, _ := strconv.Atoi(text)
 		a := address{kind: "port", port: port, own: true}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		got, err := a.dialOwn(ctx, &app{})
+		got, err := a.dialOwn(ctx, &app{}, nil)
 		want := strings.Replace(network+"4", "44", "4", 1)
 		if network == "tcp6" {
 			want = network

@@ -16,7 +16,7 @@ const (
 	// deafPause is the least pause between two tries when nothing was heard: not all that
 	// can be connected to has come from listen(2) behind the fence, but nearly all. deafShare
 	// is the share of the time that has passed.
-	deafPause = 100 * time.Millisecond
+	deafPause = 250 * time.Millisecond
 	deafShare = 4
 	// heardInterval is the pause after a call was heard, which takes but microseconds if
 	// the app has a processor; after heardTime it was another socket's.
@@ -53,14 +53,13 @@ type patience struct {
 	looks           // of one who tries instead
 }
 
-func newPatience(addr address, a *app) *patience {
+// newPatience is for an app that may have a lookout; else that is nil.
+func newPatience(a *app, out *lookout) *patience {
 	p := &patience{ear: a.ear, begun: time.Now()}
 	if p.ear != nil {
 		return p
 	}
-	if addr.kind == "port" {
-		p.out = newLookout(addr.port)
-	}
+	p.out = out
 	if a.pid > 0 {
 		p.toil = newToil(a.pid)
 	}
@@ -70,9 +69,6 @@ func newPatience(addr address, a *app) *patience {
 func (p *patience) end() {
 	if p.toil != nil {
 		p.toil.close()
-	}
-	if p.out != nil {
-		p.out.close()
 	}
 }
 

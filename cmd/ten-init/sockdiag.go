@@ -80,10 +80,17 @@ func askForOwners(port, uid int) (found owned, err error) {
 		return owned{}, err
 	}
 	defer unix.Close(fd)
+	return dumpOwners(fd, new(uint32), port, uid)
+}
+
+// dumpOwners is askForOwners over a socket that may be used again. seq numbers the questions:
+// what is left of the answer to an earlier one is no answer.
+func dumpOwners(fd int, seq *uint32, port, uid int) (found owned, err error) {
 	buffer := make([]byte, 16<<10)
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		*seq++
 		request := diagRequest{
-			header: unix.NlMsghdr{Type: diagByFamily, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP},
+			header: unix.NlMsghdr{Type: diagByFamily, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, Seq: *seq},
 			family: family, protocol: unix.IPPROTO_TCP, states: 1 << tcpListenState,
 		}
 		request.header.Len = uint32(unsafe.Sizeof(request))
@@ -99,6 +106,9 @@ func askForOwners(port, uid int) (found owned, err error) {
 			}
 			if err != nil {
 				return owned{}, fmt.Errorf("ask for listening sockets: %w", err)
+			}
+			if n >= 12 && binary.NativeEndian.Uint32(buffer[8:]) != *seq {
+				continue
 			}
 			var more owned
 			if more, done, err = diagOwners(buffer[:n], port, uid); err != nil {

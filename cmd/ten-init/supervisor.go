@@ -102,12 +102,14 @@ func (s *supervisor) run(doorbell *net.UnixListener) int {
 	// Orphans of the app come to ten-init also where it is not the first process.
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
+	// Whatever can be made before somebody waits is.
+	out := s.o.listen.lookout()
 	first := firstCall(doorbell)
 	arm := first != nil && first.Verb == ingress.Arm
 	if arm && !s.stayArmed(first, doorbell, signals) {
 		return 0
 	}
-	a, refusal, code := s.start()
+	a, refusal, code := s.start(out)
 	if first != nil && !arm {
 		s.calls.Go(func() { s.answer(first) })
 	}
@@ -119,7 +121,7 @@ func (s *supervisor) run(doorbell *net.UnixListener) int {
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.startupTimeout)
 	defer cancel()
 	ready := make(chan error, 1)
-	go func() { ready <- s.awaitReady(ctx, a) }()
+	go func() { ready <- s.awaitReady(ctx, a, out) }()
 	if !arm {
 		s.calls.Go(func() { s.accept(doorbell) })
 	}
@@ -127,8 +129,8 @@ func (s *supervisor) run(doorbell *net.UnixListener) int {
 }
 
 // start starts the app, or says why it cannot be and what to exit with.
-func (s *supervisor) start() (*app, *ingress.Refusal, int) {
-	if s.o.listen.taken() {
+func (s *supervisor) start(out *lookout) (*app, *ingress.Refusal, int) {
+	if s.o.listen.taken(out) {
 		return nil, s.o.listen.portTaken(), exitBusy
 	}
 	socket, err := s.o.listen.prepare()
@@ -251,15 +253,18 @@ func toldToStop(signals <-chan os.Signal, status syscall.WaitStatus) bool {
 }
 
 // awaitReady tries the app until it accepts a connection; nil also when the app
-// ended before.
-func (s *supervisor) awaitReady(ctx context.Context, a *app) error {
+// ended before. out, which may be nil, is needed no longer then.
+func (s *supervisor) awaitReady(ctx context.Context, a *app, out *lookout) error {
+	if out != nil {
+		defer out.close()
+	}
 	var conn *os.File
 	var network string
 	var err error
 	if s.o.listen.own {
-		network, err = s.o.listen.dialOwn(ctx, a)
+		network, err = s.o.listen.dialOwn(ctx, a, out)
 	} else {
-		conn, err = s.o.listen.dial(ctx, a)
+		conn, err = s.o.listen.dial(ctx, a, out)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
