@@ -7,6 +7,7 @@ LDFLAGS  := -s -w -X main.buildVersion=$(shell git describe --tags --always --di
 RACE     := CGO_ENABLED=1 $(GO) test -race
 BENCH    ?= 30
 STORM    ?= 200
+ISOLATION ?=
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
@@ -82,8 +83,8 @@ bench-wake: programs ## time wakes by phase, as ratios to a bare start
 	$(GO) run ./test/bench/wake -n $(BENCH)
 
 .PHONY: bench-storm
-bench-storm: programs ## wake 200 sleeping tenants at once (STORM=n: as many)
-	$(GO) run ./test/bench/wake -storm $(STORM)
+bench-storm: programs ## wake 200 sleeping tenants at once (STORM=n ISOLATION=level); writes its section of docs/PERFORMANCE.md
+	$(GO) run ./test/bench/wake -storm $(STORM) -isolation "$(ISOLATION)" | $(GO) run ./test/bench/report docs/PERFORMANCE.md
 
 .PHONY: bench-steps
 bench-steps: programs ## what each part of the sandbox costs a start

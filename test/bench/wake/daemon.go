@@ -148,33 +148,36 @@ func (d *daemon) awaitState(ctx context.Context, id, want string) error {
 	}
 }
 
-// awaitArmed waits until so many instances are armed.
-func (d *daemon) awaitArmed(ctx context.Context, want int) error {
-	ctx, cancel := context.WithTimeout(ctx, armTimeout)
-	defer cancel()
+// awaitArmed waits until so many instances are armed, or no more are, and gives how many
+// that is.
+func (d *daemon) awaitArmed(ctx context.Context, want int) (armed int, err error) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	grown := time.Now()
 	for {
 		out, err := d.run(ctx, "ps", "--json")
 		if err != nil {
-			return err
+			return 0, err
 		}
 		var list []struct{ Armed bool }
 		if err := json.Unmarshal(out, &list); err != nil {
-			return fmt.Errorf("ten ps --json: %w", err)
+			return 0, fmt.Errorf("ten ps --json: %w", err)
 		}
-		armed := 0
+		now := 0
 		for _, i := range list {
 			if i.Armed {
-				armed++
+				now++
 			}
 		}
-		if armed == want {
-			return nil
+		if now > armed {
+			armed, grown = now, time.Now()
+		}
+		if now >= want || time.Since(grown) > armTimeout {
+			return now, nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d armed in time, want %d", armed, want)
+			return 0, context.Cause(ctx)
 		case <-tick.C:
 		}
 	}

@@ -19,7 +19,9 @@
 // measures the machine that it is started on, as root, under systemd.
 //
 // With -storm N it times a storm instead: N sleeping Python tenants get one request each
-// at once, while another is awake and asked all the time: armed, and not.
+// at once, while another is awake and asked all the time: with as many armed as without a
+// setting, and with none. What it prints last is a section of docs/PERFORMANCE.md, for
+// test/bench/report.
 //
 // With -steps N it times what systemd does before any of our code runs: N starts of
 // /bin/true as an instance at level namespace, and with each part of that left out.

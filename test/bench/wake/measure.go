@@ -163,7 +163,9 @@ func (b *bench) armedRounds(ctx context.Context, apps []app, n int) error {
 	}
 	for b.round = range n + 1 {
 		b.record = b.round > 0
-		if err := b.daemon.awaitArmed(ctx, len(list)); err != nil {
+		if n, err := b.daemon.awaitArmed(ctx, len(list)); err == nil && n < len(list) {
+			return fmt.Errorf("%d armed in time, want %d", n, len(list))
+		} else if err != nil {
 			return err
 		}
 		for _, a := range apps {

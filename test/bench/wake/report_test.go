@@ -120,3 +120,22 @@ func TestText(t *testing.T) {
 		t.Errorf("the parts stand at %v of\n%s", order, text)
 	}
 }
+
+// The section says how many were armed, both ratios, and whether the goals are met.
+func TestStormSection(t *testing.T) {
+	s := &storm{isolation: "namespace", arms: true, armed: 200, tenants: 200, answered: 200, bare: 50, total: 6000, alone: 5000,
+		cpu: "all 60.0", bareCPU: "all 50.0", quiet: []float64{2}, during: []float64{8}, memory: [2]int64{1024, 51200}, waiting: 200 << 10, reload: [2]float64{100, 700}}
+	cold := &storm{isolation: "namespace", tenants: 200, answered: 199, bare: 50, total: 15000, alone: 5000, quiet: []float64{2}, during: []float64{12}}
+	got := stormSection(hardware{Cores: 2}, []*storm{s, cold})
+	for _, want := range []string{
+		"<!-- begin storm -->\n## A storm\n",
+		"| `namespace`, 200 armed | 200 | 6000 | 1.20, met | 1.20 | 4.0 × 2.0 ms, met | 50 |\n",
+		"| `namespace`, none armed | 199 | 15000 | 3.00, missed | 3.00 | 6.0 × 2.0 ms, missed | 0 |\n",
+		"| `namespace`, 200 armed | all 60.0 | all 50.0 |\n",
+		"has 1.0 MB of its own, and makes a `systemctl daemon-reload` 3.0 ms longer.\n<!-- end storm -->\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %s\nwithout %q", got, want)
+		}
+	}
+}

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,55 +26,61 @@ const (
 
 	stormBares   = 15
 	stormTimeout = 3 * time.Minute
-	armTimeout   = 3 * time.Minute
+	// armTimeout is for how long another one must not have been armed until it is taken for
+	// granted that no more will be.
+	armTimeout = 20 * time.Second
 	// warmPause is the pause between two requests to the warm tenant, and warmQuiet for
 	// how long it is asked while nothing else happens.
-	warmPause = 20 * time.Millisecond
+	warmPause = 50 * time.Millisecond
 	warmQuiet = 5 * time.Second
 )
 
 // storm is what was measured of one.
 type storm struct {
 	isolation string
-	armed     bool
+	arms      bool // as many as the machine's memory suggests
+	armed     int
 	tenants   int
 	answered  int
 	bare      float64 // ms, the median
 	total     float64 // ms until the last answer
-	alone     float64 // ms of as many bare starts, one per processor at a time
+	alone     float64 // ms of as many bare starts, one per processor at a time: the mean of before and after
 	cpu       string  // processor time per tenant
 	bareCPU   string
 	phases    map[string]float64
 	quiet     []float64 // ms of the warm tenant's answers
 	during    []float64
-	memory    [2]int64 // KiB of the daemon: before, and at most
-	waiting   int64    // KiB of all armed tenants together
+	memory    [2]int64   // KiB of the daemon: before, and at most
+	waiting   int64      // KiB of all armed tenants together
+	reload    [2]float64 // ms of a daemon-reload: before the tenants were there, and with all armed
 }
 
 // runStorm has n sleeping tenants get a request each at once, under each of some
-// isolations, armed and not, and prints what that took.
+// isolations, with as many armed as by default and with none, and prints what that took.
 func runStorm(ctx context.Context, repo string, n int, isolations []string) (err error) {
 	hardware, err := describeMachine(ctx)
 	if err != nil {
 		return err
 	}
+	var storms []*storm
 	for _, isolation := range isolations {
-		for _, armed := range []bool{false, true} {
-			s, err := oneStorm(ctx, repo, isolation, n, armed)
+		for _, arms := range []bool{true, false} {
+			s, err := oneStorm(ctx, repo, isolation, n, arms)
 			if err != nil {
 				return err
 			}
 			s.print(hardware.Cores)
+			storms = append(storms, s)
 		}
 	}
 	if hardware.LoadAfter, err = loadAverage(); err != nil {
 		return err
 	}
-	fmt.Printf("\n%s\n", hardware)
+	fmt.Printf("\n%s\n\n%s", hardware, stormSection(hardware, storms))
 	return nil
 }
 
-func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_ *storm, err error) {
+func oneStorm(ctx context.Context, repo, isolation string, n int, arms bool) (_ *storm, err error) {
 	dir, err := makeDir()
 	if err != nil {
 		return nil, err
@@ -86,15 +92,18 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_
 	}
 	python := apps[0]
 	var config strings.Builder
-	keep := 0
-	if armed {
-		keep = n
+	fmt.Fprintf(&config, "[settings]\ndata_dir = %q\n", filepath.Join(dir, "data"))
+	if !arms {
+		config.WriteString("armed = 0\n")
 	}
-	fmt.Fprintf(&config, "[settings]\ndata_dir = %q\narmed = %d\n", filepath.Join(dir, "data"), keep)
 	for _, service := range []string{"storm", "warm"} {
 		// Many gVisors at once take a while.
 		fmt.Fprintf(&config, "[service.%s]\ncommand = [%q, %q]\nisolation = %q\non_demand = true\nmax_instances = 10000\nstartup_timeout = 60\n",
 			service, python.argv[0], python.argv[1], isolation)
+	}
+	s := &storm{isolation: isolation, arms: arms, tenants: n}
+	if s.reload[0], err = reload(ctx); err != nil {
+		return nil, err
 	}
 	d, err := startDaemon(ctx, repo, dir, config.String(), daemonPort)
 	if err != nil {
@@ -112,13 +121,20 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_
 			err = fmt.Errorf("%w\nthe daemon's last words:\n%s", err, d.lastWords())
 		}
 	}()
-	s := &storm{isolation: isolation, armed: armed, tenants: n}
 	// The first requests create them; that is not the storm.
 	if _, _, err := d.askAll(ctx, append([]string{"warm:w"}, names...)); err != nil {
 		return nil, err
 	}
 	if _, err := d.runFor(ctx, stormTimeout, append([]string{"stop"}, names...)...); err != nil {
 		return nil, err
+	}
+	if arms {
+		if s.armed, err = d.awaitArmed(ctx, n); err != nil {
+			return nil, err
+		}
+		if s.reload[1], err = reload(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var bares []float64
 	for range stormBares {
@@ -133,15 +149,11 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_
 	}
 	s.bare = percentile(bares, 50)
 	before := readCPUTime(d.cmd.Process.Pid)
-	if s.alone, err = python.startMany(ctx, dir, n); err != nil {
+	alone, err := python.startMany(ctx, dir, n)
+	if err != nil {
 		return nil, err
 	}
 	s.bareCPU = readCPUTime(d.cmd.Process.Pid).perTenant(before, n)
-	if armed {
-		if err := d.awaitArmed(ctx, n); err != nil {
-			return nil, err
-		}
-	}
 	quiet, cancel := context.WithTimeout(ctx, warmQuiet)
 	s.quiet, err = d.askAgain(quiet, "warm:w")
 	cancel()
@@ -151,7 +163,7 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_
 	if s.memory[0], err = d.memory("VmRSS:"); err != nil {
 		return nil, err
 	}
-	if armed {
+	if s.armed > 0 {
 		if s.waiting, err = proportional("tenement.slice/tenement-storm@*.service/*"); err != nil {
 			return nil, err
 		}
@@ -171,7 +183,21 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, armed bool) (_
 	if s.memory[1], _ = d.memory("VmHWM:"); err != nil || warmErr != nil {
 		return nil, errors.Join(err, warmErr)
 	}
-	return s, nil
+	again, err := python.startMany(ctx, dir, n)
+	s.alone = (alone + again) / 2
+	return s, err
+}
+
+// reload gives the milliseconds of a daemon-reload (systemctl(1)).
+func reload(ctx context.Context) (float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	begun := time.Now()
+	out, err := exec.CommandContext(ctx, "systemctl", "daemon-reload").CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("systemctl daemon-reload: %w: %s", err, out)
+	}
+	return milliseconds(time.Since(begun)), nil
 }
 
 // startMany makes n bare starts, one per processor at a time, and gives the
@@ -268,38 +294,4 @@ func (d *daemon) memory(name string) (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("no %s in the daemon's status", name)
-}
-
-// ratio is the storm's time, in times of what the bare starts would take on so many
-// processors.
-func (s *storm) ratio(cores int) float64 {
-	return s.total / (float64(s.tenants) * s.bare / float64(cores))
-}
-
-func (s *storm) print(cores int) {
-	verdict := func(value, goal float64) string {
-		if value <= goal {
-			return "met"
-		}
-		return "missed"
-	}
-	how := "not armed"
-	if s.armed {
-		how = "armed"
-	}
-	fmt.Printf("\nisolation %s, %s: %d of %d answered in %.0f ms; a bare start takes %.1f ms\n", s.isolation, how, s.answered, s.tenants, s.total, s.bare)
-	fmt.Printf("  %.2f × (%d × bare ÷ %d), goal %.1f: %s\n", s.ratio(cores), s.tenants, cores, stormGoal, verdict(s.ratio(cores), stormGoal))
-	fmt.Printf("  as many bare starts, one per processor at a time: %.0f ms; the storm is %.2f × that\n", s.alone, s.total/s.alone)
-	fmt.Printf("  processor ms per tenant: %s\n  processor ms per bare start: %s\n", s.cpu, s.bareCPU)
-	fmt.Printf("  mean ms by phase:")
-	for _, phase := range slices.Concat(phases[:len(phases)-1], []string{"wake"}) {
-		fmt.Printf(" %s %.1f", phase, s.phases[phase])
-	}
-	quiet, during := percentile(s.quiet, 99), percentile(s.during, 99)
-	fmt.Printf("\n  a warm tenant's p99: %.1f ms of %d quiet, %.1f ms of %d during the storm (p50 %.1f and %.1f): %.1f ×, goal %.0f: %s\n",
-		quiet, len(s.quiet), during, len(s.during), percentile(s.quiet, 50), percentile(s.during, 50), during/quiet, warmGoal, verdict(during/quiet, warmGoal))
-	if s.armed {
-		fmt.Printf("  memory of an armed tenant: %d KiB (PSS)\n", s.waiting/int64(s.tenants))
-	}
-	fmt.Printf("  the daemon's memory: %d KiB before, %d KiB at most\n", s.memory[0], s.memory[1])
 }
