@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -117,7 +118,17 @@ func TestBothPaths(t *testing.T) {
 	if slowOnly {
 		return // it compares both
 	}
-	quick, server := serve(t, &backend{}, http.HandlerFunc(mirror))
+	t.Run("awake", func(t *testing.T) { comparePaths(t, &backend{}) })
+	t.Run("resting", func(t *testing.T) {
+		b := &backend{}
+		b.resting.Store(true)
+		comparePaths(t, b)
+	})
+}
+
+// comparePaths makes requests to b on the fast path, and without it.
+func comparePaths(t *testing.T, b *backend) {
+	quick, server := serve(t, b, http.HandlerFunc(mirror))
 	slow, _ := serve(t, &backend{}, http.HandlerFunc(mirror), func(s *Server) { s.fast = nil })
 	const tail = " HTTP/1.1\r\nHost: a.app.test\r\n"
 	for _, text := range []string{
@@ -137,7 +148,9 @@ func TestBothPaths(t *testing.T) {
 	} {
 		one, two := dial(t, quick), dial(t, slow)
 		got, want := talk(t, one, text)[0], talk(t, two, text)[0]
-		if n := onFast(server); n != 1 && !want.Close {
+		fetches := want.Request.Method == http.MethodGet || want.Request.Method == http.MethodHead
+		stays := !want.Close && (!b.resting.Load() || fetches && !strings.Contains(text, "hello"))
+		if n := onFast(server); n != 1 && stays {
 			t.Errorf("%q: %d connections are on the fast path, want 1", text, n)
 		}
 		for _, resp := range []*http.Response{got, want} {
@@ -174,6 +187,70 @@ func waitFor(t *testing.T, ok func() bool) {
 			t.Fatal("it does not happen")
 		}
 	}
+}
+
+// TestStays: a connection whose request waits for a wake stays on the fast path, and so does one
+// whose request is refused. A client that goes away meanwhile waits no longer.
+func TestStays(t *testing.T) {
+	if slowOnly {
+		return // there is nowhere to stay
+	}
+	const tail = " HTTP/1.1\r\nHost: a.app.test\r\n\r\n"
+	asked, wake, left := make(chan struct{}), make(chan error), make(chan struct{}, 1)
+	b := &backend{}
+	b.waking = func(ctx context.Context) error {
+		asked <- struct{}{}
+		select {
+		case err := <-wake:
+			b.resting.Store(err != nil)
+			return err
+		case <-ctx.Done():
+			left <- struct{}{}
+			return &tenant.Error{Code: tenant.CodeUnavailable, Msg: "left", Err: ctx.Err()}
+		}
+	}
+	address, server := serve(t, b, http.HandlerFunc(mirror))
+	conn := dial(t, address)
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	in := bufio.NewReader(conn)
+	answer := func(status int, part string) {
+		t.Helper()
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != status || !strings.Contains(string(body), part) {
+			t.Errorf("got %s %q %v, want %d with %q", resp.Status, body, err, status, part)
+		}
+		if n := onFast(server); n != 1 {
+			t.Errorf("%q: %d connections are on the fast path, want 1", part, n)
+		}
+	}
+
+	b.resting.Store(true)
+	fmt.Fprint(conn, "GET /refused"+tail)
+	<-asked
+	wake <- &tenant.Error{Code: tenant.CodeNotFound, Msg: "there is no such instance"}
+	answer(http.StatusNotFound, "there is no such instance")
+
+	fmt.Fprint(conn, "GET /first"+tail)
+	<-asked
+	fmt.Fprint(conn, "GET /second"+tail) // before the first is answered
+	wake <- nil
+	answer(http.StatusOK, "GET /first of")
+	answer(http.StatusOK, "GET /second of")
+
+	b.resting.Store(true)
+	fmt.Fprint(conn, "GET /third"+tail)
+	<-asked
+	conn.Close()
+	select {
+	case <-left:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the wake of a client that has gone away is still waited for")
+	}
+	waitFor(t, func() bool { return onFast(server) == 0 })
 }
 
 // TestHandOver: a connection that begins plainly may go on in any way.

@@ -118,8 +118,14 @@ func (c *fastConn) serve() (others bool) {
 			return true
 		}
 		endpoint, release, ok := c.acquire()
-		if !ok {
+		switch {
+		case ok:
+		case !c.stays():
 			return true
+		case c.slowly(size):
+			continue
+		default:
+			return false
 		}
 		if !c.forward(endpoint, release, size) {
 			return false

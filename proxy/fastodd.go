@@ -20,14 +20,9 @@ import (
 // fast path: what its answer is unlike others in, or its failure, has its home there.
 func (c *fastConn) byOthers(size int, closing bool) (err error) {
 	c.last = nil
-	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(slices.Clone(c.in[:size]))))
+	r, err := c.requestAgain(size)
 	if err != nil {
-		return fmt.Errorf("read the request again: %w", err)
-	}
-	r.RemoteAddr = c.conn.RemoteAddr().String()
-	if c.secure != nil {
-		state := c.secure.ConnectionState()
-		r.TLS = &state
+		return err
 	}
 	r.Header[requestIDHeader] = []string{string(c.requestID[:])}
 	ctx, cancel := context.WithCancel(c.ctx)
@@ -56,6 +51,20 @@ func (c *fastConn) byOthers(size int, closing bool) (err error) {
 	defer c.proxy.pools.used(v.id)
 	c.proxy.reverse.ServeHTTP(a, v.in.WithContext(boundInformational(context.WithValue(ctx, visitKey{}, v))))
 	return w.finish()
+}
+
+// requestAgain reads the request at the beginning of c.in as net/http does.
+func (c *fastConn) requestAgain(size int) (*http.Request, error) {
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(slices.Clone(c.in[:size]))))
+	if err != nil {
+		return nil, fmt.Errorf("read the request again: %w", err)
+	}
+	r.RemoteAddr = c.conn.RemoteAddr().String()
+	if c.secure != nil {
+		state := c.secure.ConnectionState()
+		r.TLS = &state
+	}
+	return r, nil
 }
 
 // fastWriter is a http.ResponseWriter for the client.

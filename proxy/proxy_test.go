@@ -63,11 +63,20 @@ type backend struct {
 	ending   chan struct{}      // nil: never
 	// dial is instead of a connection to address; n counts from 1.
 	dial func(ctx context.Context, n int64) (net.Conn, error)
+	// resting: it is not awake for those who do not wait for that.
+	resting atomic.Bool
+	// waking is called by those who wait, if it is set.
+	waking func(context.Context) error
 	// releasing is called before a request is counted out, if it is set.
 	releasing func()
 }
 
-func (b *backend) Acquire(context.Context, tenant.ID, tenant.Visit) (tenant.Endpoint, func(), error) {
+func (b *backend) Acquire(ctx context.Context, _ tenant.ID, _ tenant.Visit) (tenant.Endpoint, func(), error) {
+	if b.waking != nil && b.resting.Load() {
+		if err := b.waking(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
 	if b.err != nil {
 		return nil, nil, b.err
 	}
@@ -82,6 +91,9 @@ func (b *backend) Acquire(context.Context, tenant.ID, tenant.Visit) (tenant.Endp
 }
 
 func (b *backend) AcquireAwake(id tenant.ID, v tenant.Visit, _ tenant.Endpoint) (tenant.Endpoint, func(), bool) {
+	if b.resting.Load() {
+		return nil, nil, false
+	}
 	e, release, err := b.Acquire(context.Background(), id, v)
 	return e, release, err == nil
 }
