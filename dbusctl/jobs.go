@@ -1,6 +1,7 @@
 package dbusctl
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/godbus/dbus/v5"
@@ -46,6 +47,7 @@ func (j *jobs) removed(job dbus.ObjectPath, result string) {
 	// It is remembered even if somebody waited: the reply to another one whom the
 	// manager gave the same job may be on its way to its caller.
 	if _, ok := j.recent[job]; !ok {
+		job = dbus.ObjectPath(strings.Clone(string(job)))
 		if len(j.order) < recentJobs {
 			j.order = append(j.order, job)
 		} else {
@@ -54,7 +56,7 @@ func (j *jobs) removed(job dbus.ObjectPath, result string) {
 			j.next = (j.next + 1) % recentJobs
 		}
 	}
-	j.recent[job] = result
+	j.recent[job] = strings.Clone(result)
 }
 
 // wait registers a waiter; forget must be called for it in the end.

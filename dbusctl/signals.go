@@ -134,8 +134,8 @@ func (l *link) propertiesChanged(path dbus.ObjectPath, body []any) bool {
 	return true
 }
 
-// text gives a string of its own: those that godbus decodes are parts of a buffer of 4 KB for
-// the whole message, which lives for as long as one of them.
+// text gives a string of its own, as all that is kept should be: those that godbus decodes are
+// parts of a buffer of 4 KB for the whole message, which lives for as long as one of them.
 func text(v dbus.Variant) (string, bool) {
 	s, ok := v.Value().(string)
 	return strings.Clone(s), ok

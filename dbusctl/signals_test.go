@@ -145,6 +145,7 @@ func TestSignalsHoldNoMessage(t *testing.T) {
 	const unit = "tenement-a@b.service"
 	message := strings.Repeat("success active running said ", 10)
 	result, active, sub, said := message[:7], message[8:14], message[15:22], message[23:27]
+	job := jobPath(7)
 	l := testLink()
 	l.setOwner(":1.1", false)
 	deliver(l,
@@ -153,10 +154,17 @@ func TestSignalsHoldNoMessage(t *testing.T) {
 			"ExecMainCode": dbus.MakeVariant(int32(0)), "ExecMainStatus": dbus.MakeVariant(int32(0)),
 		}, []string{}),
 		changed(":1.1", unit, unitIface, active, sub),
+		signal(":1.1", managerPath, managerIface+".JobRemoved", uint32(7), job, unit, result),
 	)
 	ev, _ := l.events.next()
 	exit := l.exits[unit].now
-	for want, got := range map[string]string{result: exit.Result, said: exit.Said, active: ev.state.Active, sub: ev.state.Sub} {
+	kept := map[string]string{result: exit.Result, said: exit.Said, active: ev.state.Active, sub: ev.state.Sub, string(job): string(l.jobs.order[0])}
+	for path, ended := range l.jobs.recent {
+		if unsafe.StringData(string(path)) == unsafe.StringData(string(job)) || unsafe.StringData(ended) == unsafe.StringData(result) {
+			t.Errorf("the end of a job holds its message")
+		}
+	}
+	for want, got := range kept {
 		if got != want || unsafe.StringData(got) == unsafe.StringData(want) {
 			t.Errorf("got %q, want %q in memory of its own", got, want)
 		}
