@@ -27,8 +27,8 @@ type direct struct {
 }
 
 // pass passes a request on that has been counted in, where it can. Else it is the reverse
-// proxy's; odd is a connection to be closed behind it, or nil.
-func (p *Proxy) pass(w *answer, r *http.Request) (done bool, odd net.Conn) {
+// proxy's; tried is the connection where its answer is odd, or nil.
+func (p *Proxy) pass(w *answer, r *http.Request) (done bool, tried net.Conn) {
 	v := &w.visit
 	if !p.direct || r.ContentLength != 0 || !v.endpoint.KeepAlive() {
 		return false, nil

@@ -292,19 +292,25 @@ func (p *Proxy) forward(w *answer, r *http.Request, id tenant.ID, endpoint tenan
 	meter := endpoint.Meter()
 	meter.Request()
 	v := &w.visit
-	*v = visit{in: r, id: id, endpoint: endpoint, acquired: time.Now(), meter: meter, local: fromLoopback(r), to: w, release: release}
+	v.in, v.id, v.endpoint, v.release, v.meter, v.to = r, id, endpoint, release, meter, w
+	v.acquired, v.local = time.Now(), fromLoopback(r)
 	defer v.countOut()
-	done, odd := p.pass(w, r)
-	if done {
-		return
+	if done, tried := p.pass(w, r); !done {
+		p.passOdd(w, r, tried)
 	}
-	if odd != nil {
-		defer odd.Close()
+}
+
+// passOdd passes a request on by the reverse proxy, and closes the connection behind it that
+// was tried before, if there is one.
+func (p *Proxy) passOdd(w *answer, r *http.Request, tried net.Conn) {
+	v := &w.visit
+	if tried != nil {
+		defer tried.Close()
 	}
 	v.headers = w.Header().Clone()
-	defer p.pools.used(id)
+	defer p.pools.used(v.id)
 	if body := bodyOf(r); body != nil {
-		body.meter = meter
+		body.meter = v.meter
 	}
 	p.reverse.ServeHTTP(w, r.WithContext(boundInformational(context.WithValue(r.Context(), visitKey{}, v))))
 }

@@ -257,7 +257,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	rollouts = rollout.New(rollout.Options{Fleet: manager, Store: store, Meter: answers, Events: events, Log: log})
 	known := knownHost(manager, o.domains)
 	settings := func() config.Settings { return manager.Config().Settings }
-	trusted := func(addr netip.Addr) bool { return settings().Trusts(addr) }
+	trusted := func(addr netip.Addr) bool { return manager.Config().Settings.Trusts(addr) }
 	access := newAccessLog(manager.Config, p.out, log)
 	front = proxy.New(proxy.Options{
 		Access:  access,

@@ -93,7 +93,7 @@ type Settings struct {
 }
 
 // Trusts reports whether addr is that of a trusted proxy.
-func (s Settings) Trusts(addr netip.Addr) bool {
+func (s *Settings) Trusts(addr netip.Addr) bool {
 	return slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 }
 
