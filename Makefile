@@ -79,8 +79,8 @@ bench: build ## requests through Tenement beside nginx, HAProxy, Caddy and other
 	@bin/benchproxy -out docs/PERFORMANCE.md
 
 .PHONY: bench-wake
-bench-wake: programs ## time wakes by phase, as ratios to a bare start
-	$(GO) run ./test/bench/wake -n $(BENCH)
+bench-wake: programs ## time wakes by phase, beside a bare start; writes its section of docs/PERFORMANCE.md
+	$(GO) run ./test/bench/wake -n $(BENCH) | $(GO) run ./test/bench/report docs/PERFORMANCE.md
 
 .PHONY: bench-storm
 bench-storm: programs ## wake 200 sleeping tenants at once (STORM=n ISOLATION=level); writes its section of docs/PERFORMANCE.md

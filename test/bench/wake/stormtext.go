@@ -25,11 +25,13 @@ func (s *storm) how() string {
 }
 
 // verdict says whether a goal is reached.
-func verdict(value, goal float64) string {
-	if value <= goal {
+func verdict(value, goal float64) string { return met(value <= goal) }
+
+func met(yes bool) string {
+	if yes {
 		return "met"
 	}
-	return "missed"
+	return "**missed**"
 }
 
 // print prints all that was measured, for people.
