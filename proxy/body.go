@@ -24,7 +24,9 @@ type clientBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 	silence time.Duration
-	shared  bool // the connection's next request comes behind it
+	// leftover is how long the rest is waited for when nobody wants it any more.
+	leftover time.Duration
+	shared   bool // the connection's next request comes behind it
 	// atEnd is called when the body and the trailers have been read; nil is nothing.
 	atEnd func()
 	meter *tenant.Meter // counts what is read; set before anything is
@@ -35,8 +37,9 @@ type clientBody struct {
 	silent atomic.Bool // the client was silent for too long
 	failed atomic.Bool // the client sent no proper body, or not all of it
 
-	mu    sync.Mutex // guards timer
-	timer *time.Timer
+	reading sync.Mutex // held over reads
+	mu      sync.Mutex // guards timer
+	timer   *time.Timer
 }
 
 // bounded gives each request with a body one whose reading has a bound.
@@ -49,7 +52,7 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 		control := http.NewResponseController(w)
 		// An app may answer before it has read the body, and go on reading it.
 		_ = control.EnableFullDuplex()
-		body := &clientBody{ReadCloser: r.Body, control: control, silence: s.bodySilence, shared: r.ProtoMajor == 1}
+		body := &clientBody{ReadCloser: r.Body, control: control, silence: s.bodySilence, leftover: s.leftoverTime, shared: r.ProtoMajor == 1}
 		defer body.Close()
 		with := *r
 		with.Body = body
@@ -89,6 +92,8 @@ func (e *early) Write(p []byte) (int, error) {
 
 // Read implements io.Reader.
 func (b *clientBody) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
@@ -117,7 +122,11 @@ func (b *clientBody) Close() error {
 	case !b.shared:
 		return b.ReadCloser.Close()
 	case first && !b.ended.Load():
-		return b.control.SetReadDeadline(time.Now().Add(leftoverTime))
+		// Whoever reads still is to end before: the server would end that, and the deadline too.
+		_ = b.control.SetReadDeadline(time.Unix(1, 0))
+		b.reading.Lock()
+		defer b.reading.Unlock()
+		return b.control.SetReadDeadline(time.Now().Add(b.leftover))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -91,6 +92,29 @@ func TestSilence(t *testing.T) {
 			t.Parallel()
 			test(t)
 		})
+	}
+}
+
+// TestLeftover: a client that never sends the rest of a body that nobody wanted, however little
+// that is, is hung up on.
+func TestLeftover(t *testing.T) {
+	const size = 100 << 10
+	address, _ := serve(t, &backend{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_, _ = io.ReadFull(r.Body, make([]byte, size-1))
+		time.Sleep(10 * time.Millisecond) // the proxy waits for the last byte meanwhile
+		fmt.Fprint(w, "early")
+	}), func(s *Server) { s.leftoverTime = 500 * time.Millisecond })
+	_, in := converse(t, address, fmt.Sprintf("POST / HTTP/1.1\r\nHost: a.app.test\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size-1)))
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil || resp.StatusCode != 200 || !resp.Close {
+		t.Fatalf("got %v, %v, want 200 and a closed connection", resp, err)
+	}
+	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "early" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	if !ends(in) {
+		t.Error("the connection stays open")
 	}
 }
 

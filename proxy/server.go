@@ -35,9 +35,11 @@ type Server struct {
 	proxy       *Proxy
 	http        *http.Server
 	bodySilence time.Duration
-	draining    atomic.Bool
-	handshakes  handshakes
-	fast        *fast // nil where there is none
+	// leftoverTime is how long the rest of a body is waited for that nobody wanted.
+	leftoverTime time.Duration
+	draining     atomic.Bool
+	handshakes   handshakes
+	fast         *fast // nil where there is none
 
 	mu        sync.Mutex
 	listeners map[net.Listener]chan struct{} // closed when its Serve has returned
@@ -53,7 +55,7 @@ type connState struct {
 // NewServer makes the server for handler: p, or what stands before it.
 func NewServer(handler http.Handler, p *Proxy, log *slog.Logger) *Server {
 	s := &Server{
-		proxy: p, bodySilence: bodySilence,
+		proxy: p, bodySilence: bodySilence, leftoverTime: leftoverTime,
 		listeners: map[net.Listener]chan struct{}{}, busy: map[net.Conn]connState{},
 	}
 	s.handshakes.ctx, s.handshakes.cancel = context.WithCancel(context.Background())
