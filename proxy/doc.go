@@ -14,6 +14,9 @@
 //
 //   - Until the first byte of a request is sent to the app, its bytes are kept, and net/http
 //     can have them: from then on the connection is its own.
+//   - Of a body that does not come with its head the rest is copied by a goroutine of its own,
+//     which ends with the answer (see upload). A connection whose client has not sent all of a
+//     body by then, or whose app has not got all, carries no other request.
 //   - What the app says, or does not, in another way than most is passed on by the reverse
 //     proxy: with what has been read of the answer, or with the error as its first attempt.
 //   - All that is counted, logged, bound in time and told to the app and the client is the

@@ -29,6 +29,7 @@ type exchange struct {
 	have, head int
 	visit      *visit
 	who        client
+	upload     *upload // the rest of the request, nil where all is in out
 	pool       *pool
 	upstream   *appConn // nil while there is none, or no more
 }
@@ -51,7 +52,7 @@ func newExchange() *exchange {
 
 // end gives back what was lent.
 func (x *exchange) end() {
-	x.visit, x.who, x.pool, x.upstream = nil, nil, nil, nil
+	x.visit, x.who, x.pool, x.upstream, x.upload = nil, nil, nil, nil, nil
 	exchanges.Put(x)
 }
 
@@ -61,17 +62,23 @@ func (x *exchange) end() {
 func (x *exchange) ask(ctx context.Context, p *pools, v *visit, who client, head, repeat bool) (taken bool) {
 	x.visit, x.who, x.pool = v, who, p.get(v)
 	v.generation = x.pool.key.generation
-	conn := x.pool.spare.take(v.acquired, !repeat)
-	reused := conn != nil
-	if !reused {
-		var err error
-		if conn, err = dialApp(ctx, v.endpoint); err != nil {
-			v.first = failed(err) //nolint:bodyclose // the reverse proxy closes it
-			return false
-		}
+	x.upstream = x.pool.spare.take(v.acquired, !repeat)
+	reused := x.upstream != nil
+	if !reused && !x.dial(ctx) {
+		return false
 	}
-	x.upstream = conn
-	sent, werr := conn.Write(x.out)
+	sent, werr := x.upstream.Write(x.out)
+	if x.upload != nil {
+		if reused && sent == 0 && werr != nil { // given up, as below
+			x.upstream.Close()
+			if reused = false; !x.dial(ctx) {
+				return false
+			}
+			_, werr = x.upstream.Write(x.out)
+		}
+		x.upload.begin(x.upstream, werr)
+	}
+	conn := x.upstream
 	verdict, err := x.readHead(head, reused)
 	switch {
 	case err == nil && verdict == plain.Taken:
@@ -80,9 +87,11 @@ func (x *exchange) ask(ctx context.Context, p *pools, v *visit, who client, head
 		v.first = x.asRead() //nolint:bodyclose // the reverse proxy closes it
 		return false
 	}
-	unread := x.have == 0 && errors.Is(err, io.EOF) && (werr != nil || unseen(conn.raw, len(x.out)))
+	unread := x.upload == nil && x.have == 0 && errors.Is(err, io.EOF) && (werr != nil || unseen(conn.raw, len(x.out)))
 	x.hangUp()
 	switch {
+	case x.upload.fault() != nil:
+		err = x.upload.fault()
 	case x.have > 0 && errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF
 	case x.have == 0 && reused && (sent == 0 && werr != nil && !isTimeout(err) || repeat && unread):
@@ -98,7 +107,7 @@ func (x *exchange) ask(ctx context.Context, p *pools, v *visit, who client, head
 
 // asRead is a first attempt whose answer is what has been read, and what comes.
 func (x *exchange) asRead() func(*http.Request) (*http.Response, error) {
-	return resume(x.pool.key, x.upstream.Conn, x.buf[:x.have])
+	return resume(x.pool.key, x.upstream.Conn, x.buf[:x.have], x.upload)
 }
 
 // hasAnswered notes that the head of the answer is there, and does what it asks for.
@@ -108,6 +117,18 @@ func (x *exchange) hasAnswered(p *Proxy) {
 	if x.app.KeepAwake != nil {
 		p.keepAwakeFor(x.visit, map[string][]string{tenant.KeepAwakeHeader: {string(x.app.KeepAwake)}})
 	}
+}
+
+// dial makes a connection to the app. If it cannot, that is what the first attempt has come to.
+func (x *exchange) dial(ctx context.Context) bool {
+	conn, err := dialApp(ctx, x.visit.endpoint)
+	if err != nil {
+		x.upstream = nil
+		x.visit.first = failed(err) //nolint:bodyclose // the reverse proxy closes it
+		return false
+	}
+	x.upstream = conn
+	return true
 }
 
 // failed is a first attempt that has come to an error.
@@ -130,17 +151,21 @@ func isSafe(method string) bool {
 func (x *exchange) readHead(isHead, reused bool) (v plain.Verdict, err error) {
 	x.have, x.head = 0, 0
 	conn := x.upstream
+	uploading := x.upload.goesOn() // and ends the waiting when it is over
+	defer x.upload.unwait()
 	sent := x.visit.acquired
-	if !reused {
+	if !reused || x.upload != nil {
 		sent = time.Now() // making a connection may have taken its time
 	}
-	var limit time.Time
-	if timeout := x.visit.endpoint.RequestTimeout(); timeout > 0 {
-		limit = sent.Add(timeout)
-	}
-	deadline := earlier(sent.Add(firstLook), limit)
+	deadline, limit := x.patience(sent, uploading, reused)
 	for watched := false; ; {
 		_ = conn.SetReadDeadline(deadline)
+		if uploading && x.upload.isOver() {
+			x.upload.join()
+			uploading = false
+			deadline, limit = x.patience(time.Now(), false, reused)
+			continue
+		}
 		var n int
 		n, err = conn.Read(x.buf[x.have:])
 		x.have += n
@@ -154,10 +179,12 @@ func (x *exchange) readHead(isHead, reused bool) (v plain.Verdict, err error) {
 			continue
 		}
 		now := time.Now()
-		if !isTimeout(err) || !limit.IsZero() && !now.Before(limit) {
+		switch {
+		case !isTimeout(err) || !limit.IsZero() && !now.Before(limit):
 			return plain.More, err
-		}
-		if !watched {
+		case uploading && x.upload.isOver():
+			continue
+		case !watched && !uploading:
 			x.who.startWatch(func() { conn.Close() })
 			watched = true
 		}
@@ -168,6 +195,19 @@ func (x *exchange) readHead(isHead, reused bool) (v plain.Verdict, err error) {
 			deadline = earlier(now.Add(stallTimeout), limit)
 		}
 	}
+}
+
+// patience is when to look after the app, and when its answer is late: not before it has got
+// all of the request.
+func (x *exchange) patience(sent time.Time, uploading, reused bool) (look, limit time.Time) {
+	timeout := x.visit.endpoint.RequestTimeout()
+	switch {
+	case uploading && reused:
+		return time.Time{}, time.Time{}
+	case !uploading && timeout > 0:
+		limit = sent.Add(timeout)
+	}
+	return earlier(sent.Add(firstLook), limit), limit
 }
 
 // earlier gives the earlier of two moments; a zero one is never.
@@ -189,9 +229,10 @@ func (x *exchange) untilGone() {
 // the last of the answer: who has got that can count on it. A connection that can be used
 // again is kept before, since whoever waits for the request may close those without one.
 func (x *exchange) part(reusable bool) {
-	x.who.stopWatch() // which would close what is the next request's
 	conn := x.upstream
 	x.upstream = nil
+	reusable = x.upload.finish(conn) && reusable
+	x.who.stopWatch() // which would close what is the next request's
 	if reusable && !x.app.Close && !x.who.hasLeft() {
 		x.pool.spare.put(conn, x.visit.answered)
 	} else {
@@ -204,6 +245,7 @@ func (x *exchange) part(reusable bool) {
 func (x *exchange) hangUp() {
 	if x.upstream != nil {
 		x.upstream.Close()
+		x.upload.finish(x.upstream)
 		x.upstream = nil
 	}
 }

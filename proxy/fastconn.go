@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -21,9 +20,10 @@ import (
 )
 
 const (
-	// maxPlain bounds a request on the fast path with its body, in bytes.
+	// maxPlain bounds the head of a request on the fast path, and what is sent with it of a
+	// body, in bytes.
 	maxPlain = 8 << 10
-	// bodyPatience is how long the rest of such a body is waited for.
+	// bodyPatience is how long the rest of a body is waited for that could be sent with its head.
 	bodyPatience = 50 * time.Millisecond
 	// idleSlack is the part of its time by which an idle connection may live shorter: a
 	// deadline is not moved for every request.
@@ -51,11 +51,13 @@ type fastConn struct {
 	begun  time.Time
 	state  atomic.Int32
 
-	// in are the bytes that were read, end is where they end; those of the present request
-	// are at its beginning.
+	// in are the bytes that were read, end is where they end. Those of the present request are
+	// at its beginning: size of them, headSize of these its head.
 	in       []byte
 	lent     *[]byte // what in is
 	end      int
+	headSize int
+	size     int
 	deadline time.Time // of reading
 	posted   bool      // the last request was a POST
 
@@ -110,8 +112,7 @@ func (c *fastConn) serve() (others bool) {
 		}
 	}()
 	for {
-		size, v := c.next()
-		switch v {
+		switch c.next() {
 		case plain.More:
 			return false
 		case plain.Odd:
@@ -122,43 +123,44 @@ func (c *fastConn) serve() (others bool) {
 		case ok:
 		case !c.stays():
 			return true
-		case c.slowly(size):
+		case c.slowly():
 			continue
 		default:
 			return false
 		}
-		if !c.forward(endpoint, release, size) {
+		if !c.forward(endpoint, release) {
+			c.linger()
 			return false
 		}
 		c.choice = choice{}
 		c.posted = string(c.req.Method) == http.MethodPost
-		c.end = copy(c.in, c.in[size:c.end])
+		c.end = copy(c.in, c.in[c.size:c.end])
 	}
 }
 
-// next reads the next request, which has size bytes; More is for none.
-func (c *fastConn) next() (size int, v plain.Verdict) {
+// next reads the next request, all of it or the head and what is there of the body; More is
+// for none.
+func (c *fastConn) next() (v plain.Verdict) {
 	if c.end == 0 && !c.await() {
-		return 0, plain.More
+		return plain.More
 	}
-	head, bounded := 0, plain.Odd
-	for {
-		if head == 0 {
+	c.headSize = 0
+	for bounded := plain.Odd; ; {
+		if c.headSize == 0 {
 			c.skipLine()
-			if head, v = c.req.Read(c.in[:c.end]); v == plain.Odd {
-				return 0, plain.Odd
+			if c.headSize, v = c.req.Read(c.in[:c.end]); v == plain.Odd {
+				return plain.Odd
 			}
 		}
 		if v == plain.Taken {
-			if c.req.Length > int64(len(c.in)-head) {
-				return 0, plain.Odd
-			}
-			if size = head + int(c.req.Length); c.end >= size {
-				return size, plain.Taken
+			body := min(c.req.Length, int64(c.end-c.headSize))
+			c.size = c.headSize + int(body)
+			if body == c.req.Length || c.req.Length > int64(len(c.in)-c.headSize) {
+				return plain.Taken
 			}
 		}
 		if c.end == len(c.in) {
-			return 0, plain.Odd
+			return plain.Odd
 		}
 		if bounded != v { // once for the head and once for the body
 			bounded = v
@@ -172,10 +174,12 @@ func (c *fastConn) next() (size int, v plain.Verdict) {
 		c.end += n
 		switch {
 		case n > 0:
-		case errors.Is(err, io.EOF), v == plain.Taken && errors.Is(err, os.ErrDeadlineExceeded):
-			return 0, plain.Odd
+		case errors.Is(err, io.EOF):
+			return plain.Odd
+		case v == plain.Taken && isTimeout(err):
+			return plain.Taken
 		default:
-			return 0, plain.More
+			return plain.More
 		}
 	}
 }

@@ -13,9 +13,9 @@ import (
 // errLeft: the client has gone away, or cannot be told any more.
 var errLeft = errors.New("the client has gone away")
 
-// forward serves the request at the beginning of c.in, which has size bytes and is counted
-// in. It reports whether there may be another one on the connection.
-func (c *fastConn) forward(endpoint tenant.Endpoint, release func(), size int) (another bool) {
+// forward serves the request at the beginning of c.in, which is counted in. It reports whether
+// there may be another one on the connection.
+func (c *fastConn) forward(endpoint tenant.Endpoint, release func()) (another bool) {
 	now := time.Now()
 	a := &c.answer
 	meter := endpoint.Meter()
@@ -28,12 +28,17 @@ func (c *fastConn) forward(endpoint tenant.Endpoint, release func(), size int) (
 	writeRequestID(&c.requestID, now)
 	c.record()
 	meter.Request()
-	meter.Received(int(c.req.Length))
+	body := c.in[c.headSize:c.size]
+	meter.Received(len(body))
+	c.upload = nil
+	if left := c.req.Length - int64(len(body)); left > 0 {
+		c.upload = newUpload(c, meter, left)
+	}
 	closing := c.req.Close || c.server.draining.Load()
-	err := c.pass(c.in[size-int(c.req.Length):size], size, closing)
+	err := c.pass(body, closing)
 	c.stopWatch()
 	a.returned = err == nil
-	return err == nil && !closing && !c.server.draining.Load()
+	return err == nil && !closing && !c.upload.wasEarly() && !c.server.draining.Load()
 }
 
 // record begins to note what is logged of the request, if anything is.
@@ -53,17 +58,17 @@ func (c *fastConn) record() {
 
 // pass sends the request to the app and its answer to the client. An error says that the
 // client's connection is of no use any more.
-func (c *fastConn) pass(body []byte, size int, closing bool) error {
+func (c *fastConn) pass(body []byte, closing bool) error {
 	defer c.hangUp()
 	c.out = append(c.appendHead(c.out[:0]), body...)
 	method := c.method()
 	switch {
-	case c.ask(c.ctx, c.proxy.pools, &c.answer.visit, c, method == http.MethodHead, len(body) == 0 && isSafe(method)):
+	case c.ask(c.ctx, c.proxy.pools, &c.answer.visit, c, method == http.MethodHead, c.req.Length == 0 && isSafe(method)):
 		return c.relay(closing)
 	case c.hasLeft():
 		return errLeft
 	}
-	return c.byOthers(size, closing)
+	return c.byOthers(closing)
 }
 
 // appendHead appends the head of the request to the app.

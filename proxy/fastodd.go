@@ -18,9 +18,9 @@ import (
 
 // byOthers has the reverse proxy of the slow path end a request that has been begun on the
 // fast path: what its answer is unlike others in, or its failure, has its home there.
-func (c *fastConn) byOthers(size int, closing bool) (err error) {
+func (c *fastConn) byOthers(closing bool) (err error) {
 	c.last = nil
-	r, err := c.requestAgain(size)
+	r, err := c.requestAgain()
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (c *fastConn) byOthers(size int, closing bool) (err error) {
 	c.startWatch(cancel)
 	defer c.stopWatch()
 	a := &c.answer
-	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, closing: closing}
+	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, closing: closing, upload: c.upload}
 	if c.secure != nil && c.policy != "" {
 		w.header.Set("Strict-Transport-Security", c.policy)
 	}
@@ -39,6 +39,12 @@ func (c *fastConn) byOthers(size int, closing bool) (err error) {
 	}
 	a.ResponseWriter = w
 	v := &a.visit
+	out := r
+	if c.upload != nil { // what is to be sent of the body has been, or is meanwhile
+		r.Body = &c.upload.body
+		out = r.Clone(ctx)
+		out.Body, out.ContentLength = http.NoBody, -1 // which is a body still: it cannot be made again
+	}
 	v.in, v.to, v.headers, v.local = r.WithContext(ctx), a, w.header.Clone(), fromLoopback(r.WithContext(ctx))
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -49,13 +55,13 @@ func (c *fastConn) byOthers(size int, closing bool) (err error) {
 		}
 	}()
 	defer c.proxy.pools.used(v.id)
-	c.proxy.reverse.ServeHTTP(a, v.in.WithContext(boundInformational(context.WithValue(ctx, visitKey{}, v))))
+	c.proxy.reverse.ServeHTTP(a, out.WithContext(boundInformational(context.WithValue(ctx, visitKey{}, v))))
 	return w.finish()
 }
 
 // requestAgain reads the request at the beginning of c.in as net/http does.
-func (c *fastConn) requestAgain(size int) (*http.Request, error) {
-	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(slices.Clone(c.in[:size]))))
+func (c *fastConn) requestAgain() (*http.Request, error) {
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(slices.Clone(c.in[:c.size]))))
 	if err != nil {
 		return nil, fmt.Errorf("read the request again: %w", err)
 	}
@@ -73,6 +79,7 @@ type fastWriter struct {
 	header  http.Header
 	head    bool // the request is HEAD
 	closing bool
+	upload  *upload // which may go on, nil where there is none
 
 	status  int
 	begun   bool   // the head has been written
@@ -148,7 +155,7 @@ func (w *fastWriter) begin(complete bool) {
 	if w.header.Get("Date") == "" {
 		b.Write(appendDate(nil, now))
 	}
-	if w.closing {
+	if w.upload.answered() || w.closing {
 		b.WriteString("Connection: close\r\n")
 	}
 	b.WriteString("\r\n")
@@ -234,9 +241,12 @@ func (w *fastWriter) finish() error {
 }
 
 // resume is a first attempt whose request has been written to conn, and read of the answer.
-func resume(key poolKey, conn net.Conn, read []byte) func(*http.Request) (*http.Response, error) {
+func resume(key poolKey, conn net.Conn, read []byte, u *upload) func(*http.Request) (*http.Response, error) {
 	_ = conn.SetReadDeadline(time.Time{})
 	c := &resumed{Conn: conn, read: slices.Clone(read), asked: make(chan struct{}), closed: make(chan struct{})}
+	if u.goesOn() {
+		c.upload = u.over
+	}
 	return func(r *http.Request) (*http.Response, error) {
 		t := newTransport(key, func() {})
 		t.DisableKeepAlives = true
@@ -250,15 +260,22 @@ func resume(key poolKey, conn net.Conn, read []byte) func(*http.Request) (*http.
 type resumed struct {
 	net.Conn
 	read   []byte
-	asked  chan struct{} // closed with the first write: before, an answer would be unasked for
+	upload <-chan struct{} // closed when all is written; nil where it is
+	asked  chan struct{}   // closed with the first write: before, an answer would be unasked for
 	closed chan struct{}
 	once   sync.Once
 	end    sync.Once
 }
 
-// Write takes the request.
+// Write takes the request, when all of it has been written: the app has its time from then on.
 func (c *resumed) Write(p []byte) (int, error) {
 	c.once.Do(func() { close(c.asked) })
+	if c.upload != nil {
+		select {
+		case <-c.upload:
+		case <-c.closed:
+		}
+	}
 	return len(p), nil
 }
 

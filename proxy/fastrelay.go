@@ -15,7 +15,7 @@ import (
 func (c *fastConn) relay(closing bool) error {
 	c.answer.status = c.app.Status
 	c.hasAnswered(c.proxy)
-	c.out = c.appendAnswer(c.out[:0], c.visit.answered, closing)
+	c.out = c.appendAnswer(c.out[:0], c.visit.answered, c.upload.answered() || closing)
 	rest := c.buf[c.head:c.have]
 	if c.app.Chunked {
 		return c.relayChunks(rest)

@@ -18,10 +18,10 @@ func isFetch(method []byte) bool {
 	return string(method) == http.MethodGet || string(method) == http.MethodHead
 }
 
-// slowly has the request at the beginning of c.in, which has size bytes, served as if it had
-// come through net/http. It reports whether there may be another one on the connection.
-func (c *fastConn) slowly(size int) (another bool) {
-	r, err := c.requestAgain(size)
+// slowly has the request at the beginning of c.in served as if it had come through net/http. It
+// reports whether there may be another one on the connection.
+func (c *fastConn) slowly() (another bool) {
+	r, err := c.requestAgain()
 	if err != nil {
 		c.proxy.log.Error("request not read again", "err", err)
 		return false
@@ -43,7 +43,7 @@ func (c *fastConn) slowly(size int) (another bool) {
 		}
 		another = another && cause == nil && !c.hasLeft()
 		c.exchange = newExchange()
-		c.end = copy(c.in, c.in[size:c.end])
+		c.end = copy(c.in, c.in[c.size:c.end])
 		c.posted = false
 	}()
 	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, closing: closing}

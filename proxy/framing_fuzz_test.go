@@ -24,6 +24,8 @@ func FuzzFraming(f *testing.F) {
 		"GET / HTTP/1.1\r\n" + host + "\r\n",
 		"GET / HTTP/1.1\r\n" + host + "\r\nGET /2 HTTP/1.1\r\n" + host + "\r\n",
 		"POST / HTTP/1.1\r\n" + host + "Content-Length: 5\r\n\r\nhelloGET /2 HTTP/1.1\r\n" + host + "\r\n",
+		"POST / HTTP/1.1\r\n" + host + "Content-Length: 8500\r\n\r\n" + strings.Repeat("GET /3 HTTP/1.1\r\n", 500) + "GET /2 HTTP/1.1\r\n" + host + "\r\n",
+		"POST / HTTP/1.1\r\n" + host + "Content-Length: 8501\r\n\r\n" + strings.Repeat("GET /3 HTTP/1.1\r\n", 500),
 		"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: v\r\n\r\nGET /2 HTTP/1.1\r\n" + host + "\r\n",
 		"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\nG",
 		"POST / HTTP/1.0\r\n" + host + "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /2 HTTP/1.1\r\n" + host + "\r\n",

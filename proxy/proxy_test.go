@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -59,6 +60,7 @@ type backend struct {
 	dials    atomic.Int64
 	touched  atomic.Int64
 	meter    tenant.Meter
+	timeout  time.Duration      // of requests, 0 for a long one
 	leases   chan time.Duration // may be nil
 	ending   chan struct{}      // nil: never
 	// dial is instead of a connection to address; n counts from 1.
@@ -110,7 +112,7 @@ func (b *backend) Dial(ctx context.Context) (net.Conn, error) {
 func (b *backend) Generation() uint64            { return 1 }
 func (b *backend) Ending() <-chan struct{}       { return b.ending }
 func (b *backend) Woke() *tenant.Wake            { return nil }
-func (b *backend) RequestTimeout() time.Duration { return 10 * time.Second }
+func (b *backend) RequestTimeout() time.Duration { return cmp.Or(b.timeout, 10*time.Second) }
 func (b *backend) KeepAwake(d time.Duration)     { b.leases <- d }
 func (b *backend) Meter() *tenant.Meter          { return &b.meter }
 func (b *backend) KeepAlive() bool               { return true }
@@ -144,6 +146,12 @@ func serve(t *testing.T, b *backend, app http.Handler, tune ...func(*Server)) (s
 			t.Errorf("serve: %v", err)
 		}
 		p.Rest(tenant.ID{Service: "app", Name: "a"})
+		// net/http leaves clients a while for an answer that has come early, also when it is closed.
+		waitFor(t, func() bool {
+			server.mu.Lock()
+			defer server.mu.Unlock()
+			return len(server.busy) == 0
+		})
 		// An upgraded connection ends on its own time.
 		for deadline := time.Now().Add(5 * time.Second); b.held.Load() != 0 && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
