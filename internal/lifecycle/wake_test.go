@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,33 @@ import (
 var slow = lifecycletest.App{Boot: 100 * time.Millisecond, Ready: 900 * time.Millisecond, Stop: 100 * time.Millisecond}
 
 var exits = &ingress.Refusal{Class: ingress.ClassExited, Text: "exit status 3 before it accepted a connection"}
+
+// A start that goes well asks the service manager nothing that it has not to: each question
+// costs it more than the answer is worth where many start at once.
+func TestStartsAskForNoListing(t *testing.T) {
+	arming(t, 64, "", func(t *testing.T, w *world, _ *marks, _ *memory) {
+		w.register(alice)
+		w.systemd.SetApp(tenant.ID{}, slow)
+		time.Sleep(time.Second)
+		var lists atomic.Int32
+		w.systemd.SetLatency(func(op string) time.Duration {
+			if op == "list" {
+				lists.Add(1)
+			}
+			return 0
+		})
+		w.served(alice, 2) // cold
+		if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(soon)
+		w.armed(alice, true)
+		w.served(alice, 3)
+		if got := lists.Load(); got != 0 {
+			t.Errorf("got %d listings for two starts and arming once, want none", got)
+		}
+	})
+}
 
 func TestFirstRequestWakes(t *testing.T) {
 	bubble(t, notes(""), func(t *testing.T, w *world) {

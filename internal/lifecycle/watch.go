@@ -19,13 +19,18 @@ type hints struct {
 	last   string       // for tell only
 }
 
-// tell is for the Manager's loop. One failure may come in several hints.
+// tell is for the Manager's loop. One failure may come in several hints; an empty one says
+// that some may have been lost. The others, of which each start has a dozen, are no reason to
+// look: a unit that fails after them gives another.
 func (h *hints) tell(active string) {
 	if active == "failed" && h.last != "failed" {
 		h.failed.Add(1)
 	}
 	if active != "" {
 		h.last = active
+	}
+	if active != "" && active != "failed" {
+		return
 	}
 	select {
 	case h.more <- struct{}{}:
