@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"tenement.dev/internal/config"
-	"tenement.dev/internal/registry"
 )
 
 // brake slows down and finally ends the starting of an instance that keeps failing, be
@@ -71,22 +70,4 @@ func backoff(n int, s config.Settings) time.Duration {
 		wait *= 2
 	}
 	return min(wait, s.BackoffMax)
-}
-
-// brakeRow gives what the registry keeps of the instance's failures and marks it as
-// saved; false where nothing has changed.
-func (i *instance) brakeRow() (registry.Brake, bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	b := i.brake.made
-	if b == nil || !b.dirty || i.removed {
-		return registry.Brake{}, false
-	}
-	b.dirty = false
-	return registry.Brake{
-		Restarts: b.restarts,
-		Failures: append([]time.Time(nil), b.failures...),
-		Failed:   b.spent,
-		Reason:   i.reason,
-	}, true
 }

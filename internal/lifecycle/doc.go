@@ -85,7 +85,8 @@
 //
 // Where to find what:
 //
-//	manager.go     the Manager: its options, its loop, who is registered, saving
+//	manager.go     the Manager: its options, its loop, who is registered
+//	unsaved.go     what has changed, and its saving
 //	instance.go    what is known of one instance, and its operations
 //	rare.go        parts that most instances never need, and times that are only told
 //	controller.go  what is needed of the service manager, the doorbells and the registry

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"tenement.dev/internal/admission"
-	"tenement.dev/internal/event"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/units"
@@ -17,7 +16,7 @@ import (
 // instance is what the Manager knows of one instance.
 type instance struct {
 	id     tenant.ID
-	events *event.Bus // told of changes of state
+	common *common
 	// weight is guarded by Manager.mu, so that two weights can be exchanged at once.
 	weight rare[tenant.Weight]
 	// seen is the state, for those who do not hold mu and may be a moment late.
@@ -42,7 +41,7 @@ type instance struct {
 	reviving bool
 	// draining: ending is closed, and those that the process serves may still end.
 	draining bool
-	// dirty: activity has changed since it was saved.
+	// dirty: it is among those that are to be saved; see changedLocked.
 	dirty bool
 	since time.Time
 	// generation changes with each change of state.
@@ -168,10 +167,10 @@ type operation struct {
 	actor tenant.Actor
 }
 
-func newInstance(row registry.Instance, kept registry.Brake, now time.Time, events *event.Bus) *instance {
+func newInstance(row registry.Instance, kept registry.Brake, now time.Time, common *common) *instance {
 	inst := &instance{
 		id:         row.ID,
-		events:     events,
+		common:     common,
 		state:      tenant.Asleep,
 		since:      now,
 		port:       row.Port,
@@ -228,7 +227,7 @@ func (i *instance) setLocked(state tenant.State, now time.Time, reason string) {
 		i.used.rememberLocked() // it had less than the next look will tell
 	}
 	i.state, i.since, i.reason = state, now, reason
-	i.dirty = true
+	i.changedLocked()
 	i.tellStateLocked(from, now)
 	i.seen.Store(uint32(state))
 	i.generation++
@@ -257,7 +256,7 @@ func (i *instance) activeLocked(now time.Time) {
 	if now.After(i.lastActive) {
 		i.lastActive = now
 		i.active.Store(now.UnixMicro())
-		i.dirty = true
+		i.changedLocked()
 	}
 }
 
@@ -304,33 +303,4 @@ func (i *instance) snapshotLocked(now time.Time) tenant.Snapshot {
 		s.Port = i.port
 	}
 	return s
-}
-
-// row gives what the registry keeps of the instance's activity and marks it as
-// saved; false where nothing has changed.
-func (i *instance) row() (registry.Instance, bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.requests > 0 {
-		i.activeLocked(time.Now())
-	}
-	if !i.dirty {
-		return registry.Instance{}, false
-	}
-	i.dirty = false
-	row := registry.Instance{
-		ID: i.id, Port: i.port, Created: i.created.time(), LastActive: i.lastActive, Wakes: i.wakes, Thaws: i.thaws,
-		AppLease: i.leases.get().app, OperatorLease: i.leases.get().operator, WokenBy: i.wokenBy, WokenAt: i.wokenAt.time(),
-	}
-	if i.lastWake != nil {
-		row.LastWake = *i.lastWake
-		row.LastWake.At = row.LastWake.At.UTC().Truncate(time.Microsecond)
-	}
-	switch i.state {
-	case tenant.Asleep, tenant.Failed:
-		row.RestsSince, row.Rested, row.Reason = i.since, i.rested, i.reason
-	case tenant.Awake, tenant.Dozing:
-		row.Runs, row.RunsSince, row.Process = i.state, i.since, i.startedAt
-	}
-	return row, true
 }

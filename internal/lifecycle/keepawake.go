@@ -47,7 +47,8 @@ func (m *Manager) takeAppLease(inst *instance, d time.Duration) {
 	if inst.state != tenant.Awake || inst.leases.get().app.Equal(until) {
 		return
 	}
-	inst.leases.own().app, inst.dirty = until, true
+	inst.leases.own().app = until
+	inst.changedLocked()
 	m.watchIdleLocked(inst)
 }
 
@@ -101,7 +102,8 @@ func (m *Manager) takeLease(ctx context.Context, inst *instance, d time.Duration
 		// It may have ended, or begun to, since it was awake.
 		taken := inst.op == nil && inst.state == tenant.Awake
 		if taken {
-			inst.leases.own().operator, inst.dirty = time.Now().Add(d), true
+			inst.leases.own().operator = time.Now().Add(d)
+			inst.changedLocked()
 		}
 		inst.mu.Unlock()
 		if taken {
@@ -115,7 +117,8 @@ func (i *instance) dropLeasesLocked() bool {
 	if i.leases.get() == (leases{}) {
 		return false
 	}
-	*i.leases.own(), i.dirty = leases{}, true
+	*i.leases.own() = leases{}
+	i.changedLocked()
 	return true
 }
 

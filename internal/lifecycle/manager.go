@@ -84,6 +84,7 @@ type Manager struct {
 	memory     Memory                                        // or nil
 	boosts     []tenant.Limit
 	events     *event.Bus
+	common     *common
 	observer   Observer
 	log        *slog.Logger
 	gate       *admission.Gate
@@ -169,6 +170,7 @@ func New(o Options) *Manager {
 		memory:     o.Memory,
 		boosts:     o.Boosts,
 		events:     o.Events,
+		common:     &common{events: o.Events},
 		observer:   o.Observer,
 		log:        o.Log,
 		hall:       admission.NewHall(o.Config.Settings.MaxWaiting),
@@ -459,7 +461,7 @@ func (m *Manager) registerWith(ctx context.Context, id tenant.ID, limit int, wei
 	// Reserve before the registry is asked, so that two requests cannot both add.
 	now := time.Now()
 	row := registry.Instance{ID: id, Created: now}
-	inst = newInstance(row, registry.Brake{}, now, m.events)
+	inst = newInstance(row, registry.Brake{}, now, m.common)
 	inst.setWeight(weight)
 	op := inst.beginLocked(false) // not shared yet: no lock needed
 	m.addLocked(inst)
@@ -516,46 +518,4 @@ func (m *Manager) forget(inst *instance) {
 	maps.DeleteFunc(m.claims, func(c claim, _ tenant.Domain) bool { return c.id == inst.id })
 	m.sleepers.remove(inst)
 	delete(m.armed, inst)
-}
-
-// save writes activity to the registry.
-func (m *Manager) save(ctx context.Context) error {
-	var rows []registry.Instance
-	var changed []*instance
-	for _, inst := range m.all() {
-		if row, ok := inst.row(); ok {
-			rows = append(rows, row)
-			changed = append(changed, inst)
-		}
-	}
-	m.saveBrakes(ctx)
-	if len(rows) == 0 {
-		return nil
-	}
-	if err := m.store.SaveActivity(ctx, rows); err != nil {
-		for _, inst := range changed {
-			inst.mu.Lock()
-			inst.dirty = true
-			inst.mu.Unlock()
-		}
-		m.log.Error("activity not saved", "instances", len(rows), "err", err)
-		return err
-	}
-	return nil
-}
-
-// saveBrakes writes to the registry what has failed.
-func (m *Manager) saveBrakes(ctx context.Context) {
-	for _, inst := range m.all() {
-		b, ok := inst.brakeRow()
-		if !ok {
-			continue
-		}
-		if err := m.store.SetBrake(ctx, inst.id, b); err != nil {
-			inst.mu.Lock()
-			inst.brake.own().dirty = true
-			inst.mu.Unlock()
-			m.log.Error("failures not saved", "instance", inst.id, "err", err)
-		}
-	}
 }

@@ -78,7 +78,7 @@ func (m *Manager) recover(ctx context.Context) error {
 	m.instances = make(map[tenant.ID]*instance, len(rows))
 	sorted := make([]*instance, 0, len(rows))
 	for _, row := range rows {
-		inst := newInstance(row, brakes[row.ID], now, m.events)
+		inst := newInstance(row, brakes[row.ID], now, m.common)
 		inst.setWeight(weights[row.ID])
 		m.addLocked(inst)
 		sorted = append(sorted, inst)
@@ -413,6 +413,7 @@ func (m *Manager) adopt(inst *instance, op *operation) {
 		state = tenant.Dozing
 	}
 	inst.brake.made.release()
+	inst.changedLocked()
 	inst.reviving = false
 	inst.unit.own().unasked = 0
 	inst.startedAt = answer.InitAt

@@ -176,6 +176,7 @@ func (m *Manager) SetReleases(ctx context.Context, list []registry.Release) erro
 			r.ailing = inst.state == tenant.Failed || len(inst.brake.get().failures) > 0
 			if inst.state == tenant.Failed && inst.op == nil && !inst.removed {
 				inst.brake.made.reset()
+				inst.changedLocked()
 				inst.rested = "it has failed with another release"
 				inst.setLocked(tenant.Asleep, time.Now(), "")
 			}

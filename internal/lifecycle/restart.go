@@ -64,6 +64,7 @@ func (m *Manager) fateLocked(inst *instance, now time.Time, e end) fate {
 // failedLocked counts a failure of a running instance and decides what follows.
 func (m *Manager) failedLocked(inst *instance, now time.Time, reason string, policy config.Restart) fate {
 	m.saveSoon()
+	inst.changedLocked()
 	spent := inst.brake.own().fail(now, m.config.Load().Settings)
 	if spent || policy == config.RestartNever {
 		inst.brake.own().spent = true
@@ -97,6 +98,7 @@ func (m *Manager) reviveLocked(inst *instance, now time.Time) {
 	brake := inst.brake.own()
 	brake.restarts++
 	brake.dirty = true
+	inst.changedLocked()
 	m.observer.Happened(inst.id, tenant.StartedAgain)
 	inst.wokenLocked(tenant.CauseEnded, now)
 	m.tell(event.Restarting, inst.id, slog.Int64("restarts", brake.restarts), slog.Duration("wait", max(brake.until.Sub(now), 0)))

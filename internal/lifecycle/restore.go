@@ -119,6 +119,7 @@ func (m *Manager) replaceData(ctx context.Context, inst *instance, keep bool, re
 			defer inst.mu.Unlock()
 			if oerr == nil {
 				inst.brake.made.reset()
+				inst.changedLocked()
 				inst.restForGoodLocked()
 				*inst.storage.own() = stored{unseen: true}
 			}
@@ -292,7 +293,8 @@ func (m *Manager) setEntry(ctx context.Context, inst *instance, e tenant.Entry, 
 	}
 	inst.mu.Lock()
 	if e.KeepAwake.After(now) {
-		inst.leases.own().operator, inst.dirty = e.KeepAwake, true
+		inst.leases.own().operator = e.KeepAwake
+		inst.changedLocked()
 	}
 	inst.mu.Unlock()
 	for _, host := range e.Domains {

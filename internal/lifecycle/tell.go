@@ -34,7 +34,7 @@ func (i *instance) tellStateLocked(from tenant.State, now time.Time) {
 	if i.reason != "" {
 		fields = append(fields, slog.String("reason", i.reason))
 	}
-	i.events.Publish(event.Event{Kind: event.State, Instance: i.id, Time: now, Fields: fields})
+	i.common.events.Publish(event.Event{Kind: event.State, Instance: i.id, Time: now, Fields: fields})
 }
 
 // tellHealthLocked tells of the health of an awake instance, if it is not what it was.

@@ -155,7 +155,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 			inst.wakes++
 			inst.cannotDoze = false // of this process nothing is known
 		}
-		inst.dirty = true
+		inst.changedLocked()
 		inst.setLocked(tenant.Awake, now, "")
 		inst.process.own().spare = spare
 		if inst.requests == 0 {
@@ -182,6 +182,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 		f.revive = false
 	default:
 		m.saveSoon()
+		inst.changedLocked()
 		if inst.brake.own().fail(now, m.config.Load().Settings) {
 			f.state, f.revive = tenant.Failed, false
 		}
