@@ -97,7 +97,7 @@ bench-logs: ## search a journal of 1,000 tenants and about 1 GB
 
 .PHONY: bench-scale
 bench-scale: programs ## many tenants: memory, latency, what each costs; writes its section of docs/PERFORMANCE.md
-	TENEMENT_BUILT=1 $(GO) test -v -count=1 -timeout 10m ./test/bench/scale -args -registered 100000 -awake 500 -each 100 -rounds 9 -window 1s | \
+	TENEMENT_BUILT=1 $(GO) test -v -count=1 -timeout 10m ./test/bench/scale -args -registered 100000 -awake 500 -more 1000 -each 100 -rounds 9 -window 1s | \
 		$(GO) run ./test/bench/report docs/PERFORMANCE.md
 
 .PHONY: simulate

@@ -91,26 +91,26 @@ doze_timeout = %d
 	page := large.dashboard()
 	r.add(page < 300*time.Millisecond, "the dashboard's list", ms(page), "300 ms")
 
-	var alone99, same, many []time.Duration
-	for range *rounds {
-		alone99 = append(alone99, small.p99(few))
-		same = append(same, large.p99(min(few, *awake)))
-		many = append(many, large.p99(*awake))
-	}
-	base := harness.Median(alone99)
-	for n, list := range map[int][]time.Duration{min(few, *awake): same, *awake: many} {
-		got := harness.Median(list)
-		r.add(float64(got) <= 1.2*float64(base), fmt.Sprintf("p99 of requests to %d of them in turns", n), us(got), fmt.Sprintf("1.2 × %s of %d alone", us(base), few))
-	}
+	large.latencies(&r, small, *awake)
 
 	large.s.Signal(syscall.SIGTERM)
 	begun = time.Now()
 	large.s.Run()
 	again := time.Since(begun)
 	r.add(again < 2*time.Second, fmt.Sprintf("start of the daemon, %d to take over", *awake), ms(again), "2000 ms")
+	if *more > *awake {
+		begun := time.Now()
+		large.wakeAll(*more)
+		r.note(fmt.Sprintf("waking %d more, 4 at a time", *more-*awake), fmt.Sprintf("%.1f s", time.Since(begun).Seconds()))
+		r.states = append(r.states, state{"awake", *more, large.settled().minus(idle)})
+		r.note(fmt.Sprintf("the daemon's memory, %d awake", *more), mib(large.settled().daemon))
+		r.note(fmt.Sprintf("`systemctl daemon-reload`, %d awake", *more), ms(reload(t, large.s)))
+		large.latencies(&r, small, *more)
+	}
+	all := max(*awake, *more)
 	large.set(fmt.Sprintf(config, 0, n, 1))
-	large.await(*awake, func(i tenant.Snapshot) bool { return i.State == tenant.Dozing })
-	r.states = append(r.states, state{"dozing, nothing reclaimed", *awake, large.settled().minus(idle)})
+	large.await(all, func(i tenant.Snapshot) bool { return i.State == tenant.Dozing })
+	r.states = append(r.states, state{"dozing, nothing reclaimed", all, large.settled().minus(idle)})
 
 	fmt.Printf("<!-- begin scale -->\n## Many tenants\n\n%s\n%s<!-- end scale -->\n", about(t), &r)
 }
@@ -217,16 +217,8 @@ func (f *fleet) visitAndStop(n int) {
 func (f *fleet) await(n int, fits func(tenant.Snapshot) bool) {
 	f.t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); ; <-time.After(100 * time.Millisecond) {
-		resp, err := f.api("/instances?limit=1000")
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		var page struct{ Instances []tenant.Snapshot }
-		if err := json.Unmarshal(resp, &page); err != nil {
-			f.t.Fatal(err)
-		}
 		got := 0
-		for _, i := range page.Instances {
+		for _, i := range f.list() {
 			if fits(i) {
 				got++
 			}
@@ -238,6 +230,20 @@ func (f *fleet) await(n int, fits func(tenant.Snapshot) bool) {
 			f.t.Fatalf("%d in time, want %d", got, n)
 		}
 	}
+}
+
+// list gives the first instances, more than are ever awake.
+func (f *fleet) list() []tenant.Snapshot {
+	f.t.Helper()
+	resp, err := f.api("/instances?limit=1000")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var page struct{ Instances []tenant.Snapshot }
+	if err := json.Unmarshal(resp, &page); err != nil {
+		f.t.Fatal(err)
+	}
+	return page.Instances
 }
 
 // api asks the daemon's API on its socket.
@@ -254,8 +260,60 @@ func (f *fleet) api(path string) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
-// p99 asks the first n in turns, for as long as a window is, with two connections.
-func (f *fleet) p99(n int) time.Duration {
+// latencies asks few and n in turns, beside a daemon that has few, and past both daemons.
+func (f *fleet) latencies(r *report, small *fleet, n int) {
+	f.t.Helper()
+	straight, ten := f.straight(), min(few, n)
+	var alone, same, many, straightTen, straightMany []time.Duration
+	for range *rounds {
+		alone = append(alone, small.p99(few, small.ask))
+		same = append(same, f.p99(ten, f.ask))
+		many = append(many, f.p99(n, f.ask))
+		straightTen = append(straightTen, f.p99(ten, straight))
+		straightMany = append(straightMany, f.p99(n, straight))
+	}
+	base := harness.Median(alone)
+	goal := fmt.Sprintf("1.2 × %s of %d alone", us(base), few)
+	judge := func(n int, list []time.Duration) {
+		got := harness.Median(list)
+		r.add(float64(got) <= 1.2*float64(base), fmt.Sprintf("p99 of requests to %d of them in turns", n), us(got), goal)
+	}
+	judge(ten, same)
+	judge(n, many)
+	r.note("p99 of requests to the same apps without a proxy", fmt.Sprintf("%s to %d, %s to %d", us(harness.Median(straightTen)), ten, us(harness.Median(straightMany)), n))
+}
+
+// straight asks the apps themselves, as root may.
+func (f *fleet) straight() (ask func(id string)) {
+	f.t.Helper()
+	ports := map[string]int{}
+	for _, i := range f.list() {
+		ports[harness.Host(i.ID.String())] = i.Port
+	}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		DisableCompression: true, MaxIdleConnsPerHost: 128,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			host, _, _ := net.SplitHostPort(address)
+			var d net.Dialer
+			return d.DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", ports[host]))
+		},
+	}}
+	f.t.Cleanup(client.CloseIdleConnections)
+	return func(id string) {
+		resp, err := client.Get("http://" + harness.Host(id) + "/health")
+		if err != nil {
+			f.t.Errorf("%s itself: %v", id, err)
+			return
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+			f.t.Errorf("%s itself: got %s %v", id, resp.Status, err)
+		}
+	}
+}
+
+// p99 asks the first n in turns, for as long as a window is, with two connections to each.
+func (f *fleet) p99(n int, ask func(id string)) time.Duration {
 	var mu sync.Mutex
 	var all []time.Duration
 	var askers sync.WaitGroup
@@ -265,7 +323,7 @@ func (f *fleet) p99(n int) time.Duration {
 			var took []time.Duration
 			for i := asker; time.Now().Before(end); i += 2 {
 				begun := time.Now()
-				f.ask(f.ids[i%n])
+				ask(f.ids[i%n])
 				took = append(took, time.Since(begun))
 			}
 			mu.Lock()
