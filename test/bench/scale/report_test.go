@@ -31,7 +31,8 @@ func (r *report) add(met bool, what, got, want string) {
 // note adds what has no goal.
 func (r *report) note(what, got string) { r.add(true, what, got, "") }
 
-// enough is how many tenants it takes to see what they cost the daemon.
+// enough is how many tenants it takes to see what they cost the daemon, and how many awake the
+// goals are for.
 const enough = 500
 
 func (r *report) String() string {
