@@ -73,8 +73,11 @@ func (m *Manager) keepArmed(ctx context.Context) {
 		case <-m.arming:
 		case <-timer.C:
 		}
-		m.disarmStale(ctx)
-		wait := m.armRound(ctx)
+		wait := armLook
+		if !m.anyStarts() { // a look at all who are armed takes time that a start could have
+			m.disarmStale(ctx)
+			wait = m.armRound(ctx)
+		}
 		if wait > 0 {
 			timer.Reset(wait)
 		}
@@ -159,9 +162,15 @@ func (m *Manager) armRound(ctx context.Context) (wait time.Duration) {
 	return wait
 }
 
+// anyStarts reports whether an instance starts, or waits for its turn to.
+func (m *Manager) anyStarts() bool {
+	counts := m.gate.Counts()
+	return counts.Queued > 0 || counts.Starting > 0
+}
+
 // calm reports whether the machine has time and memory for what nobody waits for.
 func (m *Manager) calm(now time.Time) bool {
-	if counts := m.gate.Counts(); counts.Queued > 0 || counts.Starting > 0 {
+	if m.anyStarts() {
 		return false
 	}
 	return m.memory == nil || m.memory.Short() == "" && now.Sub(time.Unix(0, m.shortAt.Load())) >= armCalm

@@ -415,6 +415,18 @@ func TestArmingWaitsForStarts(t *testing.T) {
 		w.armed(alice, false)
 		time.Sleep(soon)
 		w.armed(alice, true)
+
+		// Nor is anybody looked at who is armed.
+		if _, err := w.manager.Stop(t.Context(), bob); err != nil {
+			t.Fatal(err)
+		}
+		go w.manager.Spawn(t.Context(), bob)
+		time.Sleep(time.Second)
+		w.manager.SetConfig(parse(t, armedNotes(0, "")))
+		time.Sleep(5 * time.Second)
+		w.armed(alice, true)
+		time.Sleep(soon)
+		w.armed(alice, false)
 	})
 }
 

@@ -22,6 +22,9 @@ const (
 	someStalled = 10.0
 	// stallFor is how long a trigger's word counts.
 	stallFor = 2 * time.Second
+	// shortFor is for how long an answer is good: it takes reading a few files, and whoever
+	// starts something asks.
+	shortFor = 50 * time.Millisecond
 	// plenty is the share of memory that is available while stalls do not count.
 	plenty = 1.0 / 8
 	// full is the share of the slice's own limit from which on its stalls count.
@@ -49,6 +52,13 @@ type Memory struct {
 	stalls  chan struct{}
 	// When the triggers have fired last, in nanoseconds since 1970.
 	machineStalled, sliceStalled atomic.Int64
+	// The last answer, and when it was found; nil where something has happened since.
+	last atomic.Pointer[answer]
+}
+
+type answer struct {
+	why string
+	at  time.Time
 }
 
 // NewMemory makes a Memory.
@@ -98,6 +108,7 @@ func (m *Memory) watchSlice(ctx context.Context) error {
 
 func (m *Memory) stalled(at *atomic.Int64) {
 	at.Store(time.Now().UnixNano())
+	m.last.Store(nil)
 	select {
 	case m.stalls <- struct{}{}:
 	default:
@@ -141,6 +152,16 @@ func (m *Memory) machineFile() string { return filepath.Join(m.options.Proc, "pr
 
 // Short says in a few words why memory is short, and nothing where it is not.
 func (m *Memory) Short() string {
+	if a := m.last.Load(); a != nil && time.Since(a.at) < shortFor {
+		return a.why
+	}
+	at := time.Now()
+	why := m.look()
+	m.last.Store(&answer{why, at})
+	return why
+}
+
+func (m *Memory) look() string {
 	if why := m.machineShort(); why != "" {
 		return why
 	}

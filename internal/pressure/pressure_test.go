@@ -117,8 +117,38 @@ func TestTriggerCounts(t *testing.T) {
 		t.Error("nobody was told")
 	}
 	m.machineStalled.Store(time.Now().Add(-stallFor).UnixNano())
+	m.last.Store(nil)
 	if got := m.Short(); got != "" {
 		t.Errorf("%v later: got %q, want nothing", stallFor, got)
+	}
+}
+
+// An answer is good for a moment, or until the kernel says that something has changed.
+func TestShortIsKept(t *testing.T) {
+	o := Options{Proc: files(t, map[string]string{"meminfo": plentiful, "pressure/memory": calm})}
+	meminfo := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(o.Proc, "meminfo"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := NewMemory(o)
+	if got := m.Short(); got != "" {
+		t.Errorf("got %q, want nothing", got)
+	}
+	meminfo(nothing)
+	m.last.Store(&answer{at: time.Now().Add(time.Hour)})
+	if got := m.Short(); got != "" {
+		t.Errorf("at once: got %q, want what was said before", got)
+	}
+	m.last.Store(&answer{at: time.Now().Add(-shortFor)})
+	if got := m.Short(); got == "" {
+		t.Errorf("%v later: got nothing, want it short", shortFor)
+	}
+	m.last.Store(&answer{at: time.Now().Add(time.Hour)})
+	m.stalled(&m.machineStalled)
+	if got := m.Short(); got == "" {
+		t.Error("after a trigger: got nothing, want it short")
 	}
 }
 
