@@ -237,7 +237,7 @@ func (c *fastConn) acquire() (tenant.Endpoint, func(), bool) {
 	}
 	if string(c.req.Agent) != c.agent {
 		c.agent = string(c.req.Agent)
-		c.agentKind = agentKind(c.agent)
+		c.agentKind = c.proxy.agents.kind(c.agent)
 	}
 	path := "" // of which the others do not matter
 	switch string(c.req.Path) {

@@ -92,6 +92,7 @@ type Proxy struct {
 	hop      string // marks requests that have been through this proxy
 	direct   bool   // what comes through net/http may go to the app past the reverse proxy
 	pools    *pools
+	agents   *agentKinds
 	reverse  *httputil.ReverseProxy
 
 	upgrades atomic.Int64 // connections that speak another protocol now
@@ -117,6 +118,7 @@ func New(o Options) *Proxy {
 		log:      o.Log,
 		hop:      rand.Text(),
 		pools:    newPools(),
+		agents:   newAgentKinds(),
 	}
 	for _, domain := range append([]string{o.Domain}, o.Also...) {
 		p.domains = append(p.domains, strings.TrimSuffix(strings.ToLower(domain), "."))
@@ -275,7 +277,7 @@ func (p *Proxy) serveInstance(w *answer, r *http.Request, id tenant.ID) {
 		p.serveProgress(w, r, id)
 		return
 	}
-	endpoint, release, shown, err := p.acquire(w, r, id, classify(r))
+	endpoint, release, shown, err := p.acquire(w, r, id, p.classify(r))
 	switch {
 	case shown:
 	case err != nil:

@@ -21,7 +21,7 @@ func (p *Proxy) serveService(w *answer, r *http.Request, service string) {
 	if c, err := r.Cookie(stickyCookie); err == nil {
 		prefer = c.Value
 	}
-	v := classify(r)
+	v := p.classify(r)
 	var tried []tenant.ID
 	var failed error
 	for len(tried) < maxRoutes {

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"hash/maphash"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"tenement.dev/internal/tenant"
 )
@@ -34,9 +36,9 @@ var agents = []struct {
 // classify tells from a request's head who waits for the answer and what it may be
 // for. All of it is the client's word: it decides about turns and comfort, and never
 // about rights.
-func classify(r *http.Request) tenant.Visit {
+func (p *Proxy) classify(r *http.Request) tenant.Visit {
 	fetches := r.Method == http.MethodGet || r.Method == http.MethodHead
-	return visitFor(r.Method, r.URL.Path, agentKind(r.Header.Get("User-Agent")), fetches && prefetches(r.Header), browses(r.Header))
+	return visitFor(r.Method, r.URL.Path, p.agents.kind(r.Header.Get("User-Agent")), fetches && prefetches(r.Header), browses(r.Header))
 }
 
 func visitFor(method, path string, agent tenant.Kinds, prefetches, browses bool) tenant.Visit {
@@ -81,6 +83,32 @@ func browses(h http.Header) bool {
 
 // maxAgent is how much of a User-Agent is looked at.
 const maxAgent = 512
+
+// agentKinds remembers what the last User-Agents are, which mostly come again.
+type agentKinds struct {
+	seed  maphash.Seed
+	slots [256]atomic.Pointer[knownAgent]
+}
+
+type knownAgent struct {
+	agent string
+	kind  tenant.Kinds
+}
+
+func newAgentKinds() *agentKinds { return &agentKinds{seed: maphash.MakeSeed()} }
+
+func (k *agentKinds) kind(agent string) tenant.Kinds {
+	if len(agent) > maxAgent {
+		return agentKind(agent)
+	}
+	slot := &k.slots[maphash.String(k.seed, agent)%uint64(len(k.slots))]
+	known := slot.Load()
+	if known == nil || known.agent != agent {
+		known = &knownAgent{strings.Clone(agent), agentKind(agent)}
+		slot.Store(known)
+	}
+	return known.kind
+}
 
 func agentKind(agent string) tenant.Kinds {
 	if agent == "" {

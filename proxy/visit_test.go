@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +13,7 @@ import (
 const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 func TestClassify(t *testing.T) {
+	p := &Proxy{agents: newAgentKinds()}
 	for _, c := range []struct {
 		method, path string
 		header       []string
@@ -45,9 +47,31 @@ func TestClassify(t *testing.T) {
 		for i := 0; i < len(c.header); i += 2 {
 			r.Header.Set(c.header[i], c.header[i+1])
 		}
-		if got := classify(r); got != c.want {
+		if got := p.classify(r); got != c.want {
 			t.Errorf("%s %s %.120q: got priority %d, kinds %q, want %d, %q", c.method, c.path, c.header, got.Priority, got.Kinds, c.want.Priority, c.want.Kinds)
 		}
+	}
+}
+
+// TestAgentsAreRemembered: what has been looked up is told for the same agent, and for no other.
+func TestAgentsAreRemembered(t *testing.T) {
+	known := newAgentKinds()
+	for range 2 {
+		for i := range 4 * len(known.slots) {
+			agent, want := fmt.Sprintf("Mozilla/5.0 (%d)", i), tenant.Kinds(0)
+			if i%2 == 0 {
+				agent, want = agent+" Googlebot/2.1", tenant.KindCrawler
+			}
+			for range 2 {
+				if got := known.kind(agent); got != want {
+					t.Fatalf("%q: got %q, want %q", agent, got, want)
+				}
+			}
+		}
+	}
+	agent := strings.Repeat("Mozilla/5.0 ", 20)
+	if got := testing.AllocsPerRun(100, func() { known.kind(agent) }); got != 0 {
+		t.Errorf("got %v allocations for the same agent", got)
 	}
 }
 
