@@ -42,7 +42,7 @@ func (p *Proxy) pass(w *answer, r *http.Request) (done bool, tried net.Conn) {
 	}
 	taken := d.ask(r.Context(), p.pools, v, &d, r.Method == http.MethodHead, isSafe(r.Method))
 	if taken && d.trailers && d.app.Chunked { // there may be some
-		taken, v.first = false, d.asRead()
+		taken, v.first = false, d.asRead() //nolint:bodyclose // the reverse proxy closes it
 	}
 	if !taken {
 		if d.upstream == nil {

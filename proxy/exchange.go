@@ -107,7 +107,7 @@ func (x *exchange) ask(ctx context.Context, p *pools, v *visit, who client, head
 
 // asRead is a first attempt whose answer is what has been read, and what comes.
 func (x *exchange) asRead() func(*http.Request) (*http.Response, error) {
-	return resume(x.pool.key, x.upstream.Conn, x.buf[:x.have], x.upload)
+	return resume(x.pool.key, x.upstream.Conn, x.buf[:x.have], x.upload) //nolint:bodyclose // the reverse proxy closes it
 }
 
 // hasAnswered notes that the head of the answer is there, and does what it asks for.
