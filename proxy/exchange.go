@@ -161,7 +161,7 @@ func (x *exchange) readHead(isHead, reused bool) (v plain.Verdict, err error) {
 	for watched := false; ; {
 		_ = conn.SetReadDeadline(deadline)
 		if uploading && x.upload.isOver() {
-			x.upload.join()
+			x.upload.unwait()
 			uploading = false
 			deadline, limit = x.patience(time.Now(), false, reused)
 			continue

@@ -35,8 +35,9 @@ type upload struct {
 	err     error         // why the app has not got all; set before
 	refused bool          // err is of the app's connection; set before
 
-	mu     sync.Mutex // guards waited
-	waited bool       // for the answer's head: the end of the copying interrupts that
+	mu          sync.Mutex // guards what follows
+	waited      bool       // for the answer's head: the end of the copying interrupts that
+	interrupted bool       // it has
 }
 
 // newUpload is the rest of a body, so many bytes, that the present request of c has.
@@ -99,25 +100,24 @@ func (u *upload) end(conn *appConn) (interrupted bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	close(u.over)
-	if u.waited {
+	u.interrupted = u.waited
+	if u.interrupted {
 		_ = conn.SetReadDeadline(time.Unix(1, 0))
 	}
-	return u.waited
+	return u.interrupted
 }
 
-// unwait has the end of the copying interrupt nothing any more.
+// unwait has the end of the copying interrupt nothing any more. Where it has done so, maybe
+// as the answer's head came, its goroutine is waited for: it watches nobody.
 func (u *upload) unwait() {
-	if u.goesOn() {
-		u.mu.Lock()
-		u.waited = false
-		u.mu.Unlock()
+	if !u.goesOn() {
+		return
 	}
-}
-
-// join is for an upload that is over and has interrupted its connection's goroutine.
-func (u *upload) join() {
-	u.unwait()
-	if !u.refused {
+	u.mu.Lock()
+	u.waited = false
+	interrupted := u.interrupted
+	u.mu.Unlock()
+	if interrupted && !u.refused {
 		u.live = false
 		u.unhook()
 		u.c.joinWatch()
