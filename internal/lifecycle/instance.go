@@ -180,7 +180,6 @@ func newInstance(row registry.Instance, kept registry.Brake, now time.Time, comm
 		thaws:      row.Thaws,
 		wokenBy:    row.WokenBy,
 		wokenAt:    momentOf(row.WokenAt),
-		before:     newBefore(row),
 	}
 	if len(kept.Failures) > 0 || kept.Failed || kept.Restarts > 0 {
 		*inst.brake.own() = brake{failures: kept.Failures, spent: kept.Failed, restarts: kept.Restarts}

@@ -73,6 +73,10 @@ func (m *Manager) recover(ctx context.Context) error {
 	if err := m.controller.Discard(ctx, tenant.ID{}); err != nil { // of a daemon that was killed
 		m.log.Error("copies of data not removed", "err", err)
 	}
+	loaded := make(map[tenant.ID]bool, len(list))
+	for _, status := range list {
+		loaded[status.ID] = true
+	}
 	now := time.Now()
 	m.mu.Lock()
 	m.instances = make(map[tenant.ID]*instance, len(rows))
@@ -80,6 +84,9 @@ func (m *Manager) recover(ctx context.Context) error {
 	for _, row := range rows {
 		inst := newInstance(row, brakes[row.ID], now, m.common)
 		inst.setWeight(weights[row.ID])
+		if loaded[row.ID] { // no process is left of the others
+			inst.before = newBefore(row)
+		}
 		m.addLocked(inst)
 		sorted = append(sorted, inst)
 		if row.Port != 0 {

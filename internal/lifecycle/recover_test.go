@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,26 @@ func TestAdoptedInstanceGoesOn(t *testing.T) {
 		w.starts(alice, 1)
 		if why := w.why(alice, tenant.Asleep); why.WokenBy != tenant.CauseOperator || why.LastWake == nil {
 			t.Errorf("asleep: got it woken last by %q, %v, want an operator", why.WokenBy, why.LastWake)
+		}
+	})
+}
+
+// What an earlier daemon has left of processes is remembered only where there may be one: of very
+// many, most sleep, and since when and why they do is known without it.
+func TestNothingIsRememberedOfSleepers(t *testing.T) {
+	text := strings.Replace(notes("idle_timeout = 60"), "settings]\n", "settings]\ndoorbells = 0\n", 1)
+	bubble(t, text, func(t *testing.T, w *world) {
+		w.spawn(alice)
+		time.Sleep(2 * time.Minute)
+		slept := w.why(alice, tenant.Asleep)
+		w.stop()
+		w.start(parse(t, text))
+		<-w.manager.Ready()
+		if w.manager.Remembers(alice) {
+			t.Error("a sleeper without units is remembered")
+		}
+		if why := w.why(alice, tenant.Asleep); !why.Since.Equal(slept.Since) || why.Rested != slept.Rested || why.Rested == "" {
+			t.Errorf("got it asleep since %v, %q, want %v, %q", why.Since, why.Rested, slept.Since, slept.Rested)
 		}
 	})
 }
