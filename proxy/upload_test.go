@@ -597,3 +597,45 @@ func TestUploadAllocates(t *testing.T) {
 		t.Errorf("got %v allocations for each upload", got)
 	}
 }
+
+// TestUploadEndsAsTheHeadComes: whose end has interrupted the wait for the answer's head, when
+// that had come, has left the client to be watched by others.
+func TestUploadEndsAsTheHeadComes(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, ours := dial(t, l.Addr().String()), accept(t, l)
+	app := &appConn{Conn: dial(t, l.Addr().String())}
+	accept(t, l)
+	c := &fastConn{fast: &fast{server: &Server{bodySilence: time.Minute}}, exchange: &exchange{}, conn: ours, ctx: t.Context(), in: make([]byte, 16)}
+	u := newUpload(c, nil, 0)
+	c.upload = u
+	u.begin(app, nil)
+	<-u.over
+	u.unwait()
+	if u.goesOn() {
+		t.Error("it is not waited for")
+	}
+	left := make(chan struct{})
+	c.startWatch(func() { close(left) })
+	client.Close()
+	select {
+	case <-left:
+	case <-time.After(20 * time.Second):
+		t.Error("nobody notices that the client goes away")
+	}
+	c.stopWatch()
+}
+
+// accept gives the next connection, until the test ends.
+func accept(t *testing.T, l net.Listener) net.Conn {
+	t.Helper()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
