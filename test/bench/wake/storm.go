@@ -31,7 +31,7 @@ const (
 	armTimeout = 20 * time.Second
 	// warmPause is the pause between two requests to the warm tenant, and warmQuiet for
 	// how long it is asked while nothing else happens.
-	warmPause = 50 * time.Millisecond
+	warmPause = 20 * time.Millisecond
 	warmQuiet = 5 * time.Second
 )
 

@@ -60,7 +60,7 @@ func stormSection(h hardware, storms []*storm) string {
 	n := storms[0].tenants
 	fmt.Fprintf(&b, "<!-- begin storm -->\n## A storm\n\n")
 	fmt.Fprintf(&b, "`make bench-storm`: %d sleeping tenants in Python get one request each at once, while another is awake and is asked every\n", n)
-	fmt.Fprintf(&b, "%v. %d cores of %s, Linux %s, systemd %s, load average %s before and %s after. Besides, the same app is started\n", warmPause, h.Cores, h.CPU, h.Kernel, h.Systemd, h.LoadBefore, h.LoadAfter)
+	fmt.Fprintf(&b, "%d ms. %d cores of %s, Linux %s, systemd %s, load average %s before and %s after. Besides, the same app is started\n", warmPause.Milliseconds(), h.Cores, h.CPU, h.Kernel, h.Systemd, h.LoadBefore, h.LoadAfter)
 	fmt.Fprintf(&b, "%d times by hand, one per core at a time: that takes longer than %d × bare ÷ %d where cores share their parts.\n\n", n, n, h.Cores)
 	fmt.Fprintf(&b, "| | answered | ms to the last answer | × (%d × bare ÷ %d), goal %.1f | × as many bare starts | a warm tenant's p99, goal %.0f × | daemon, MB at most |\n", n, h.Cores, stormGoal, warmGoal)
 	b.WriteString("|---|---:|---:|---:|---:|---:|---:|\n")
