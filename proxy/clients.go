@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 
 	"tenement.dev/proxy/framing"
@@ -98,3 +99,34 @@ func (l *single) Close() error { return nil }
 
 // Addr implements net.Listener.
 func (l *single) Addr() net.Addr { return l.conn.LocalAddr() }
+
+// fromLoopback reports whether the client is on this machine, and not only a proxy
+// before us.
+func fromLoopback(r *http.Request) bool {
+	if r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
+		return false
+	}
+	addr, ok := clientAddr(r.Context())
+	return ok && addr.IsLoopback()
+}
+
+// clientAddr is the address of who has made the connection.
+func clientAddr(ctx context.Context) (addr netip.Addr, ok bool) {
+	conn, ok := ctx.Value(clientKey{}).(net.Conn)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	return tcp.AddrPort().Addr().Unmap(), true
+}
+
+type clientKey struct{}
+
+// ConnContext is for http.Server: it remembers the connection. It asks nothing of it, as
+// to tell its client's address one behind the PROXY protocol must be read from.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, clientKey{}, c)
+}
