@@ -301,15 +301,22 @@ func TestClientGoes(t *testing.T) {
 	for _, path := range []string{"/", "/half"} {
 		conn := dial(t, address)
 		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a.app.test\r\n\r\n", path)
-		<-begun
-		conn.Close()
-		select {
-		case <-told:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%s: the app is not told", path)
-		}
-		waitFor(t, func() bool { return b.held.Load() == 0 })
+		leave(t, path, conn, b, begun, told)
 	}
+}
+
+// leave closes a client's connection when its request has begun: the app is told, and the request
+// is counted out.
+func leave(t *testing.T, path string, conn net.Conn, b *backend, begun, told <-chan struct{}) {
+	t.Helper()
+	<-begun
+	conn.Close()
+	select {
+	case <-told:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("%s: the app is not told", path)
+	}
+	waitFor(t, func() bool { return b.held.Load() == 0 })
 }
 
 // TestGivenUp: connections that the app has closed meanwhile cost no request, whether or not

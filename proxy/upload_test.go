@@ -201,18 +201,7 @@ func TestUploadAnsweredEarly(t *testing.T) {
 
 // TestUploadHalfSent: a connection to an app that has not got all of a body is nobody else's.
 func TestUploadHalfSent(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	records := rawapp.Records(t.TempDir())
-	done := make(chan error, 1)
-	go func() { done <- rawapp.Serve(l, records.Open) }()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
-	})
-	address, _ := serve(t, &backend{address: l.Addr().String()}, nil)
+	address, _, _ := beforeRaw(t)
 	early := rawapp.Do(rawapp.Write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly"))
 	for _, part := range []int{0, 1 << 10, 100 << 10} {
 		_, in := converse(t, address, uploadHead(early, 1<<20)+string(uploadOf(part)))
@@ -417,20 +406,13 @@ func TestUploadWatches(t *testing.T) {
 		if _, err := conn.Write(append([]byte(uploadHead(path, 100<<10)), uploadOf(100<<10)...)); err != nil {
 			t.Fatal(err)
 		}
-		<-begun
-		conn.Close()
-		select {
-		case <-told:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%s: the app is not told", path)
-		}
-		waitFor(t, func() bool { return b.held.Load() == 0 })
+		leave(t, path, conn, b, begun, told)
 	}
 }
 
 // TestUploadIsNotLate: an app has its time for an answer from when it has all of the request.
 func TestUploadIsNotLate(t *testing.T) {
-	b := &backend{timeout: 500 * time.Millisecond}
+	b := &backend{timeout: time.Second}
 	address, _ := serve(t, b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hints" {
 			w.WriteHeader(http.StatusEarlyHints)
@@ -448,7 +430,7 @@ func TestUploadIsNotLate(t *testing.T) {
 			in := bufio.NewReader(conn)
 			_, _ = io.WriteString(conn, uploadHead(path, 10<<10))
 			for range 10 {
-				time.Sleep(100 * time.Millisecond) // 1 s in all
+				time.Sleep(150 * time.Millisecond) // 1.5 s in all
 				fmt.Fprintf(conn, "%01024d", 0)
 			}
 			resp, err := http.ReadResponse(in, nil)
