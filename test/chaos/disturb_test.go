@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -77,6 +78,19 @@ func (o *operated) awaitEnd(pids []int) {
 	o.w.s.Systemctl("is-active", o.unit())
 }
 
+// exitTime is how long an app that has been told to exit takes at most, most of the time.
+const exitTime = time.Second
+
+// endsWithin reports whether one of the processes ends within d.
+func endsWithin(pids []int, d time.Duration) bool {
+	for deadline := time.Now().Add(d); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if slices.ContainsFunc(pids, func(pid int) bool { return !alive(pid) }) {
+			return true
+		}
+	}
+	return false
+}
+
 // alive reports whether a process has not ended. While other threads of it still run, a
 // first thread that is a zombie says nothing.
 func alive(pid int) bool {
@@ -113,7 +127,11 @@ func (w *world) exit(r *rand.Rand) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_, _ = w.s.Do(ctx, "POST", o.id(), fmt.Sprintf("/exit?code=%d", r.IntN(2)), "", "Connection", "close")
+	path := fmt.Sprintf("/exit?code=%d", r.IntN(2))
+	for told := false; !told; { // a daemon that is killed now may not have told it
+		_, _ = w.s.Do(ctx, "POST", o.id(), path, "", "Connection", "close")
+		told = ctx.Err() != nil || endsWithin(pids, exitTime)
+	}
 	o.awaitEnd(pids)
 }
 
