@@ -58,27 +58,39 @@ func (c *Client) Start(ctx context.Context, name string) error {
 	return c.job(ctx, "start", name, "StartUnit", name, "replace")
 }
 
-// maxStops is how often a stop is asked for that others' starts replace.
-const maxStops = 5
+// maxStops is how often a stop is asked for that others' starts replace, and stopPause what
+// passes before the second, doubled each time: 5 s in all. A start that is let begin takes the
+// connection that has caused it.
+const (
+	maxStops  = 10
+	stopPause = 10 * time.Millisecond
+)
 
 // Stop stops all units in parallel and waits until all are stopped. That a unit is not
 // loaded is fine, and a stop is asked for again where a start has replaced it, as that
 // of a socket with a connection waiting does. Errors, joined: *JobError, ErrDisconnected.
 func (c *Client) Stop(ctx context.Context, names ...string) error {
 	return each(names, func(name string) error {
-		var err error
-		var replaced *JobError
-		for n := 0; n < maxStops; n++ {
-			err = c.job(ctx, "stop", name, "StopUnit", name, "replace")
-			if !errors.As(err, &replaced) || replaced.Result != resultCanceled {
-				break
+		err := c.job(ctx, "stop", name, "StopUnit", name, "replace")
+		for n, pause := 1, stopPause; n < maxStops && wasReplaced(err); n, pause = n+1, 2*pause {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return err
 			}
+			err = c.job(ctx, "stop", name, "StopUnit", name, "replace")
 		}
 		if errors.Is(err, ErrNoSuchUnit) {
 			return nil
 		}
 		return err
 	})
+}
+
+// wasReplaced reports whether a job ended because of another one for the same unit.
+func wasReplaced(err error) bool {
+	var job *JobError
+	return errors.As(err, &job) && job.Result == resultCanceled
 }
 
 // Kill sends a signal to the main process of a service. That it has none, or is not

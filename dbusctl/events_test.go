@@ -7,12 +7,13 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"tenement.dev/test/fakeclock"
 	"tenement.dev/units"
 )
 
 // pumped gives a bubble with running events.
 func pumped(t *testing.T, f func(t *testing.T, e *events)) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		e := newEvents()
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup

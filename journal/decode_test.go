@@ -109,6 +109,8 @@ func TestDropsOtherUnits(t *testing.T) {
 		{User, `,"_SYSTEMD_UNIT":"a@b.service"`, 0},
 		{User, `,"_SYSTEMD_UNIT":"session-1.scope"`, 0},
 		{User, ``, 1},
+		{System, `,"_SYSTEMD_UNIT":"init.scope","MESSAGE":"a@b.service: Supervising process 15 which is not our child. We'll most likely not notice when it exits."`, 0},
+		{System, `,"_SYSTEMD_UNIT":"a@b.service","MESSAGE":"a@b.service: Supervising process 15 which is not our child. We'll most likely not notice when it exits."`, 1},
 	} {
 		r := readerOf(strings.NewReader("{" + place + c.fields + "}"))
 		r.scope = c.scope

@@ -98,9 +98,9 @@ func what(e event.Event) (string, int) {
 		}
 		return "is kept awake for " + get("for"), priorityInfo
 	case event.BackedUp:
-		return fmt.Sprintf("was backed up: %s files with %s bytes", get("files"), get("bytes")), priorityInfo
+		return "was backed up: " + several(e.Field("files"), "file", "files") + " with " + several(e.Field("bytes"), "byte", "bytes"), priorityInfo
 	case event.Restored:
-		text := fmt.Sprintf("has the data of a backup of %s of %s", get("from"), get("taken_at"))
+		text := fmt.Sprintf("has the data of a backup of %s of %s", get("from"), moment(e.Field("taken_at")))
 		if kept := get("kept"); kept != "" {
 			text += "; what it had is in " + kept
 		}
@@ -194,4 +194,20 @@ func oneLine(text string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(text, "\uFFFD")))
+}
+
+// several is a number and what there are so many of.
+func several(n slog.Value, one, many string) string {
+	if n.Kind() != slog.KindInt64 {
+		return n.String() + " " + many
+	}
+	return tenant.Count(n.Int64(), one, many)
+}
+
+// moment is a time to the second.
+func moment(v slog.Value) string {
+	if v.Kind() != slog.KindTime {
+		return v.String()
+	}
+	return v.Time().UTC().Format(time.RFC3339)
 }

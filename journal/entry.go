@@ -84,8 +84,18 @@ func (r *entryReader) next() (Entry, error) {
 		if err == nil && r.tenant != "" && !entry.mask(r.viewer) {
 			continue
 		}
+		if err == nil && entry.Manager && ofAdoption(entry.Message) {
+			continue
+		}
 		return entry, err
 	}
+}
+
+// ofAdoption reports whether systemd says that an instance's main process is none of its own
+// children, as it does at each start with PrivatePIDs= until version 258. It is as we want it, and
+// tells of nothing to mend.
+func ofAdoption(message string) bool {
+	return strings.Contains(message, ": Supervising process ") && strings.Contains(message, " which is not our child.")
 }
 
 // belongs decides whose entry it is, and drops what is another unit's: see

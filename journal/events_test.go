@@ -313,3 +313,23 @@ func TestPausesInWords(t *testing.T) {
 		}
 	}
 }
+
+// Backups are told with numbers and times as people write them.
+func TestBackupsInWords(t *testing.T) {
+	id := someone()
+	size := []slog.Attr{slog.Int64("bytes", 1), slog.Int("files", 1)}
+	taken := slog.Time("taken_at", time.Date(2026, 11, 22, 18, 16, 11, 642949218, time.FixedZone("", 3600)))
+	for _, c := range []struct {
+		event event.Event
+		want  string
+	}{
+		{event.Event{Kind: event.BackedUp, Instance: id, Fields: size}, id.String() + " was backed up: 1 file with 1 byte"},
+		{event.Event{Kind: event.BackedUp, Instance: id, Fields: []slog.Attr{slog.Int64("bytes", 2), slog.Int("files", 0)}}, id.String() + " was backed up: 0 files with 2 bytes"},
+		{event.Event{Kind: event.Restored, Instance: id, Fields: []slog.Attr{slog.String("from", "notes:alice"), taken, slog.String("kept", "/x")}},
+			id.String() + " has the data of a backup of notes:alice of 2026-11-22T17:16:11Z; what it had is in /x"},
+	} {
+		if got, _ := describe(c.event); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}

@@ -17,6 +17,7 @@ func Configure(text []byte, domain string, caddy bool) []byte {
 	}
 	if caddy {
 		text = bytes.Replace(text, []byte("#trusted_proxies = "), []byte("trusted_proxies = "), 1)
+		text = bytes.Replace(text, []byte("#public = "), []byte("public = "), 1)
 	}
 	return text
 }

@@ -81,4 +81,7 @@ func TestConfigure(t *testing.T) {
 	if len(cfg.Settings.TrustedProxies) != 2 {
 		t.Errorf("behind Caddy: got trusted proxies %v, want those of this machine", cfg.Settings.TrustedProxies)
 	}
+	if got := cfg.Settings.Public; got.Scheme != "https" || got.Port != 443 {
+		t.Errorf("behind Caddy: got URLs that begin with %v, want https", got)
+	}
 }

@@ -29,14 +29,26 @@ type answer struct {
 	visit    visit
 	// bytes are those of the body; a copy of an upgraded connection may go on for a moment.
 	bytes atomic.Int64
+	// stall is how long the client may take nothing, and watched sees to that; nil before the
+	// first write.
+	stall   time.Duration
+	watched *stallWatch
 	// access is what is logged of the request, nil where nothing is.
 	access *tenant.Access
+	// leaving is closed where the client is to send nothing more on the connection.
+	leaving <-chan struct{}
+	// old: the client speaks HTTP/1.0, and would take a hint for the answer (RFC 9110, section 15.2).
+	old bool
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (a *answer) WriteHeader(status int) {
+	if status < http.StatusOK && a.old {
+		return
+	}
 	if a.status == 0 && status >= 200 { // others are followed by the answer
 		a.status = status
+		a.sayWhetherLast()
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
@@ -45,11 +57,41 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) Write(p []byte) (int, error) {
 	if a.status == 0 {
 		a.status = http.StatusOK
+		a.sayWhetherLast()
+	}
+	if a.visit.release != nil { // else the app does not wait for it
+		defer a.watchStall().end()
 	}
 	n, err := a.ResponseWriter.Write(p)
 	a.visit.meter.Sent(n)
 	a.bytes.Add(int64(n))
 	return n, err
+}
+
+// sayWhetherLast has net/http end the connection behind the last answer before the daemon ends;
+// over HTTP/2 by GOAWAY.
+func (a *answer) sayWhetherLast() {
+	select {
+	case <-a.leaving:
+		a.Header().Set("Connection", "close")
+	default:
+	}
+}
+
+// FlushError is for http.ResponseController. The reverse proxy may call it beside who reads
+// from the app, but never beside Write.
+func (a *answer) FlushError() error {
+	defer a.watchStall().end()
+	return http.NewResponseController(a.ResponseWriter).Flush()
+}
+
+// watchStall bounds a write, until end is called of what it gives.
+func (a *answer) watchStall() *stallWatch {
+	if a.watched == nil {
+		a.watched = &stallWatch{}
+	}
+	a.watched.begin(a.ResponseWriter, a.stall)
+	return a.watched
 }
 
 // Hijack implements http.Hijacker: what is written to the connection is counted.

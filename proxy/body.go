@@ -31,15 +31,23 @@ type clientBody struct {
 	atEnd func()
 	meter *tenant.Meter // counts what is read; set before anything is
 
+	// patience is how long the app may take to go on reading, before its answer has begun; 0 is
+	// for ever. When it is over, giveUp is called, unless others see to it (see upload). Both
+	// are set before anything is read.
+	patience time.Duration
+	giveUp   func()
+
 	begun  atomic.Bool // the answer has begun: silence is between the client and the app
 	ended  atomic.Bool // it has been read to its end
 	closed atomic.Bool
 	silent atomic.Bool // the client was silent for too long
 	failed atomic.Bool // the client sent no proper body, or not all of it
+	stuck  atomic.Bool // the app took no more of it
 
 	reading sync.Mutex // held over reads
-	mu      sync.Mutex // guards timer
+	mu      sync.Mutex // guards timer and waiting
 	timer   *time.Timer
+	waiting *time.Timer // for the app to go on reading
 }
 
 // bounded gives each request with a body one whose reading has a bound.
@@ -99,7 +107,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	}
 	b.watch()
 	n, err := b.ReadCloser.Read(p)
-	b.unwatch()
+	b.unwatch(err == nil)
 	b.meter.Received(n)
 	switch {
 	case err == nil, b.closed.Load():
@@ -118,6 +126,11 @@ func (b *clientBody) Read(p []byte) (int, error) {
 // Close implements io.Closer. The server closes what shares its connection, when the
 // answer has been sent: it reads on to where the next request begins, and has so long.
 func (b *clientBody) Close() error {
+	b.mu.Lock()
+	if b.waiting != nil {
+		b.waiting.Stop()
+	}
+	b.mu.Unlock()
 	switch first := b.closed.CompareAndSwap(false, true); {
 	case !b.shared:
 		return b.ReadCloser.Close()
@@ -137,6 +150,9 @@ func (b *clientBody) watch() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.waiting != nil {
+		b.waiting.Stop()
+	}
 	if b.timer != nil {
 		b.timer.Reset(b.silence)
 		return
@@ -149,11 +165,25 @@ func (b *clientBody) watch() {
 	})
 }
 
-func (b *clientBody) unwatch() {
+// unwatch is behind a read. If there is more to come, the app is to ask for it: nobody hears
+// of a client that goes away meanwhile.
+func (b *clientBody) unwatch(more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.timer != nil {
 		b.timer.Stop()
+	}
+	switch {
+	case !more || b.patience == 0 || b.begun.Load() || b.closed.Load():
+	case b.waiting != nil:
+		b.waiting.Reset(b.patience)
+	default:
+		b.waiting = time.AfterFunc(b.patience, func() {
+			if !b.begun.Load() && !b.closed.Load() {
+				b.stuck.Store(true)
+				b.giveUp()
+			}
+		})
 	}
 }
 

@@ -112,20 +112,15 @@ func TestHandshakes(t *testing.T) {
 
 	_, server = serve(t, &backend{}, http.NotFoundHandler())
 	address, _ = serveTLS(t, server)
-	followed := func() int {
-		server.mu.Lock()
-		defer server.mu.Unlock()
-		return len(server.busy)
-	}
 	_, in = converse(t, address, "\x16\x03\x01")
-	for deadline := time.Now().Add(10 * time.Second); followed() == 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); server.open() == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the connection is not followed")
 		}
 	}
 	server.Close()
 	closed(in)
-	if n := followed(); n != 0 {
+	if n := server.open(); n != 0 {
 		t.Errorf("%d connections are followed still", n)
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
-
-	"tenement.dev/proxy/plain"
 )
 
 // direct is a request that came through net/http, as all of HTTP/2 do, and goes to the app on
@@ -179,15 +177,7 @@ func (d *direct) relay() error {
 	d.hasAnswered(d.proxy)
 	d.setHeader()
 	d.w.WriteHeader(d.app.Status)
-	rest := d.buf[d.head:d.have]
-	if d.app.Chunked {
-		return d.relayChunks(rest)
-	}
-	length := max(d.app.Length, 0)
-	if d.r.Method == http.MethodHead {
-		length = 0
-	}
-	return d.relayLength(rest, length)
+	return d.relayBody(d.r.Method == http.MethodHead)
 }
 
 // setHeader sets the header of the answer.
@@ -211,78 +201,17 @@ func (d *direct) setHeader() {
 	v.tellWake(header)
 }
 
-// relayLength sends a body of a known length, of which the rest of what was read is the beginning.
-func (d *direct) relayLength(rest []byte, left int64) error {
-	data := rest[:min(int64(len(rest)), left)]
-	if left -= int64(len(data)); left == 0 {
-		d.part(len(data) == len(rest))
-		return d.write(data)
-	}
-	if err := d.send(data); err != nil {
+// send implements client. The last bytes go when the handler has returned, with the word that
+// they are that.
+func (d *direct) send(p []byte, last bool) error {
+	if err := d.chunk(p); err != nil || last {
 		return err
 	}
-	d.untilGone()
-	buf := d.buf
-	if left > int64(len(buf)) {
-		large, _ := largeBuffers.Get().(*[]byte)
-		defer largeBuffers.Put(large)
-		buf = *large
-	}
-	for {
-		n, err := d.upstream.Read(buf[:min(left, int64(len(buf)))])
-		if left -= int64(n); left == 0 {
-			d.part(true)
-			return d.write(buf[:n])
-		}
-		if serr := d.send(buf[:n]); serr != nil {
-			return serr
-		}
-		if err != nil {
-			return errLeft
-		}
-	}
+	return http.NewResponseController(d.w).Flush()
 }
 
-// relayChunks sends a body that comes in chunks, as they come.
-func (d *direct) relayChunks(rest []byte) error {
-	var chunks plain.Chunks
-	for watched := false; ; {
-		for len(rest) > 0 && !chunks.Ended() {
-			data, used, ok := chunks.Next(rest)
-			if !ok { // what came before it goes to the client
-				_ = d.send(nil)
-				return errLeft
-			}
-			if err := d.write(data); err != nil {
-				return err
-			}
-			rest = rest[used:]
-		}
-		ended := chunks.Ended()
-		if !ended || d.r.ProtoMajor == 1 { // or net/http makes a length of it where all is there, by chance
-			if err := d.send(nil); err != nil {
-				return err
-			}
-		}
-		if ended {
-			d.part(len(rest) == 0) // what is behind the body has no place there
-			return nil
-		}
-		if !watched {
-			d.untilGone()
-			watched = true
-		}
-		n, err := d.upstream.Read(d.buf)
-		if n == 0 && err != nil {
-			return errLeft
-		}
-		rest = d.buf[:n]
-	}
-}
-
-// write has bytes of the body sent to the client, send does so now. The last ones go when the
-// handler has returned, with the word that they are that.
-func (d *direct) write(p []byte) error {
+// chunk implements client.
+func (d *direct) chunk(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
@@ -290,11 +219,10 @@ func (d *direct) write(p []byte) error {
 	return err
 }
 
-func (d *direct) send(p []byte) error {
-	if err := d.write(p); err != nil {
-		return err
-	}
-	return http.NewResponseController(d.w).Flush()
+// flush implements client. An end is told over HTTP/1, too: net/http makes a length of the
+// chunks where all are there, by chance.
+func (d *direct) flush(ended bool) error {
+	return d.send(nil, ended && d.r.ProtoMajor != 1)
 }
 
 // usualNames are the names of fields that answers mostly have.

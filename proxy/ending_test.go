@@ -197,3 +197,33 @@ func TestEventStreamEnds(t *testing.T) {
 		t.Errorf("got %q %q %v, want a stream that ends well", first, rest, err)
 	}
 }
+
+// TestRefusedUpgrade: an app that changes to another protocol than the client has asked for is
+// not waited for by a drain, and its connection is closed.
+func TestRefusedUpgrade(t *testing.T) {
+	closed := make(chan struct{})
+	address, server := serve(t, &backend{}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
+		_, _ = io.Copy(io.Discard, rw)
+		closed <- struct{}{}
+	}))
+	for _, more := range []string{"", "Connection: Upgrade\r\nUpgrade: websocket\r\n"} {
+		resp := talk(t, dial(t, address), "GET / HTTP/1.1\r\nHost: a.app.test\r\n"+more+"\r\n")[0]
+		if resp.StatusCode != http.StatusBadGateway {
+			t.Errorf("got %s, want 502", resp.Status)
+		}
+		select {
+		case <-closed:
+		case <-time.After(20 * time.Second):
+			t.Error("the app's connection is not closed")
+		}
+		if n := server.proxy.upgrades.Load(); n != 0 {
+			t.Errorf("%d connections speak another protocol, want 0", n)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"tenement.dev/internal/socket"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/proxy/plain"
 )
@@ -27,6 +28,8 @@ type exchange struct {
 	buf []byte // what the app has sent: have bytes, head of them the head of its answer
 
 	have, head int
+	heard      bool             // first is what the app has said, and not read yet
+	first      socket.Exchanged // what came of the request on a kept connection
 	visit      *visit
 	who        client
 	upload     *upload // the rest of the request, nil where all is in out
@@ -34,13 +37,18 @@ type exchange struct {
 	upstream   *appConn // nil while there is none, or no more
 }
 
-// client is who waits for the answer.
+// client is who waits for the answer. The bytes that it is given are not its own.
 type client interface {
 	// startWatch has gone called when the client goes away, until stopWatch.
 	startWatch(gone func())
 	stopWatch()
 	// hasLeft reports whether the client is gone, as far as it was watched.
 	hasLeft() bool
+	// send sends bytes of a body of a known length, last the last ones.
+	send(p []byte, last bool) error
+	// chunk takes bytes of a body in chunks, and flush sends what was taken.
+	chunk(p []byte) error
+	flush(ended bool) error
 }
 
 var exchanges = sync.Pool{New: func() any { return &exchange{out: make([]byte, 0, bufferSize), buf: make([]byte, bufferSize)} }}
@@ -62,12 +70,14 @@ func (x *exchange) end() {
 func (x *exchange) ask(ctx context.Context, p *pools, v *visit, who client, head, repeat bool) (taken bool) {
 	x.visit, x.who, x.pool = v, who, p.get(v)
 	v.generation = x.pool.key.generation
-	x.upstream = x.pool.spare.take(v.acquired, !repeat)
+	sent, werr := x.sendKept(p.fresh, repeat)
 	reused := x.upstream != nil
-	if !reused && !x.dial(ctx) {
-		return false
+	if !reused {
+		if !x.dial(ctx) {
+			return false
+		}
+		sent, werr = x.upstream.Write(x.out)
 	}
-	sent, werr := x.upstream.Write(x.out)
 	if x.upload != nil {
 		if reused && sent == 0 && werr != nil { // given up, as below
 			x.upstream.Close()
@@ -103,6 +113,62 @@ func (x *exchange) ask(ctx context.Context, p *pools, v *visit, who client, head
 	}
 	v.first = failed(err) //nolint:bodyclose // the reverse proxy closes it
 	return false
+}
+
+// sendKept sends the request on a connection that is kept, lives and is quiet, and is fresh if
+// the request is not to be made again; it may have heard the beginning of the answer. Where there
+// is none upstream is nil.
+func (x *exchange) sendKept(fresh time.Duration, repeat bool) (sent int, err error) {
+	for {
+		x.heard = false
+		x.upstream = x.pool.spare.take()
+		if x.upstream == nil {
+			return 0, nil
+		}
+		if !repeat && x.visit.acquired.Sub(x.upstream.since) > fresh {
+			x.upstream.Close() // all others are older
+			x.upstream = nil
+			return 0, nil
+		}
+		if x.upload == nil {
+			look, _ := x.patience(x.visit.acquired, false, true)
+			_ = x.upstream.SetReadDeadline(look)
+			if x.first = x.upstream.exchange.Do(x.out, x.buf); x.first.Quiet {
+				if sent = x.first.Sent; sent < len(x.out) {
+					return x.sendRest(sent)
+				}
+				x.heard = true
+				return sent, nil
+			}
+		}
+		if x.upstream.exchange.IsQuiet() { // with an upload, or so late that the app is to be looked after
+			return x.sendRest(0)
+		}
+		x.upstream.Close()
+	}
+}
+
+func (x *exchange) sendRest(from int) (sent int, err error) {
+	sent, err = x.upstream.Write(x.out[from:])
+	return from + sent, err
+}
+
+// read reads what the app says, after what was heard already.
+func (x *exchange) read() (int, error) {
+	if !x.heard {
+		return x.upstream.Read(x.buf[x.have:])
+	}
+	x.heard = false
+	switch first := &x.first; {
+	case first.Err != nil:
+		return 0, first.Err
+	case first.Failed != 0:
+		return 0, os.NewSyscallError("recvfrom", first.Failed)
+	case first.Received == 0:
+		return 0, io.EOF
+	default:
+		return first.Received, nil
+	}
 }
 
 // asRead is a first attempt whose answer is what has been read, and what comes.
@@ -159,7 +225,9 @@ func (x *exchange) readHead(isHead, reused bool) (v plain.Verdict, err error) {
 	}
 	deadline, limit := x.patience(sent, uploading, reused)
 	for watched := false; ; {
-		_ = conn.SetReadDeadline(deadline)
+		if !x.heard {
+			_ = conn.SetReadDeadline(deadline)
+		}
 		if uploading && x.upload.isOver() {
 			x.upload.unwait()
 			uploading = false
@@ -167,7 +235,7 @@ func (x *exchange) readHead(isHead, reused bool) (v plain.Verdict, err error) {
 			continue
 		}
 		var n int
-		n, err = conn.Read(x.buf[x.have:])
+		n, err = x.read()
 		x.have += n
 		if n > 0 {
 			if x.head, v = x.app.Read(x.buf[:x.have], isHead); v == plain.Taken {

@@ -113,6 +113,16 @@ func (f *fast) forget(c *fastConn) {
 	delete(f.conns, c)
 }
 
+// open counts the connections.
+func (f *fast) open() int {
+	if f == nil {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.conns)
+}
+
 // inFlight reports whether a connection has a request in flight, or may have one soon. It
 // closes those that have none.
 func (f *fast) inFlight() bool {
@@ -126,6 +136,8 @@ func (f *fast) inFlight() bool {
 		switch {
 		case c.state.Load() == fastNew && time.Since(c.begun) < silence:
 			busy = true
+		case c.state.Load() == fastIdle && !c.isQuiet():
+			busy = true // its goroutine is about to see that
 		case c.state.CompareAndSwap(fastIdle, fastOver), c.state.CompareAndSwap(fastNew, fastOver):
 			idle = append(idle, c)
 		default:
@@ -137,6 +149,16 @@ func (f *fast) inFlight() bool {
 		c.conn.Close()
 	}
 	return busy
+}
+
+// isQuiet reports whether nothing has come that has not been read.
+func (c *fastConn) isQuiet() bool {
+	conn := c.conn
+	if c.secure != nil {
+		conn = c.secure.NetConn()
+	}
+	plain, ok := conn.(*socket.Conn)
+	return !ok || plain.IsQuiet()
 }
 
 // end closes all connections and waits for their goroutines. None may begin any more.

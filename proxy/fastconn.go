@@ -60,12 +60,15 @@ type fastConn struct {
 	size     int
 	deadline time.Time // of reading
 	posted   bool      // the last request was a POST
+	bounded  bool      // the last write had a deadline
 
 	*exchange // nil while nothing has come
 	answer    answer
 	id        tenant.ID       // the instance
 	last      tenant.Endpoint // what it was acquired with, nil where that may be in use by others
 	requestID [requestIDSize]byte
+	chunked   int  // how many bytes of the answer's body are in out
+	closing   bool // the client is told, or has said, that the answer is the last one
 	watch     clientWatch
 
 	// What was found for the last Host and the last User-Agent, which mostly stay the same.
@@ -202,7 +205,7 @@ func (c *fastConn) await() bool {
 	if c.state.Load() == fastNew {
 		c.setDeadline(c.begun.Add(c.server.http.ReadHeaderTimeout))
 	} else {
-		if !c.state.CompareAndSwap(fastActive, fastIdle) || c.server.draining.Load() {
+		if !c.state.CompareAndSwap(fastActive, fastIdle) {
 			return false
 		}
 		idle := c.server.http.IdleTimeout

@@ -20,7 +20,7 @@ func (c *fastConn) forward(endpoint tenant.Endpoint, release func()) (another bo
 	a := &c.answer
 	meter := endpoint.Meter()
 	*a = answer{
-		begun: now, service: c.id.Service,
+		begun: now, service: c.id.Service, stall: c.proxy.stall,
 		visit: visit{id: c.id, endpoint: endpoint, acquired: now, meter: meter, release: release},
 	}
 	defer c.proxy.over(a)
@@ -32,13 +32,13 @@ func (c *fastConn) forward(endpoint tenant.Endpoint, release func()) (another bo
 	meter.Received(len(body))
 	c.upload = nil
 	if left := c.req.Length - int64(len(body)); left > 0 {
-		c.upload = newUpload(c, meter, left)
+		c.upload = newUpload(c, meter, endpoint.RequestTimeout(), left)
 	}
-	closing := c.req.Close || c.server.draining.Load()
-	err := c.pass(body, closing)
+	c.closing = c.req.Close
+	err := c.pass(body)
 	c.stopWatch()
 	a.returned = err == nil
-	return err == nil && !closing && !c.upload.wasEarly() && !c.server.draining.Load()
+	return err == nil && !c.closing && !c.upload.wasEarly()
 }
 
 // record begins to note what is logged of the request, if anything is.
@@ -58,17 +58,17 @@ func (c *fastConn) record() {
 
 // pass sends the request to the app and its answer to the client. An error says that the
 // client's connection is of no use any more.
-func (c *fastConn) pass(body []byte, closing bool) error {
+func (c *fastConn) pass(body []byte) error {
 	defer c.hangUp()
 	c.out = append(c.appendHead(c.out[:0]), body...)
 	method := c.method()
 	switch {
 	case c.ask(c.ctx, c.proxy.pools, &c.answer.visit, c, method == http.MethodHead, c.req.Length == 0 && isSafe(method)):
-		return c.relay(closing)
+		return c.relay()
 	case c.hasLeft():
 		return errLeft
 	}
-	return c.byOthers(closing)
+	return c.byOthers()
 }
 
 // appendHead appends the head of the request to the app.

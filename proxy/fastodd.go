@@ -13,12 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // byOthers has the reverse proxy of the slow path end a request that has been begun on the
 // fast path: what its answer is unlike others in, or its failure, has its home there.
-func (c *fastConn) byOthers(closing bool) (err error) {
+func (c *fastConn) byOthers() (err error) {
 	c.last = nil
 	r, err := c.requestAgain()
 	if err != nil {
@@ -30,7 +31,7 @@ func (c *fastConn) byOthers(closing bool) (err error) {
 	c.startWatch(cancel)
 	defer c.stopWatch()
 	a := &c.answer
-	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, closing: closing, upload: c.upload}
+	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, draining: &c.server.draining, closing: c.closing, upload: c.upload}
 	if c.secure != nil && c.policy != "" {
 		w.header.Set("Strict-Transport-Security", c.policy)
 	}
@@ -54,6 +55,7 @@ func (c *fastConn) byOthers(closing bool) (err error) {
 			err = errLeft
 		}
 	}()
+	defer func() { c.closing = w.closing }()
 	defer c.proxy.pools.used(v.id)
 	c.proxy.reverse.ServeHTTP(a, out.WithContext(boundInformational(context.WithValue(ctx, visitKey{}, v))))
 	return w.finish()
@@ -75,11 +77,12 @@ func (c *fastConn) requestAgain() (*http.Request, error) {
 
 // fastWriter is a http.ResponseWriter for the client.
 type fastWriter struct {
-	conn    net.Conn
-	header  http.Header
-	head    bool // the request is HEAD
-	closing bool
-	upload  *upload // which may go on, nil where there is none
+	conn     net.Conn
+	header   http.Header
+	head     bool // the request is HEAD
+	draining *atomic.Bool
+	closing  bool    // the client is told, or has said, that this is the last answer
+	upload   *upload // which may go on, nil where there is none
 
 	status  int
 	begun   bool   // the head has been written
@@ -155,7 +158,7 @@ func (w *fastWriter) begin(complete bool) {
 	if w.header.Get("Date") == "" {
 		b.Write(appendDate(nil, now))
 	}
-	if w.upload.answered() || w.closing {
+	if w.closing = w.upload.answered() || w.closing || w.draining.Load(); w.closing {
 		b.WriteString("Connection: close\r\n")
 	}
 	b.WriteString("\r\n")
@@ -206,6 +209,9 @@ func (w *fastWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// SetWriteDeadline is for http.ResponseController.
+func (w *fastWriter) SetWriteDeadline(t time.Time) error { return w.conn.SetWriteDeadline(t) }
+
 // FlushError is for http.ResponseController.
 func (w *fastWriter) FlushError() error {
 	w.begin(false)
@@ -248,7 +254,7 @@ func resume(key poolKey, conn net.Conn, read []byte, u *upload) func(*http.Reque
 		c.upload = u.over
 	}
 	return func(r *http.Request) (*http.Response, error) {
-		t := newTransport(key, func() {})
+		t := newTransport(key, freshTime, func() {})
 		t.DisableKeepAlives = true
 		t.DialContext = func(context.Context, string, string) (net.Conn, error) { return c, nil }
 		return t.RoundTrip(r)

@@ -3,41 +3,76 @@ package proxy
 import (
 	"net/http"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"tenement.dev/proxy/plain"
 )
 
 // relay sends an answer to the client, of which the buffer has the first bytes. An answer that
 // cannot be completed ends the client's connection.
-func (c *fastConn) relay(closing bool) error {
+func (c *fastConn) relay() error {
 	c.answer.status = c.app.Status
 	c.hasAnswered(c.proxy)
-	c.out = c.appendAnswer(c.out[:0], c.visit.answered, c.upload.answered() || closing)
-	rest := c.buf[c.head:c.have]
-	if c.app.Chunked {
-		return c.relayChunks(rest)
+	c.closing = c.upload.answered() || c.closing || c.server.draining.Load()
+	c.out = c.appendAnswer(c.out[:0], c.visit.answered)
+	return c.relayBody(string(c.req.Method) == http.MethodHead)
+}
+
+// send implements client. The head goes with the first bytes.
+func (c *fastConn) send(p []byte, last bool) error {
+	head := len(c.out)
+	if head > 0 {
+		p = append(c.out, p...)
+		c.out = c.out[:0]
 	}
-	length := max(c.app.Length, 0)
-	if string(c.req.Method) == http.MethodHead {
-		length = 0
+	if len(p) == 0 {
+		return nil
 	}
-	data := rest[:min(int64(len(rest)), length)]
-	out, left := append(c.out, data...), length-int64(len(data))
-	if left == 0 {
-		c.part(len(data) == len(rest))
-	}
-	n, err := c.conn.Write(out)
-	c.sent(max(n-len(c.out), 0))
-	switch {
-	case err != nil:
+	c.boundWrite(last)
+	n, err := c.conn.Write(p)
+	c.sent(max(n-head, 0))
+	if err != nil {
 		return errLeft
-	case left > 0:
-		return c.relayRest(left)
 	}
 	return nil
+}
+
+// chunk implements client. Chunks are of our own, as the app's come.
+func (c *fastConn) chunk(p []byte) error {
+	if len(p) > 0 {
+		c.out = appendChunk(c.out, p)
+		c.chunked += len(p)
+	}
+	return nil
+}
+
+// flush implements client.
+func (c *fastConn) flush(ended bool) error {
+	if ended {
+		c.out = append(c.out, "0\r\n\r\n"...)
+	}
+	size, out := c.chunked, c.out
+	c.chunked, c.out = 0, c.out[:0]
+	if len(out) == 0 {
+		return nil
+	}
+	c.boundWrite(ended)
+	if _, err := c.conn.Write(out); err != nil {
+		return errLeft
+	}
+	c.sent(size)
+	return nil
+}
+
+// boundWrite bounds the next write if it is not the last one: with that the app has nothing to
+// do any more.
+func (c *fastConn) boundWrite(last bool) {
+	switch {
+	case !last:
+		_ = c.conn.SetWriteDeadline(time.Now().Add(c.proxy.stall))
+	case c.bounded:
+		_ = c.conn.SetWriteDeadline(time.Time{})
+	}
+	c.bounded = !last
 }
 
 // sent counts bytes of the body that the client has been sent.
@@ -47,8 +82,13 @@ func (c *fastConn) sent(n int) {
 }
 
 // appendAnswer appends the head of the answer to the client.
-func (c *fastConn) appendAnswer(out []byte, now time.Time, closing bool) []byte {
+func (c *fastConn) appendAnswer(out []byte, now time.Time) []byte {
 	out = appendStatus(out, c.app.Status)
+	if c.secure != nil && c.policy != "" { // before the app's, of which browsers take no second one (RFC 6797, section 8.1)
+		out = append(out, "Strict-Transport-Security: "...)
+		out = append(out, c.policy...)
+		out = append(out, "\r\n"...)
+	}
 	for _, f := range c.app.Fields {
 		out = appendField(out, f)
 	}
@@ -63,11 +103,6 @@ func (c *fastConn) appendAnswer(out []byte, now time.Time, closing bool) []byte 
 	out = append(out, requestIDHeader+": "...)
 	out = append(out, c.requestID[:]...)
 	out = append(out, "\r\n"...)
-	if c.secure != nil && c.policy != "" {
-		out = append(out, "Strict-Transport-Security: "...)
-		out = append(out, c.policy...)
-		out = append(out, "\r\n"...)
-	}
 	if c.cookie != "" {
 		out = append(out, "Set-Cookie: "...)
 		out = append(out, c.cookie...)
@@ -76,7 +111,7 @@ func (c *fastConn) appendAnswer(out []byte, now time.Time, closing bool) []byte 
 	if !c.app.Dated {
 		out = appendDate(out, now)
 	}
-	if closing {
+	if c.closing {
 		out = append(out, "Connection: close\r\n"...)
 	}
 	return append(out, "\r\n"...)
@@ -113,88 +148,6 @@ func appendDate(out []byte, now time.Time) []byte {
 		lastDate.Store(d)
 	}
 	return append(out, d.line...)
-}
-
-// relayRest sends the rest of a body of a known length.
-func (c *fastConn) relayRest(left int64) error {
-	c.untilGone()
-	buf := c.buf
-	if left > int64(len(buf)) {
-		large, _ := largeBuffers.Get().(*[]byte)
-		defer largeBuffers.Put(large)
-		buf = *large
-	}
-	for left > 0 {
-		n, err := c.upstream.Read(buf[:min(left, int64(len(buf)))])
-		if n > 0 {
-			if left -= int64(n); left == 0 {
-				c.part(true)
-			}
-			w, werr := c.conn.Write(buf[:n])
-			c.sent(w)
-			if werr != nil {
-				return errLeft
-			}
-		}
-		if err != nil && left > 0 {
-			return errLeft
-		}
-	}
-	return nil
-}
-
-// largeBuffers are lent for large bodies: what costs there is the system calls.
-var largeBuffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
-
-// relayChunks sends a body in chunks of our own, as they come; rest is the beginning of the
-// app's. The head has not been sent.
-func (c *fastConn) relayChunks(rest []byte) error {
-	var chunks plain.Chunks
-	watched := false
-	out := c.out
-	for {
-		size, behind := 0, false // what is behind the body has no place there
-		for p := rest; len(p) > 0 && !chunks.Ended(); {
-			data, used, ok := chunks.Next(p)
-			if !ok { // what came before it goes to the client, whose connection then ends
-				_, _ = c.conn.Write(out)
-				c.sent(size)
-				return errLeft
-			}
-			p = p[used:]
-			if len(data) > 0 {
-				out = appendChunk(out, data)
-				size += len(data)
-			}
-			behind = len(p) > 0
-		}
-		ended := chunks.Ended()
-		if ended {
-			out = append(out, "0\r\n\r\n"...)
-			c.part(!behind)
-		}
-		if len(out) > 0 {
-			_, err := c.conn.Write(out)
-			if err != nil {
-				return errLeft
-			}
-			c.sent(size)
-		}
-		c.out = out[:0]
-		out = c.out
-		if ended {
-			return nil
-		}
-		if !watched {
-			c.untilGone()
-			watched = true
-		}
-		n, err := c.upstream.Read(c.buf)
-		if n == 0 && err != nil {
-			return errLeft
-		}
-		rest = c.buf[:n]
-	}
 }
 
 func appendChunk(out, data []byte) []byte {

@@ -26,7 +26,7 @@ func (c *fastConn) slowly() (another bool) {
 		c.proxy.log.Error("request not read again", "err", err)
 		return false
 	}
-	closing := c.req.Close || c.server.draining.Load()
+	closing := c.req.Close
 	c.rest() // it may have to wait
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
@@ -42,11 +42,11 @@ func (c *fastConn) slowly() (another bool) {
 			panic(cause)
 		}
 		another = another && cause == nil && !c.hasLeft()
-		c.exchange = newExchange()
+		c.exchange, c.choice = newExchange(), choice{}
 		c.end = copy(c.in, c.in[c.size:c.end])
 		c.posted = false
 	}()
-	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, closing: closing}
+	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, draining: &c.server.draining, closing: closing}
 	c.server.http.Handler.ServeHTTP(w, r.WithContext(ctx))
-	return w.finish() == nil && !closing && !c.server.draining.Load()
+	return w.finish() == nil && !w.closing
 }

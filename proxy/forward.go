@@ -38,6 +38,8 @@ type visit struct {
 	// release counts the request out; nil when that is done.
 	release func()
 	body    appBody
+	// upgraded is the connection to the app that speaks another protocol, nil where none does.
+	upgraded *upgraded
 }
 
 // restore gives the answer its own headers.
@@ -77,10 +79,14 @@ func (p *Proxy) passOdd(w *answer, r *http.Request, tried net.Conn) {
 	}
 	v.headers = w.Header().Clone()
 	defer p.pools.used(v.id)
+	ctx := context.WithValue(r.Context(), visitKey{}, v)
 	if body := bodyOf(r); body != nil {
-		body.meter = v.meter
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		body.meter, body.patience, body.giveUp = v.meter, v.endpoint.RequestTimeout(), cancel
 	}
-	p.reverse.ServeHTTP(w, r.WithContext(boundInformational(context.WithValue(r.Context(), visitKey{}, v))))
+	p.reverse.ServeHTTP(w, r.WithContext(boundInformational(ctx)))
 }
 
 // rewrite prepares the request to the app: everything as the client sent it, but for
@@ -95,6 +101,7 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 		r.Out.URL.Opaque = path
 	}
 	p.setForwarded(r)
+	r.Out.Header[requestIDHeader] = r.In.Header[requestIDHeader] // the client may have named it in Connection
 	r.Out.Header.Set(hopHeader, p.hop)
 	r.Out.Header.Del(tenant.ScheduleHeader) // only the daemon itself says that
 	withoutDoubles(r.Out.Header)
@@ -134,6 +141,7 @@ func (p *Proxy) modifyResponse(resp *http.Response) error {
 	v.answered = time.Now()
 	v.tellWake(resp.Header)
 	p.takeKeepAwake(resp, v)
+	leadBack(resp, v.endpoint)
 	p.asStream(resp, v)
 	v.watchBody(resp)
 	return nil
@@ -168,6 +176,9 @@ func serverTiming(w *tenant.Wake, firstByte time.Duration) string {
 // forwardFailed answers a request that could not be passed on, or was not answered.
 func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 	v := visitOf(r.Context())
+	if v.upgraded != nil {
+		v.upgraded.Close() // the reverse proxy leaves it where nobody has asked for its protocol
+	}
 	v.countOut()
 	r = v.in // what went to the app has headers of ours
 	v.restore()
@@ -193,7 +204,7 @@ func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error)
 			Code: tenant.CodeInvalid, Op: "forward", ID: v.id, Err: err,
 			Msg: "the request's body is not well-formed, or not complete", Hint: "the request itself is wrong",
 		})
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case body != nil && body.stuck.Load(), errors.As(err, &timeout) && timeout.Timeout():
 		p.answered(v.id, http.StatusGatewayTimeout)
 		p.write(w, r, http.StatusGatewayTimeout, &tenant.Error{
 			Code: "request_timeout", Op: "forward", ID: v.id, Err: err,

@@ -18,13 +18,23 @@ func ClientAddr(r *http.Request, trusted func(netip.Addr) bool) netip.Addr {
 	addr := peer.Addr().Unmap()
 	named := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for i := len(named) - 1; i >= 0 && trusted(addr); i-- {
-		before, err := netip.ParseAddr(strings.TrimSpace(named[i]))
-		if err != nil {
+		before, ok := forwardedAddr(strings.TrimSpace(named[i]))
+		if !ok {
 			break
 		}
-		addr = before.Unmap()
+		addr = before
 	}
 	return addr
+}
+
+// forwardedAddr is the address that an element of X-Forwarded-For names. Some name its port, too,
+// such as Azure's gateways, and IPv6 is in brackets then.
+func forwardedAddr(text string) (addr netip.Addr, ok bool) {
+	if with, err := netip.ParseAddrPort(text); err == nil {
+		return with.Addr().Unmap(), true
+	}
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
+	return addr.Unmap(), err == nil
 }
 
 // setForwarded sets X-Forwarded-For, -Host and -Proto. What the client sent is taken

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,6 +18,10 @@ import (
 const (
 	// idleConnTimeout is how long an unused connection to an app is kept.
 	idleConnTimeout = 60 * time.Second
+	// freshTime is for how long an unused connection is good for a request that is made but
+	// once. Apps close those that they have not used for some seconds, gunicorn after 2, Node and
+	// uvicorn after 5, and one that is busy then resets what has come meanwhile.
+	freshTime = time.Second
 	// poolTimeout is how long the pool of an instance without requests is kept.
 	poolTimeout = 2 * idleConnTimeout
 	// maxIdleConns is how many unused connections are kept per instance.
@@ -37,6 +42,7 @@ type pools struct {
 	mu    sync.Mutex
 	byID  map[tenant.ID]*pool
 	sweep time.Duration
+	fresh time.Duration // freshTime
 }
 
 // pool is the connections to one instance in one of its lives.
@@ -58,7 +64,7 @@ type poolKey struct {
 }
 
 func newPools() *pools {
-	return &pools{byID: map[tenant.ID]*pool{}, sweep: poolTimeout / 2}
+	return &pools{byID: map[tenant.ID]*pool{}, sweep: poolTimeout / 2, fresh: freshTime}
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -67,6 +73,7 @@ func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
 	if v == nil {
 		return nil, errors.New("request without an instance")
 	}
+	r = r.WithContext(tellConns(r.Context()))
 	transport, generation := p.get(v).transport, v.endpoint.Generation()
 	first := transport.RoundTrip
 	if v.first != nil {
@@ -96,6 +103,15 @@ func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp, err = second, serr
 	}
 	return resp, err
+}
+
+// tellConns has connections told of requests that are about to be written.
+func tellConns(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+		if conn, ok := got.Conn.(*stallConn); ok {
+			conn.next()
+		}
+	}})
 }
 
 // repeatable reports whether a request may be made again: it changes nothing, has no
@@ -136,7 +152,7 @@ func (p *pools) get(v *visit) *pool {
 		defer old.end()
 	}
 	fresh := &pool{key: key, used: time.Now()}
-	fresh.transport = newTransport(key, fresh.closeIdle)
+	fresh.transport = newTransport(key, p.fresh, fresh.closeIdle)
 	p.byID[v.id] = fresh
 	return fresh
 }
@@ -163,14 +179,15 @@ func (p *pools) used(id tenant.ID) {
 	}
 }
 
-// newTransport makes one that has unused connections closed when a new one stalls.
-func newTransport(key poolKey, closeIdle func()) *http.Transport {
+// newTransport makes one that keeps unused connections for as long as they are fresh, and has
+// them closed when a new one stalls.
+func newTransport(key poolKey, fresh time.Duration, closeIdle func()) *http.Transport {
 	t := &http.Transport{
 		DisableCompression:     true, // bodies pass as they are
 		DisableKeepAlives:      !key.keepAlive,
 		MaxIdleConns:           maxIdleConns,
 		MaxIdleConnsPerHost:    maxIdleConns,
-		IdleConnTimeout:        idleConnTimeout,
+		IdleConnTimeout:        fresh,
 		ResponseHeaderTimeout:  key.requestTimeout,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: maxResponseHeader,
@@ -232,7 +249,8 @@ func (p *pools) close(before time.Time) {
 
 // stallConn is a connection to an app. It calls a function again and again until the first
 // answer arrives, and tells apart whether an app that has closed its end may have read
-// anything.
+// anything. Where it has closed it in the middle of a request, what it has said by then is
+// still read: net/http would not wait for that when a write has failed.
 type stallConn struct {
 	net.Conn
 	mu    sync.Mutex
@@ -242,6 +260,9 @@ type stallConn struct {
 	refused  atomic.Bool   // the first write has failed; set before written is closed
 	written  chan struct{} // closed when the first write has returned
 	announce sync.Once
+
+	begun  atomic.Bool // some of the present request has been written
+	broken atomic.Bool // the app takes no more
 }
 
 func watchStall(conn net.Conn, f func()) net.Conn {
@@ -280,13 +301,29 @@ func (c *stallConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// next is before a request is written.
+func (c *stallConn) next() { c.begun.Store(false) }
+
 func (c *stallConn) Write(p []byte) (int, error) {
+	if c.broken.Load() {
+		if c.begun.Load() {
+			return len(p), nil
+		}
+		return 0, &net.OpError{Op: "write", Net: "app", Err: syscall.EPIPE}
+	}
 	c.sent.Add(int64(len(p)))
 	n, err := c.Conn.Write(p)
 	c.announce.Do(func() {
 		c.refused.Store(err != nil)
 		close(c.written)
 	})
+	switch {
+	case n > 0 && err == nil:
+		c.begun.Store(true)
+	case c.begun.Load() && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)):
+		c.broken.Store(true)
+		return len(p), nil
+	}
 	return n, err
 }
 

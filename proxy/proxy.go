@@ -86,10 +86,12 @@ type Proxy struct {
 	access   AccessLog // or nil
 	log      *slog.Logger
 	hop      string // marks requests that have been through this proxy
-	direct   bool   // what comes through net/http may go to the app past the reverse proxy
-	pools    *pools
-	agents   *agentKinds
-	reverse  *httputil.ReverseProxy
+	// stall is how long a client may take nothing of an answer that is not all there.
+	stall   time.Duration
+	direct  bool // what comes through net/http may go to the app past the reverse proxy
+	pools   *pools
+	agents  *agentKinds
+	reverse *httputil.ReverseProxy
 
 	upgrades atomic.Int64 // connections that speak another protocol now
 	leaving  chan struct{}
@@ -113,6 +115,7 @@ func New(o Options) *Proxy {
 		kept:     keeper{ids: map[tenant.ID]bool{}},
 		log:      o.Log,
 		hop:      rand.Text(),
+		stall:    answerStall,
 		pools:    newPools(),
 		agents:   newAgentKinds(),
 	}
@@ -171,7 +174,7 @@ const hopHeader = "Tenement-Hop"
 
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &answer{ResponseWriter: w, begun: time.Now()}
+	a := &answer{ResponseWriter: w, begun: time.Now(), stall: p.stall, leaving: p.leaving, old: !r.ProtoAtLeast(1, 1)}
 	defer p.over(a)
 	p.serve(a, r)
 	a.returned = true

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 var uuid7 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
@@ -109,7 +109,7 @@ func TestRequestIDOfErrors(t *testing.T) {
 }
 
 func TestFailuresAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		q := newQuiet(slog.New(slog.NewTextHandler(&out, nil)))
 		a, b := tenant.ID{Service: "app", Name: "a"}, tenant.ID{Service: "app", Name: "b"}

@@ -27,6 +27,10 @@ const (
 	silence = time.Second
 	// drainTick is how often a drain looks whether requests are still in flight.
 	drainTick = 5 * time.Millisecond
+	// farewell is how long a drain goes on with unused connections: who uses them often, as
+	// proxies do, is told with an answer not to send anything more. To close a connection as
+	// its next request comes would lose that.
+	farewell = 100 * time.Millisecond
 )
 
 // Server is the server for clients. Bodies may take as long as they like in both
@@ -43,10 +47,10 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners map[net.Listener]chan struct{} // closed when its Serve has returned
-	busy      map[net.Conn]connState         // connections that may have a request in flight
+	conns     map[net.Conn]connState         // those that net/http has
 }
 
-// connState is a connection that is new, or has a request in flight.
+// connState is what a connection is at, and since when.
 type connState struct {
 	state http.ConnState
 	since time.Time
@@ -56,7 +60,7 @@ type connState struct {
 func NewServer(handler http.Handler, p *Proxy, log *slog.Logger) *Server {
 	s := &Server{
 		proxy: p, bodySilence: bodySilence, leftoverTime: leftoverTime,
-		listeners: map[net.Listener]chan struct{}{}, busy: map[net.Conn]connState{},
+		listeners: map[net.Listener]chan struct{}{}, conns: map[net.Conn]connState{},
 	}
 	s.handshakes.ctx, s.handshakes.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
@@ -89,31 +93,37 @@ func (s *Server) Serve(l net.Listener) error {
 	return fmt.Errorf("serve on %s: %w", l.Addr(), err)
 }
 
-// follow keeps track of the connections that may have a request in flight.
+// follow keeps track of the connections.
 func (s *Server) follow(c net.Conn, state http.ConnState) {
 	if c, ok := c.(interface{ StepAside() }); ok && state == http.StateHijacked {
 		c.StepAside()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if state == http.StateNew || state == http.StateActive {
-		s.busy[c] = connState{state, time.Now()}
+	if state == http.StateClosed || state == http.StateHijacked {
+		delete(s.conns, c)
 	} else {
-		delete(s.busy, c)
+		s.conns[c] = connState{state, time.Now()}
 	}
 }
 
-// Drain takes no more connections, ends streams, and returns when the requests in flight
-// have been answered, or with ctx's error. http.Server.Shutdown is of no use here: it drops
-// requests that it has read but not begun to handle.
+// Drain takes no more connections, ends streams, tells clients that their connection ends, and
+// returns when the requests in flight have been answered, or with ctx's error.
+// http.Server.Shutdown is of no use here: it drops requests that it has read but not begun to
+// handle, and those that come just as it closes what it takes for unused.
 func (s *Server) Drain(ctx context.Context) error {
 	s.draining.Store(true)
 	s.closeListeners() // what they have accepted is followed now
 	s.proxy.leave()
-	s.http.SetKeepAlivesEnabled(false) // also closes the unused ones
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
-	for s.inFlight() {
+	last := time.Now().Add(farewell)
+	for kept := true; kept || s.inFlight(); {
+		if kept && (s.open() == 0 || time.Now().After(last)) {
+			kept = false
+			s.http.SetKeepAlivesEnabled(false) // also closes the unused ones
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("drain: %w", context.Cause(ctx))
@@ -123,14 +133,21 @@ func (s *Server) Drain(ctx context.Context) error {
 	return nil
 }
 
+// open counts the connections.
+func (s *Server) open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns) + s.fast.open()
+}
+
 func (s *Server) inFlight() bool {
 	if s.fast.inFlight() {
 		return true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.busy {
-		if c.state == http.StateActive || time.Since(c.since) < silence {
+	for _, c := range s.conns {
+		if c.state == http.StateActive || c.state == http.StateNew && time.Since(c.since) < silence {
 			return true
 		}
 	}

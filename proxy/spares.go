@@ -8,21 +8,16 @@ import (
 	"syscall"
 	"time"
 
+	"tenement.dev/internal/socket"
 	"tenement.dev/internal/tenant"
 )
-
-// fresh is how long an unused connection is believed to be open where the request could be
-// made again if it is not.
-const fresh = time.Second
 
 // appConn is a connection to an app.
 type appConn struct {
 	net.Conn
-	raw   syscall.RawConn
-	since time.Time // when it was used last
-	// peek sets quiet.
-	peek  func(fd uintptr)
-	quiet bool
+	raw      syscall.RawConn
+	since    time.Time // when it was used last
+	exchange socket.Exchange
 }
 
 // dialApp makes a connection to the app, which is awake.
@@ -31,29 +26,18 @@ func dialApp(ctx context.Context, endpoint tenant.Endpoint) (*appConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket, ok := conn.(syscall.Conn)
+	sock, ok := conn.(syscall.Conn)
 	if !ok {
 		conn.Close()
 		return nil, fmt.Errorf("connect: %T is no socket", conn)
 	}
 	c := &appConn{Conn: conn}
-	if c.raw, err = socket.SyscallConn(); err != nil {
+	if c.raw, err = sock.SyscallConn(); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	c.peek = func(fd uintptr) {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		c.quiet = err == syscall.EAGAIN //nolint:errorlint // as the kernel says it
-	}
+	c.exchange.Init(c.raw)
 	return c, nil
-}
-
-// isQuiet reports whether the app has neither closed the connection nor said anything on it
-// unasked.
-func (c *appConn) isQuiet() bool {
-	c.quiet = false
-	return c.raw.Control(c.peek) == nil && c.quiet
 }
 
 // spares are connections to one app that no request uses, the last used one at the end.
@@ -63,25 +47,20 @@ type spares struct {
 	ended bool
 }
 
-// take gives the connection that was used last and lives, nil where there is none. With
-// care it is looked at in any case.
-func (s *spares) take(now time.Time, care bool) *appConn {
-	for {
-		s.mu.Lock()
-		n := len(s.conns)
-		if n == 0 {
-			s.mu.Unlock()
-			return nil
-		}
-		last := s.conns[n-1]
-		s.conns[n-1] = nil
-		s.conns = s.conns[:n-1]
-		s.mu.Unlock()
-		if !care && now.Sub(last.since) < fresh || last.isQuiet() {
-			return last
-		}
-		last.Close()
+// take gives the connection that was used last, nil where there is none. It has to be quiet:
+// what an app has sent behind an answer, such as the body of one to HEAD, or what is longer
+// than it said, would be the answer to another client's request.
+func (s *spares) take() *appConn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.conns)
+	if n == 0 {
+		return nil
 	}
+	last := s.conns[n-1]
+	s.conns[n-1] = nil
+	s.conns = s.conns[:n-1]
+	return last
 }
 
 // put keeps a connection for later.

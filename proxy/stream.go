@@ -20,7 +20,8 @@ func (p *Proxy) asStream(resp *http.Response, v *visit) {
 			return // the reverse proxy refuses it
 		}
 		v.stream = true
-		resp.Body = p.newUpgraded(ctx, body, v, strings.EqualFold(resp.Header.Get("Upgrade"), "websocket"))
+		v.upgraded = p.newUpgraded(ctx, body, v, strings.EqualFold(resp.Header.Get("Upgrade"), "websocket"))
+		resp.Body = v.upgraded
 		return
 	}
 	if mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && mediaType == "text/event-stream" {

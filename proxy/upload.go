@@ -41,8 +41,10 @@ type upload struct {
 }
 
 // newUpload is the rest of a body, so many bytes, that the present request of c has.
-func newUpload(c *fastConn, meter *tenant.Meter, left int64) *upload {
-	u := &upload{c: c, over: make(chan struct{}), body: clientBody{silence: c.server.bodySilence, shared: true, meter: meter}}
+func newUpload(c *fastConn, meter *tenant.Meter, patience time.Duration, left int64) *upload {
+	u := &upload{c: c, over: make(chan struct{})}
+	b := &u.body
+	b.silence, b.shared, b.meter, b.patience = c.server.bodySilence, true, meter, patience
 	u.left.Store(left)
 	return u
 }
@@ -71,15 +73,17 @@ func (u *upload) run(conn *appConn, free []byte, done chan struct{}) {
 	defer close(done)
 	r := uploadReader{u: u}
 	defer r.giveBack()
+	w := uploadWriter{u: u, conn: conn, timeout: u.body.patience}
 	for u.err == nil && u.left.Load() > 0 {
 		p, err := r.next()
 		if u.err = err; err == nil {
-			_, u.err = conn.Write(p)
-			u.refused = u.err != nil
+			u.refused, u.err = w.write(p)
 		}
 	}
 	if u.err != nil && !u.refused {
 		conn.Close() // or the app could wait for the rest
+	} else {
+		_ = conn.SetWriteDeadline(time.Time{})
 	}
 	if interrupted := u.end(conn); !u.refused && (u.err != nil || interrupted) {
 		return
@@ -208,6 +212,45 @@ func (c *fastConn) linger() {
 		if _, err := c.conn.Read(c.in); err != nil {
 			return
 		}
+	}
+}
+
+// uploadWriter writes to the app, which has its time to go on reading before its answer has
+// begun: nobody hears of a client that goes away meanwhile.
+type uploadWriter struct {
+	u        *upload
+	conn     *appConn
+	timeout  time.Duration // 0 for none
+	deadline time.Time     // of writing
+}
+
+// write writes all of p, unless it fails; refused says that the app's connection has ended.
+func (w *uploadWriter) write(p []byte) (refused bool, err error) {
+	for len(p) > 0 && err == nil {
+		w.bound()
+		var n int
+		n, err = w.conn.Write(p)
+		if p = p[n:]; isTimeout(err) {
+			if n == 0 && !w.u.body.begun.Load() {
+				return false, err
+			}
+			err, w.deadline = nil, time.Time{}
+		}
+	}
+	return err != nil, err
+}
+
+// bound sets the deadline of the next write, if there is a new one.
+func (w *uploadWriter) bound() {
+	now := time.Now()
+	switch {
+	case w.timeout == 0:
+	case w.u.body.begun.Load():
+		_ = w.conn.SetWriteDeadline(time.Time{})
+		w.timeout = 0
+	case w.deadline.Sub(now) < w.timeout-w.timeout/idleSlack:
+		w.deadline = now.Add(w.timeout)
+		_ = w.conn.SetWriteDeadline(w.deadline)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -364,9 +365,6 @@ func TestUploadAppEnds(t *testing.T) {
 		}
 	}))
 	for path, want := range map[string]int{"/silent": 502, "/says": 413} {
-		if path == "/says" && slowOnly {
-			continue // there it is a race between the answer and the broken connection
-		}
 		for range 5 {
 			conn := dial(t, address)
 			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
@@ -592,7 +590,7 @@ func TestUploadEndsAsTheHeadComes(t *testing.T) {
 	app := &appConn{Conn: dial(t, l.Addr().String())}
 	accept(t, l)
 	c := &fastConn{fast: &fast{server: &Server{bodySilence: time.Minute}}, exchange: &exchange{}, conn: ours, ctx: t.Context(), in: make([]byte, 16)}
-	u := newUpload(c, nil, 0)
+	u := newUpload(c, nil, 0, 0)
 	c.upload = u
 	u.begin(app, nil)
 	<-u.over
@@ -620,4 +618,76 @@ func accept(t *testing.T, l net.Listener) net.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	return conn
+}
+
+// TestUploadUnread: an app that reads nothing of a body has the time for its answer, and no
+// more: who gives up sending meanwhile is noticed by nobody.
+func TestUploadUnread(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // which accepts nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b := &backend{address: l.Addr().String(), timeout: 300 * time.Millisecond}
+	address, server := serve(t, b, nil)
+	const size = 64 << 20
+	for name, head := range map[string]string{
+		"length": uploadHead("/", size),
+		"chunks": fmt.Sprintf("POST / HTTP/1.1\r\nHost: a.app.test\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", size),
+	} {
+		conn := dial(t, address)
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			_, _ = io.WriteString(conn, head)
+			_, _ = conn.Write(uploadOf(size))
+		}()
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != http.StatusGatewayTimeout || !resp.Close {
+			t.Errorf("%s: got %v, %v, want 504 and the end", name, resp, err)
+		}
+		waitFor(t, func() bool { return b.held.Load() == 0 })
+		conn.Close()
+		<-gone
+	}
+	if indirectOnly {
+		return
+	}
+	client, url := overH2(t, server)
+	resp, err := ask(t.Context(), client, "POST", url, bytes.NewReader(uploadOf(size)))
+	if err != nil || resp.StatusCode != http.StatusGatewayTimeout {
+		t.Fatalf("over HTTP/2: got %v, %v, want 504", resp, err)
+	}
+	resp.Body.Close()
+	waitFor(t, func() bool { return b.held.Load() == 0 })
+}
+
+// reluctant is a connection to an app that takes a byte for each deadline, until it has taken as
+// many as it will.
+type reluctant struct {
+	net.Conn
+	takes int
+}
+
+func (r *reluctant) SetWriteDeadline(time.Time) error { return nil }
+
+func (r *reluctant) Write([]byte) (int, error) {
+	if r.takes == 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	r.takes--
+	return 1, os.ErrDeadlineExceeded
+}
+
+// TestUploadSlowly: an app that reads slowly is not one that does not read.
+func TestUploadSlowly(t *testing.T) {
+	u := &upload{}
+	w := uploadWriter{u: u, conn: &appConn{Conn: &reluctant{takes: 10}}, timeout: time.Minute}
+	if refused, err := w.write(make([]byte, 10)); err != nil || refused {
+		t.Errorf("got %v, %v", refused, err)
+	}
+	if refused, err := w.write(make([]byte, 10)); !isTimeout(err) || refused {
+		t.Errorf("an app that takes nothing: got %v, %v", refused, err)
+	}
 }

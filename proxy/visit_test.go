@@ -97,14 +97,16 @@ func TestAnswersOfWhatIsNotWoken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, retry := http.StatusServiceUnavailable, true
+			want, retry := http.StatusServiceUnavailable, "60"
 			switch kind {
 			case tenant.KindUptime, tenant.KindHead:
-				want, retry = http.StatusOK, false
+				want, retry = http.StatusOK, ""
 			case tenant.KindFavicon:
-				want, retry = http.StatusNoContent, false
+				want, retry = http.StatusNoContent, ""
+			case tenant.KindRobots, tenant.KindCrawler:
+				retry = "3600"
 			}
-			if resp.StatusCode != want || (resp.Header.Get("Retry-After") != "") != retry ||
+			if resp.StatusCode != want || resp.Header.Get("Retry-After") != retry ||
 				resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Tenement-State") != "dozing" {
 				t.Errorf("%s %s: got %d %v, want %d", method, name, resp.StatusCode, resp.Header, want)
 			}

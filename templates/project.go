@@ -22,6 +22,8 @@ type Project struct {
 	Command, Before, Note string
 	// Health is the path that tells of its health, empty where that is not known.
 	Health string
+	// Env is what its environment needs beside DATA_DIR.
+	Env map[string]string
 }
 
 // Write writes a tenement.toml with comments.

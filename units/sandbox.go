@@ -29,9 +29,8 @@ var hidden = append(homes[:len(homes):len(homes)], "/tmp", "/var/tmp")
 //
 // The first are the ways to ask the system's manager about units, which includes their
 // environment (systemctl show is open to everybody), and where it keeps those of units
-// like ours. A user's own are below /run/user. The last is a directory in which everybody
-// can make files, and which ProtectSystem= leaves writable where it is a file system of
-// its own.
+// like ours. A user's own are below /run/user. The last has the locks of
+// others, which whoever may open one can take (flock(2)).
 var closed = []BindPath{
 	{Source: noDirectory, Destination: "/run/systemd/transient", Flags: recursive},
 	{Source: noSocket, Destination: "/run/systemd/private", Flags: recursive},
@@ -41,6 +40,10 @@ var closed = []BindPath{
 
 // manager is one more of the manager's sockets, which not every version has.
 const manager = "-/run/systemd/io.systemd.Manager"
+
+// resolvers are the sockets of those who look up host names for everybody on the machine
+// (nss-resolve(8), nscd(8)): a way out of a private network, if a narrow one.
+var resolvers = []string{"-/run/systemd/resolve/io.systemd.Resolve", "-/run/nscd/socket"}
 
 // The nodes without any permission that systemd itself mounts for InaccessiblePaths=.
 // That does what binding them does, but reads the whole table of mounts five times for each
@@ -64,6 +67,8 @@ func (h Host) sandbox(spec tenant.Spec) []Property {
 		{"PrivateDevices", true},
 		{"PrivateIPC", true},
 		{"ProtectSystem", "strict"},
+		// With PrivatePIDs= systemd 257 leaves /run out of that.
+		{"ReadOnlyPaths", []string{"/run"}},
 		{"NoNewPrivileges", true},
 		{"RestrictSUIDSGID", true},
 		{"LockPersonality", true},
@@ -76,9 +81,9 @@ func (h Host) sandbox(spec tenant.Spec) []Property {
 		{"SystemCallFilter", Filter{false, []string{"io_uring_setup"}}},
 		{"SystemCallErrorNumber", int32(1)}, // EPERM: a refusal that programs understand
 		{"SystemCallArchitectures", []string{"native"}},
-		{"TemporaryFileSystem", covers(spec)},
-		{"BindPaths", append(h.writable(spec), h.closed()...)},
-		{"InaccessiblePaths", h.inaccessible()},
+		{"TemporaryFileSystem", append(covers(spec), socketDir(spec)...)},
+		{"BindPaths", append([]BindPath{bind(spec.DataDir)}, h.closed()...)},
+		{"InaccessiblePaths", h.inaccessible(spec)},
 	}
 	switch {
 	case h.PrivatePIDs:
@@ -118,8 +123,11 @@ func (h Host) closed() []BindPath {
 }
 
 // inaccessible are the other paths to close.
-func (h Host) inaccessible() []string {
+func (h Host) inaccessible(spec tenant.Spec) []string {
 	paths := []string{manager}
+	if spec.Network == tenant.NetworkPrivate {
+		paths = append(paths, resolvers...)
+	}
 	if h.User {
 		for _, path := range closed {
 			paths = append(paths, "-"+path.Destination)
@@ -128,11 +136,22 @@ func (h Host) inaccessible() []string {
 	return paths
 }
 
-// writable are the directories that the instance may write to.
+// socketDir is the directory of the instance's socket, where that is not among its data:
+// one in memory, for the instance alone. It is ten-init that connects to the socket, from
+// within. The directory below it, on the machine's /run, would be another's to fill, and
+// without /run nothing on the machine goes on.
+func socketDir(spec tenant.Spec) []TemporaryFileSystem {
+	if spec.SocketPath == "" || within(spec.SocketPath, spec.DataDir) {
+		return nil
+	}
+	return []TemporaryFileSystem{{filepath.Dir(spec.SocketPath), "mode=1777,nosuid,nodev,noexec,size=1M,nr_inodes=256"}}
+}
+
+// writable are the directories that the instance may write to, beside scratch.
 func (h Host) writable(spec tenant.Spec) []BindPath {
 	paths := []BindPath{bind(spec.DataDir)}
-	if spec.SocketPath != "" && !within(spec.SocketPath, spec.DataDir) {
-		paths = append(paths, bind(filepath.Dir(spec.SocketPath)))
+	for _, dir := range socketDir(spec) {
+		paths = append(paths, bind(dir.Path))
 	}
 	return paths
 }

@@ -14,6 +14,7 @@ type app struct {
 	sandbox *sandbox // nil where the app is a process of the machine's kernel
 	ear     *ear     // hears it listen, or nil
 	asker   int      // the process that passes SIGTERM on into the sandbox
+	begun   time.Time
 }
 
 // startApp starts what o says in a session of its own, in ten-init's present cgroup.
@@ -49,6 +50,7 @@ func startApp(o options, cg *cgroup, socket *os.File) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.begun = time.Now()
 	if cg != nil {
 		cg.leave()
 	}
@@ -131,15 +133,16 @@ func (a *app) reapAll(signals <-chan os.Signal) {
 }
 
 // reap collects every child that has ended: the app, and orphans that were passed
-// on to ten-init. It returns the app's status once, when the app is among them.
-func (a *app) reap() (status syscall.WaitStatus, ended bool) {
+// on to ten-init. It returns the app's status once, when the app is among them, and
+// whether nobody is left of all that it has started.
+func (a *app) reap() (status syscall.WaitStatus, ended, nobody bool) {
 	for {
 		var ws syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
 		switch {
 		case err == syscall.EINTR:
 		case err != nil || pid <= 0:
-			return status, ended
+			return status, ended, err == syscall.ECHILD
 		case pid == a.pid:
 			status, ended = ws, true
 		case pid == a.asker && ws != 0:

@@ -61,7 +61,7 @@ func (s *supervisor) stayArmed(arm *ingress.Call, doorbell *net.UnixListener, si
 		case <-s.wanted:
 			return true
 		case sig := <-signals:
-			if sig == syscall.SIGTERM || sig == syscall.SIGCONT {
+			if sig == syscall.SIGTERM || sig == syscall.SIGCONT || sig == syscall.SIGINT { // as supervise
 				s.stopping(doorbell)
 				_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 				s.linger()

@@ -17,12 +17,20 @@ const refusedPatience = time.Second
 // holdTime bounds how long a caller may have the app frozen.
 const holdTime = 15 * time.Minute
 
+// acceptPause is the pause after a caller could not be taken, as for want of descriptors,
+// of which those who are answered give some back.
+const acceptPause = 5 * time.Millisecond
+
 // accept takes callers until the doorbell's deadline.
 func (s *supervisor) accept(doorbell *net.UnixListener) {
 	for {
 		conn, err := doorbell.AcceptUnix()
-		if err != nil {
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
 			return
+		case err != nil:
+			time.Sleep(acceptPause)
+			continue
 		}
 		s.calls.Go(func() { s.serve(conn) })
 	}

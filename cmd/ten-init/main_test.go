@@ -104,6 +104,7 @@ func loopbackUp() error {
 
 // runApp is an app: it listens where ADDRESS says and answers HTTP with what it finds.
 func runApp(mode string) {
+	parent := os.Getppid()
 	network, address := "tcp", os.Getenv("ADDRESS")
 	if strings.HasPrefix(address, "/") {
 		network = "unix"
@@ -138,6 +139,28 @@ func runApp(mode string) {
 		}()
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
+	case "behind shell": // which SIGTERM ends at once
+		check(os.Setenv(appMode, "tidy"))
+		cmd := exec.Command(os.Args[0], "x")
+		cmd.Stderr = os.Stderr
+		check(cmd.Start())
+		select {}
+	case "daemon":
+		check(os.Setenv(appMode, "slow"))
+		check(exec.Command(os.Args[0], "x").Start())
+		os.Exit(0)
+	case "tidy":
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGTERM)
+		go func() {
+			<-signals
+			for os.Getppid() == parent { // the shell ends meanwhile
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(200 * time.Millisecond)
+			check(os.WriteFile(os.Getenv("MARK"), []byte("bye"), 0o600))
+			os.Exit(7)
+		}()
 	case "fence":
 		tryFence()
 	case "orphans":
@@ -196,7 +219,7 @@ func start(t *testing.T, mode, kind string, change func(*exec.Cmd)) *instance {
 	return startFor(t, []ingress.Verb{ingress.Ready}, mode, kind, change)
 }
 
-// startFor is start with these calls waiting.
+// startFor is start with these calls waiting; an empty one has yet to say what it is.
 func startFor(t *testing.T, calls []ingress.Verb, mode, kind string, change func(*exec.Cmd)) *instance {
 	t.Helper()
 	dir := t.TempDir()
@@ -245,8 +268,10 @@ func startFor(t *testing.T, calls []ingress.Verb, mode, kind string, change func
 		}
 		t.Cleanup(func() { call.Close() })
 		call.SetDeadline(time.Now().Add(bound))
-		if _, err := fmt.Fprintln(call, verb); err != nil {
-			t.Fatal(err)
+		if verb != "" {
+			if _, err := fmt.Fprintln(call, verb); err != nil {
+				t.Fatal(err)
+			}
 		}
 		i.calls = append(i.calls, call)
 	}
@@ -543,6 +568,32 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// What serves may be the child of a shell, which SIGTERM ends at once: the grace is for both.
+func TestStopBehindShell(t *testing.T) {
+	i := start(t, "behind shell", "port", nil)
+	pid, _, err := i.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shells := i.children()
+	if len(shells) != 1 || shells[0] == pid {
+		t.Fatalf("got children %v and the app %d, want one shell before it", shells, pid)
+	}
+	if err := syscall.Kill(shells[0], syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	i.terminate(pid)
+	if got := i.ends(); got != 143 {
+		t.Errorf("got exit code %d, want the shell's, 143", got)
+	}
+	if mark, _ := os.ReadFile(i.mark); string(mark) != "bye" {
+		t.Errorf("got mark %q, want %q: the app was not let end by itself", mark, "bye")
+	}
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("the app is still there: %v", err)
+	}
+}
+
 // The keeper's SIGINT stops what has not heard systemd's SIGTERM, and is nothing to what
 // has.
 func TestStopThatIsToldAgain(t *testing.T) {
@@ -578,6 +629,33 @@ func TestCrashWhileRunning(t *testing.T) {
 	}
 	if got := i.ends(); got != 128+int(syscall.SIGSEGV) && got != 2 { // Go programs exit with 2
 		t.Errorf("got exit code %d, want that of the signal", got)
+	}
+}
+
+// An app that goes into the background ends, and is told why.
+func TestDaemon(t *testing.T) {
+	said, err := os.Create(filepath.Join(t.TempDir(), "said"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	i := start(t, "daemon", "port", func(cmd *exec.Cmd) { cmd.Stderr = said })
+	if got := i.ends(); got != 0 {
+		t.Errorf("got exit code %d, want the app's, 0", got)
+	}
+	text, err := os.ReadFile(said.Name())
+	if want := "must stay in the foreground"; err != nil || !strings.Contains(string(text), want) {
+		t.Errorf("it said %q (%v), want %q", text, err, want)
+	}
+	for end := time.Now().Add(bound); ; time.Sleep(time.Millisecond) { // without a PID namespace nobody waits for its end
+		conn, err := net.Dial("tcp", i.address)
+		if err != nil {
+			return
+		}
+		conn.Close()
+		if time.Now().After(end) {
+			t.Fatal("what the app has left behind still listens")
+		}
 	}
 }
 
@@ -725,5 +803,68 @@ func TestStopDuringTheStart(t *testing.T) {
 			t.Fatalf("ring: got %v, want that it is to be repeated", err)
 		}
 		i.ends()
+	}
+}
+
+// An app that is started only after systemd has told all processes to stop is told by ten-init.
+func TestStopBeforeTheStart(t *testing.T) {
+	for _, c := range []struct {
+		verb ingress.Verb
+		code int
+	}{
+		{ingress.Ready, 143}, // ended by the signal
+		{ingress.Arm, 0},     // there is no app
+	} {
+		i := startFor(t, []ingress.Verb{"", ""}, "slow", "port", nil)
+		if err := i.calls[0].(*net.UnixConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := i.calls[0].Read(make([]byte, 1)); !errors.Is(err, io.EOF) { // it waits for the next one
+			t.Fatalf("got %d bytes, %v, want it to hang up", n, err)
+		}
+		if err := i.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintln(i.calls[1], c.verb); err != nil {
+			t.Fatal(err)
+		}
+		if got := i.ends(); got != c.code {
+			t.Errorf("%s: got exit code %d, want %d", c.verb, got, c.code)
+		}
+	}
+}
+
+// A crowd for which there are not descriptors enough does not make it deaf.
+func TestManyCallersForFewDescriptors(t *testing.T) {
+	const most = 32
+	i := start(t, "slow", "port", func(c *exec.Cmd) {
+		c.Path, c.Args = "/bin/sh", append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, most)}, c.Args...)
+	})
+	if _, err := i.do(ingress.Ready); err != nil {
+		t.Fatal(err)
+	}
+	var crowd []net.Conn
+	for range 2 * most { // they say nothing
+		conn, err := net.Dial("unix", string(i.bell))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		crowd = append(crowd, conn)
+	}
+	taken := func() int {
+		files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", i.cmd.Process.Pid))
+		return len(files)
+	}
+	for end := time.Now().Add(bound); taken() < most; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got %d descriptors, want all %d in use", taken(), most)
+		}
+	}
+	for _, conn := range crowd {
+		conn.Close()
+	}
+	if _, _, err := i.get(); err != nil {
+		t.Fatal(err)
 	}
 }

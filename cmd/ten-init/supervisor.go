@@ -151,12 +151,24 @@ func (s *supervisor) start(out *lookout) (*app, *ingress.Refusal, int) {
 // supervise waits for the app to end. Signals need no forwarding: systemd sends them
 // to the unit's whole cgroup (KillMode=control-group, systemd.kill(5)), so that the
 // app has its SIGTERM already when ten-init gets one, and a second could cut short
-// what it does on the first. Only a sandboxed app hears of it from ten-init. The others
-// are caught so that they end the app alone.
+// what it does on the first. Only a sandboxed app hears of it from ten-init, and one that
+// has been started just now. The others are caught so that they end the app alone.
+//
+// All that have got SIGTERM have the grace to end in: the app may be a shell that dies of
+// it at once, and what serves its child.
 func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-chan os.Signal, ready <-chan error) int {
 	var grace <-chan time.Time
 	said := ingress.SaidStopping
 	failed := 0 // the code to exit with where the app did not become ready
+	var status syscall.WaitStatus
+	over, told := false, false // the app has ended with status; all have got SIGTERM
+	end := func() int {
+		code := s.ended(a, doorbell, status, signals)
+		if failed != 0 {
+			return failed
+		}
+		return code
+	}
 	stop := func() {
 		if grace == nil {
 			grace = time.After(s.o.stopGrace)
@@ -169,22 +181,29 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 		case sig := <-signals:
 			switch sig {
 			case syscall.SIGCHLD:
-				if status, ended := a.reap(); ended {
+				ws, ended, nobody := a.reap()
+				if ended {
+					status, over = ws, true
 					if grace == nil && !s.outOfMemory() && toldToStop(signals, status) {
+						told = s.o.sandbox == nil
 						stop()
+					}
+					if grace == nil && status.Exited() && status.ExitStatus() == 0 && !nobody && s.o.sandbox == nil {
+						fmt.Fprintln(os.Stderr, "ten-init: the app's first process has ended, and what it left running ends with it: an app must stay in the foreground")
 					}
 					if grace == nil {
 						_, _ = daemon.SdNotify(false, "STATUS="+ingress.SaidEnded+describe(status))
 					}
-					code := s.ended(a, doorbell, status, signals)
-					if failed != 0 {
-						return failed
-					}
-					return code
+				}
+				if over && (nobody || !told) {
+					return end()
 				}
 			case syscall.SIGTERM, syscall.SIGCONT:
+				// When that was sent the app may not have been there yet.
+				late := s.isStarting() && time.Since(a.begun) < stopSignalTime
+				told = s.o.sandbox == nil
 				stop()
-				if s.o.sandbox != nil {
+				if late || s.o.sandbox != nil {
 					a.terminate()
 				}
 			case syscall.SIGINT:
@@ -208,6 +227,10 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 			said = refusal.Text
 			stop()
 		case <-grace:
+			if over {
+				return end()
+			}
+			told = false
 			a.kill()
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -131,37 +130,27 @@ func (p *program) backupAll(ctx context.Context, args []string, dir string, asJS
 		if err != nil {
 			return err
 		}
-		worst := exitOK
-		for _, inst := range list {
-			d, err := p.backupTo(ctx, c, "backup", inst.ID, filepath.Join(dir, inst.ID.Service+"@"+inst.ID.Name+archiveExt))
-			switch {
-			case errors.Is(err, client.ErrNoDaemon):
-				return err
-			case tenant.CodeOf(err) == tenant.CodeNotFound: // destroyed meanwhile
-			case err != nil:
-				p.reportFor("backup", inst.ID, err)
-				worst = max(worst, exitCode(err))
-			default:
-				if err := p.say(d, asJSON); err != nil {
-					return err
-				}
-			}
-			if ctx.Err() != nil {
-				break
-			}
+		ids := make([]tenant.ID, len(list))
+		for i, inst := range list {
+			ids[i] = inst.ID
 		}
-		if worst != exitOK {
-			return reported(worst)
-		}
-		return nil
+		return p.eachOf(ctx, c, "backup", ids, asJSON, func(ctx context.Context, c *client.Client, id tenant.ID) (done, error) {
+			d, err := p.backupTo(ctx, c, "backup", id, filepath.Join(dir, id.Service+"@"+id.Name+archiveExt))
+			if tenant.CodeOf(err) == tenant.CodeNotFound { // destroyed meanwhile
+				err = errSkip
+			}
+			return d, err
+		})
 	})
 }
 
 // backupTo writes an instance's to a file, or to standard output.
 func (p *program) backupTo(ctx context.Context, c *client.Client, verb string, id tenant.ID, out string) (d done, err error) {
-	if err := p.grantData(ctx, id); err != nil {
+	withdraw, err := p.grantData(ctx, id)
+	if err != nil {
 		return d, err
 	}
+	defer withdraw()
 	w := p.out
 	var f *newFile
 	if out != "-" {
@@ -190,9 +179,9 @@ func (p *program) backupTo(ctx context.Context, c *client.Client, verb string, i
 	if b.Skipped > 0 {
 		p.note("%s: %s left out (sockets, pipes, devices, mounts)\n", id, tenant.Count(b.Skipped, "thing is", "things are"))
 	}
-	text := fmt.Sprintf("%s: %s in %s, %s in %s", id, tenant.FormatBytes(b.Bytes), tenant.Count(b.Files, "file", "files"), tenant.FormatBytes(size), out)
+	text := fmt.Sprintf("%s: %s in %s, %s in %s", id, sizeInWords(b.Bytes), tenant.Count(b.Files, "file", "files"), sizeInWords(size), out)
 	if out == "-" {
-		text = fmt.Sprintf("%s: %s in %s, %s written", id, tenant.FormatBytes(b.Bytes), tenant.Count(b.Files, "file", "files"), tenant.FormatBytes(size))
+		text = fmt.Sprintf("%s: %s in %s, %s written", id, sizeInWords(b.Bytes), tenant.Count(b.Files, "file", "files"), sizeInWords(size))
 	}
 	if b.FrozenMS > 0 {
 		text += fmt.Sprintf("; its app was frozen for %.1f ms", b.FrozenMS)

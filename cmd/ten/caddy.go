@@ -56,7 +56,7 @@ that DNS module. Without it each host gets its own certificate with its first re
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(path)
+			cfg, err := config.Load(p.fileOr(cmd, path))
 			if err != nil {
 				return err
 			}
@@ -71,7 +71,7 @@ that DNS module. Without it each host gets its own certificate with its first re
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&path, "config", "c", "tenement.toml", "configuration `file`, for the names of the services")
+	flags.StringVarP(&path, "config", "c", defaultConfig, "configuration `file`, for the names of the services; where there is none here, that of /etc/tenement")
 	flags.StringSliceVar(&c.Domains, "domain", nil, "base `domain` of all instances, or several (default: that of tenement.toml)")
 	flags.StringVar(&c.Upstream, "upstream", "127.0.0.1:8080", "`address` of ten serve")
 	flags.StringVar(&c.Provider, "dns-provider", "", "`name` of Caddy's DNS module, such as cloudflare")

@@ -15,10 +15,15 @@ import (
 // soon is how long before its end a certificate file is worth a word.
 const soon = 14 * 24 * time.Hour
 
-// uncovered lists the hosts of services for which there is no certificate. An instance's
-// host stands for all of its service.
+// uncovered lists the hosts that are served and for which there is no certificate: those of services, and the base domains
+// if the API is there. An instance's host stands for all of its service.
 func uncovered(cfg *config.Config, domains []string, source *certs.Source) []string {
 	var hosts []string
+	for _, domain := range domains {
+		if cfg.Settings.APIDomain && !source.Covers(domain) {
+			hosts = append(hosts, domain)
+		}
+	}
 	for _, service := range slices.Sorted(maps.Keys(cfg.Services)) {
 		for _, domain := range domains {
 			host := service + "." + domain
@@ -39,7 +44,7 @@ func warnOfCerts(cfg *config.Config, domains []string, source *certs.Source, now
 		return
 	}
 	for _, host := range uncovered(cfg, domains, source) {
-		log.Warn("no certificate covers a service's hosts", "host", host, "hint", "add one to cert and key, or set acme = true")
+		log.Warn("no certificate covers a host that is served", "host", host, "hint", "add one to cert and key, or set acme = true")
 	}
 	if path, end := source.Expiring(); path != "" && end.Sub(now) < soon {
 		log.Warn("a certificate ends soon, or has ended", "cert", path, "not_after", end)
@@ -51,7 +56,7 @@ func checkCerts(cfg *config.Config, domains []string, source *certs.Source, now 
 	if source == nil {
 		return c, false
 	}
-	c = keeper.Check{Name: "certificates", OK: true, Detail: "all services are covered"}
+	c = keeper.Check{Name: "certificates", OK: true, Detail: "all hosts are covered"}
 	path, end := source.Expiring()
 	if path != "" {
 		c.Detail += ", by files until " + end.Format(time.DateOnly)

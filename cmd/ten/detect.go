@@ -56,6 +56,10 @@ func detectProject(s source) templates.Project {
 		return detectGo(s)
 	case s.has("Cargo.toml"):
 		return detectRust(s)
+	case s.has("config.ru"):
+		return detectRuby(s)
+	case s.has("index.php"), s.has("public/index.php"):
+		return detectPHP(s)
 	}
 	return templates.Project{Kind: "plain"}
 }
@@ -84,6 +88,7 @@ func detectPython(s source) templates.Project {
 	_, _ = toml.Decode(text, &project) // what is wrong in it is for Python to say
 	main := s.first(pythonMains...)
 	p := templates.Project{Kind: "Python", Service: project.Project.Name, Health: healthIn(s.text(main))}
+	p.Env = map[string]string{"PYTHONUNBUFFERED": "1"} // or what it prints is logged when it ends, if at all
 	python := "python3"
 	_, uv := project.Tool["uv"]
 	if uv = uv || s.has("uv.lock"); uv {
@@ -98,13 +103,22 @@ func detectPython(s source) templates.Project {
 	case main == "":
 	case main == "manage.py":
 		p.Command = python + " manage.py runserver --noreload 127.0.0.1:{port}"
+		p.Note = "settings.py must have the database in $DATA_DIR, and the copies' hosts in ALLOWED_HOSTS; see docs/frameworks.md."
 	case strings.Contains(needs, "fastapi") || strings.Contains(needs, "uvicorn"):
-		module := strings.ReplaceAll(strings.TrimSuffix(main, ".py"), "/", ".")
-		p.Command = python + " -m uvicorn " + module + ":app --host 127.0.0.1 --port {port}"
+		p.Command = python + " -m uvicorn " + moduleOf(main) + ":app --host 127.0.0.1 --port {port}"
+	case strings.Contains(needs, "gunicorn"):
+		p.Command = python + " -m gunicorn --threads 8 --timeout 0 --bind 127.0.0.1:{port} " + moduleOf(main) + ":app"
+	case strings.Contains(needs, "flask"): // app.run() listens where it likes
+		p.Command = python + " -m flask --app " + moduleOf(main) + " run --host 127.0.0.1 --port {port}"
 	default:
 		p.Command = python + " " + main
 	}
 	return p
+}
+
+// moduleOf is how Python imports a file.
+func moduleOf(file string) string {
+	return strings.ReplaceAll(strings.TrimSuffix(file, ".py"), "/", ".")
 }
 
 func detectNode(s source) templates.Project {
@@ -163,5 +177,22 @@ func detectRust(s source) templates.Project {
 	if p.Service != "" {
 		p.Command, p.Before = "./target/release/"+p.Service, "cargo build --release"
 	}
+	return p
+}
+
+func detectRuby(s source) templates.Project {
+	p := templates.Project{Kind: "Ruby", Health: healthIn(s.text("config.ru")), Command: "puma --bind tcp://127.0.0.1:{port}"}
+	if s.has("Gemfile") {
+		p.Command, p.Before = "bundle exec "+p.Command, "bundle install"
+	}
+	return p
+}
+
+func detectPHP(s source) templates.Project {
+	p := templates.Project{Kind: "PHP", Command: "php -d session.save_path={data_dir}/{id} -S 127.0.0.1:{port}"}
+	if s.has("public/index.php") {
+		p.Command += " -t public"
+	}
+	p.Note = "PHP's own server takes one request at a time."
 	return p
 }

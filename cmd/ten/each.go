@@ -28,10 +28,12 @@ func oneInstanceArg(cmd *cobra.Command, args []string) error {
 	return instanceArgs(cmd, args)
 }
 
-func parseIDs(args []string) ([]tenant.ID, error) {
+func parseIDs(args []string) ([]tenant.ID, error) { return parseAll(args, tenant.ParseID) }
+
+func parseAll(args []string, parse func(string) (tenant.ID, error)) ([]tenant.ID, error) {
 	ids := make([]tenant.ID, len(args))
 	for i, arg := range args {
-		id, err := tenant.ParseID(arg)
+		id, err := parse(arg)
 		if err != nil {
 			return nil, err
 		}
@@ -58,30 +60,47 @@ func (p *program) each(ctx context.Context, verb string, args []string, asJSON b
 		return err
 	}
 	return p.ask(func(c *client.Client) error {
-		worst := exitOK
-		for _, id := range ids {
+		return p.eachOf(ctx, c, verb, ids, asJSON, func(ctx context.Context, c *client.Client, id tenant.ID) (done, error) {
 			stop := p.progress(verb + " " + id.String())
-			d, err := do(ctx, c, id)
-			stop()
-			if errors.Is(err, client.ErrNoDaemon) {
-				return err
-			}
-			if err != nil {
-				p.reportFor(verb, id, err)
-				worst = max(worst, exitCode(err))
-			} else if err := p.say(d, asJSON); err != nil {
-				return err
-			}
-			if ctx.Err() != nil {
-				break
-			}
-		}
-		if worst != exitOK {
-			return reported(worst)
-		}
-		return nil
+			defer stop()
+			return do(ctx, c, id)
+		})
 	})
 }
+
+// eachOf is each for who has the names and the daemon. A name may be that of a service, in an
+// ID without a name.
+func (p *program) eachOf(ctx context.Context, c *client.Client, verb string, ids []tenant.ID, asJSON bool, do operation) error {
+	worst := exitOK
+	for _, id := range ids {
+		d, err := do(ctx, c, id)
+		switch {
+		case errors.Is(err, client.ErrNoDaemon):
+			return err
+		case errors.Is(err, errSkip):
+		case err != nil && id.Name == "":
+			p.report(err)
+			worst = max(worst, exitCode(err))
+		case err != nil:
+			p.reportFor(verb, id, err)
+			worst = max(worst, exitCode(err))
+		default:
+			if err := p.say(d, asJSON); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if worst != exitOK {
+		return reported(worst)
+	}
+	return nil
+}
+
+// errSkip is what an operation gives that has nothing to say.
+var errSkip = errors.New("nothing to say")
 
 // say prints what was done.
 func (p *program) say(d done, asJSON bool) error {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tenement.dev/internal/client"
+	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 )
 
@@ -24,19 +25,7 @@ The times are a duration (10m, 36h, 7d), or a moment in RFC 3339.`,
 		Example: "  ten events notes:alice\n  ten events -f\n  ten events --since 1h --json notes",
 		Args:    whomArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			query, err := o.parse(p.now())
-			if err != nil {
-				return err
-			}
-			whom, err := parseWhom(args)
-			if err != nil {
-				return err
-			}
-			show := printEntry
-			if o.json {
-				show = printEntryJSON
-			}
-			return p.logs(cmd.Context(), o.follow, show, func(c *client.Client) iter.Seq2[wire.LogEntry, error] {
+			return p.logs(cmd.Context(), &o, args, func(c *client.Client, whom tenant.ID, query client.LogOptions) iter.Seq2[wire.LogEntry, error] {
 				return c.History(cmd.Context(), whom, query)
 			})
 		},

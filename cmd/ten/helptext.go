@@ -53,6 +53,9 @@ func exitsOf(cmd *cobra.Command) []int {
 	case "reload":
 		all = append(all, exitConfig)
 	}
+	if strings.HasPrefix(path, "ten token") { // without a daemon they read it
+		all = append(all, exitConfig)
+	}
 	return all
 }
 

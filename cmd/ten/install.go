@@ -45,7 +45,8 @@ func newInstallCommand(p *program) *cobra.Command {
 package manager that takes those; "ten uninstall" takes it away again.
 
 It can be run again, by a newer ten too: that is an upgrade, which no request notices.
-Files that it did not write are never overwritten. With --caddy it listens on
+Files that it did not write are never overwritten. The services of a tenement.toml in this
+directory come along, unless the installed one has services already. With --caddy it listens on
 127.0.0.1:8080, and writes /etc/caddy/Caddyfile for the services of tenement.toml: run it
 again when there are others.`,
 		Example: "  ten install --dry-run\n  ten install --domain app.example.com\n  ten install --domain app.example.com --caddy --dns-provider cloudflare",
@@ -89,7 +90,11 @@ func (p *program) install(ctx context.Context, root *cobra.Command, o installOpt
 			return err
 		}
 	}
-	files, err := p.installFiles(root, o)
+	brought, err := p.findAlong(ctx, o)
+	if err != nil {
+		return err
+	}
+	files, err := p.installFiles(root, o, brought)
 	if err != nil {
 		return err
 	}
@@ -97,14 +102,18 @@ func (p *program) install(ctx context.Context, root *cobra.Command, o installOpt
 	if err != nil {
 		return err
 	}
+	if o.keepsConfig() {
+		plan.Keep(packaging.ConfigPath)
+	}
+	p.sayAlong(o, brought, plan.Steps)
 	if err := p.sayPlan(plan.Steps, o.dryRun, o.asJSON, o.also(plan.Upgrade != "")); err != nil || o.dryRun {
 		return err
 	}
 	if err := plan.Apply(); err != nil {
 		return err
 	}
-	if o.domain != "" && kept(plan.Steps, packaging.ConfigPath) && !o.hasDomain() {
-		p.note("%s was changed by hand, and stays: see that it has domain = %q\n", packaging.ConfigPath, o.domain)
+	if missing := o.missing(); kept(plan.Steps, packaging.ConfigPath) && len(missing) > 0 {
+		p.note("%s stays as it is: see that it has %s\n", packaging.ConfigPath, strings.Join(missing, ", "))
 	}
 	if o.root != "/" {
 		return nil
@@ -146,10 +155,23 @@ func (p *program) reopen(ctx context.Context) error {
 	return nil
 }
 
-// hasDomain reports whether the tenement.toml that is there has the domain.
-func (o installOptions) hasDomain() bool {
-	cfg, err := config.Load(filepath.Join(o.root, packaging.ConfigPath))
-	return err == nil && slices.Contains(cfg.Settings.Domains, o.domain)
+// missing gives the lines that a tenement.toml of ours would have and the one that is there
+// lacks.
+func (o installOptions) missing() (lines []string) {
+	settings := config.Settings{}
+	if cfg, err := config.Load(filepath.Join(o.root, packaging.ConfigPath)); err == nil {
+		settings = cfg.Settings
+	}
+	if o.domain != "" && !slices.Contains(settings.Domains, o.domain) {
+		lines = append(lines, fmt.Sprintf("domain = %q", o.domain))
+	}
+	if o.caddy && len(settings.TrustedProxies) == 0 {
+		lines = append(lines, `trusted_proxies = ["127.0.0.1", "::1"]`)
+	}
+	if o.caddy && settings.Public == (config.Public{}) {
+		lines = append(lines, `public = "https"`)
+	}
+	return lines
 }
 
 func kept(steps []install.Step, path string) bool {
@@ -243,7 +265,7 @@ func foldPath(steps []install.Step, of install.Step) string {
 }
 
 // installFiles are all files of an installation.
-func (p *program) installFiles(root *cobra.Command, o installOptions) ([]packaging.File, error) {
+func (p *program) installFiles(root *cobra.Command, o installOptions, brought *along) ([]packaging.File, error) {
 	files, err := packaging.Files()
 	if err != nil {
 		return nil, err
@@ -284,12 +306,15 @@ func (p *program) installFiles(root *cobra.Command, o installOptions) ([]packagi
 	for i, f := range files {
 		if f.Path == packaging.ConfigPath {
 			files[i].Text = packaging.Configure(f.Text, o.domain, o.caddy)
+			if brought != nil {
+				files[i].Text = append(files[i].Text, "\n# From "+brought.file+"\n"+strings.TrimPrefix(brought.text, "\n")...)
+			}
 		}
 	}
 	if !o.caddy {
 		return files, nil
 	}
-	caddyfile, err := o.caddyfile()
+	caddyfile, err := o.caddyfile(brought)
 	return append(files, packaging.CaddySocket(), packaging.Caddyfile(caddyfile)), err
 }
 
@@ -308,8 +333,8 @@ func (o installOptions) findPrograms() (ten, init string, err error) {
 	return ten, init, err
 }
 
-// caddyfile is that for the services of the tenement.toml that is installed, if one is.
-func (o installOptions) caddyfile() ([]byte, error) {
+// caddyfile is that for the services of the tenement.toml that is installed, if one is, else for those that come along.
+func (o installOptions) caddyfile(brought *along) ([]byte, error) {
 	c := templates.Caddy{AskPath: proxy.AskPath, Upstream: packaging.CaddyUpstream, Provider: o.provider}
 	path := filepath.Join(o.root, packaging.ConfigPath)
 	if _, err := os.Stat(path); err == nil {
@@ -318,6 +343,9 @@ func (o installOptions) caddyfile() ([]byte, error) {
 			return nil, err
 		}
 		c.Domains, c.Services = cfg.Settings.Domains, slices.Sorted(maps.Keys(cfg.Services))
+	}
+	if len(c.Services) == 0 && brought != nil {
+		c.Services = brought.services
 	}
 	if o.domain != "" {
 		c.Domains = []string{o.domain}

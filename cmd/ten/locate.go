@@ -8,6 +8,13 @@ import (
 	"tenement.dev/internal/tenant"
 )
 
+const (
+	// defaultConfig is the configuration that a command reads which is told of none.
+	defaultConfig = "tenement.toml"
+	// registryName is the registry in the daemon's own directory.
+	registryName = "registry.db"
+)
+
 // stateDir holds what the privileged half must not lose: who has which uid.
 func (w world) stateDir() string {
 	if dir := w.getenv("STATE_DIRECTORY"); dir != "" {

@@ -78,10 +78,14 @@ func lock(dir, what string) (*os.File, error) {
 }
 
 func cannotUse(dir, what string, err error) error {
+	hint := "this user must be able to write there"
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		hint = "make room on its file system: df " + dir
+	}
 	return &tenant.Error{
 		Code: tenant.CodeInternal, Op: "serve",
 		Msg:  fmt.Sprintf("the %s %s cannot be used: %v", what, dir, errors.Unwrap(err)),
-		Hint: "this user must be able to write there",
+		Hint: hint,
 		Err:  err,
 	}
 }

@@ -42,19 +42,7 @@ Control characters and colours are left out; --json has them.`,
   ten logs --level warning -n 20 notes`,
 		Args: whomArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			query, err := o.parse(p.now())
-			if err != nil {
-				return err
-			}
-			whom, err := parseWhom(args)
-			if err != nil {
-				return err
-			}
-			show := printEntry
-			if o.json {
-				show = printEntryJSON
-			}
-			return p.logs(cmd.Context(), o.follow, show, func(c *client.Client) iter.Seq2[wire.LogEntry, error] {
+			return p.logs(cmd.Context(), &o, args, func(c *client.Client, whom tenant.ID, query client.LogOptions) iter.Seq2[wire.LogEntry, error] {
 				if whom.Name == "" {
 					return c.AllLogs(cmd.Context(), whom.Service, query)
 				}
@@ -132,11 +120,23 @@ func (o logsOptions) parse(now time.Time) (q client.LogOptions, err error) {
 	return q, nil
 }
 
-// logs prints the entries that read gives.
-func (p *program) logs(ctx context.Context, follow bool, write func(io.Writer, wire.LogEntry) error, read func(*client.Client) iter.Seq2[wire.LogEntry, error]) error {
+// logs prints the entries that read gives for what was typed.
+func (p *program) logs(ctx context.Context, o *logsOptions, args []string, read func(*client.Client, tenant.ID, client.LogOptions) iter.Seq2[wire.LogEntry, error]) error {
+	query, err := o.parse(p.now())
+	if err != nil {
+		return err
+	}
+	whom, err := parseWhom(args)
+	if err != nil {
+		return err
+	}
+	write := printEntry
+	if o.json {
+		write = printEntryJSON
+	}
 	return p.ask(func(c *client.Client) error {
-		for e, err := range read(c) {
-			if err != nil && follow && ctx.Err() != nil {
+		for e, err := range read(c, whom, query) {
+			if err != nil && o.follow && ctx.Err() != nil {
 				return nil // interrupting is how following ends
 			}
 			if err != nil {

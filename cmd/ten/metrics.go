@@ -17,7 +17,6 @@ import (
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/metrics"
-	"tenement.dev/internal/tenant"
 )
 
 // newMetrics makes what counts; tree is nil where it is not known what instances use.
@@ -38,22 +37,6 @@ func setMetrics(m *metrics.Metrics, cfg *config.Config) {
 		n = cfg.Settings.MetricsMaxInstances
 	}
 	m.SetInstances(n)
-}
-
-// listenMetrics makes the listener for metrics; nil where there is to be none.
-func listenMetrics(address string) (net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, &tenant.Error{
-			Code: tenant.CodeConflict, Op: "listen", Err: err,
-			Msg:  fmt.Sprintf("metrics cannot be served at %s: %v", address, err),
-			Hint: "choose another address as metrics_listen",
-		}
-	}
-	return l, nil
 }
 
 // serveMetrics serves metrics on a listener of their own until ctx ends.

@@ -38,17 +38,17 @@ func (w world) adminGroup(system bool) int {
 
 // listenOperators listens there: for the API and for metrics, nil for what is not wanted.
 func listenOperators(s config.Settings) (remote, metrics net.Listener, err error) {
-	if remote, err = listenAPI(s.APIListen); err != nil {
+	if remote, err = listenAt("api_listen", s.APIListen); err != nil {
 		return nil, nil, err
 	}
-	if metrics, err = listenMetrics(s.MetricsListen); err != nil && remote != nil {
+	if metrics, err = listenAt("metrics_listen", s.MetricsListen); err != nil && remote != nil {
 		remote.Close()
 	}
 	return remote, metrics, err
 }
 
-// listenAPI makes the API's TCP listener, nil where none is wanted.
-func listenAPI(address string) (net.Listener, error) {
+// listenAt makes the TCP listener that a key asks for, nil where none is wanted.
+func listenAt(key, address string) (net.Listener, error) {
 	if address == "" {
 		return nil, nil
 	}
@@ -56,7 +56,7 @@ func listenAPI(address string) (net.Listener, error) {
 	if err != nil {
 		return nil, &tenant.Error{
 			Code: tenant.CodeConflict, Op: "listen", Err: err,
-			Msg:  fmt.Sprintf("cannot listen on api_listen = %q: %v", address, errors.Unwrap(err)),
+			Msg:  fmt.Sprintf("cannot listen on %s = %q: %v", key, address, errors.Unwrap(err)),
 			Hint: "choose another address in tenement.toml",
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"strconv"
 
+	"tenement.dev/internal/config"
 	"tenement.dev/internal/tenant"
 )
 
@@ -26,6 +27,14 @@ func originOf(o serveOptions, plain, secure []net.Listener) origin {
 		}
 	}
 	return a
+}
+
+// behind is how people reach instances where the configuration says that it is through a proxy.
+func (a origin) behind(p config.Public) origin {
+	if p.Scheme == "" {
+		return a
+	}
+	return origin{p.Scheme, a.domain, p.Port}
 }
 
 // url is that of an instance.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -89,12 +88,8 @@ func pauseArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return usage(cmd, fmt.Sprintf("`%s` needs an instance or a service, such as notes:alice or notes", cmd.CommandPath()))
 	}
-	for _, arg := range args {
-		if _, err := parseTarget(arg); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := parseAll(args, parseTarget)
+	return err
 }
 
 // parseTarget reads the name of an instance, or that of a service into an ID without a
@@ -108,37 +103,11 @@ func parseTarget(arg string) (tenant.ID, error) {
 
 // eachPause is each for names of instances and services.
 func (p *program) eachPause(ctx context.Context, verb string, args []string, asJSON bool, do operation) error {
-	return p.ask(func(c *client.Client) error {
-		worst := exitOK
-		for _, arg := range args {
-			id, err := parseTarget(arg)
-			if err != nil {
-				return err
-			}
-			d, err := do(ctx, c, id)
-			switch {
-			case errors.Is(err, client.ErrNoDaemon):
-				return err
-			case err != nil && id.Name == "":
-				p.report(err)
-				worst = max(worst, exitCode(err))
-			case err != nil:
-				p.reportFor(verb, id, err)
-				worst = max(worst, exitCode(err))
-			default:
-				if err := p.say(d, asJSON); err != nil {
-					return err
-				}
-			}
-			if ctx.Err() != nil {
-				break
-			}
-		}
-		if worst != exitOK {
-			return reported(worst)
-		}
-		return nil
-	})
+	ids, err := parseAll(args, parseTarget)
+	if err != nil {
+		return err
+	}
+	return p.ask(func(c *client.Client) error { return p.eachOf(ctx, c, verb, ids, asJSON, do) })
 }
 
 // describePause says it for a table.

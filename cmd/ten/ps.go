@@ -33,7 +33,7 @@ too, and so does --json.`,
 				return usage(cmd, "`ten ps` takes one service")
 			}
 			if len(args) == 1 {
-				return tenant.CheckLabel("service", args[0])
+				return checkService(cmd, args[0])
 			}
 			return nil
 		},

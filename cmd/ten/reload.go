@@ -1,129 +1,45 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
-	"reflect"
-	"slices"
-	"strings"
 
-	"tenement.dev/internal/config"
-	"tenement.dev/internal/event"
+	"github.com/spf13/cobra"
+
+	"tenement.dev/internal/client"
 	"tenement.dev/internal/tenant"
 )
 
-// reloader makes the file the configuration again, when there is a signal or somebody asks
-// for it. One with a fault is refused as a whole, and the old one stays.
-type reloader struct {
-	signals <-chan os.Signal
-	asked   chan chan error
-	// old is the configuration of the start, present the latest, nil until there is another.
-	old, present *config.Config
-	// adopt has others take a configuration, or refuse it.
-	adopt func(context.Context, *config.Config) error
-	// look is told of a new configuration before it counts, set makes it count.
-	look, set func(*config.Config)
-	events    *event.Bus
-	log       *slog.Logger
-}
-
-// Reload reads the file again; the error says why the old configuration stays.
-func (r *reloader) Reload(ctx context.Context) (path string, err error) {
-	answer := make(chan error, 1)
-	select {
-	case r.asked <- answer:
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
+func newReloadCommand(p *program) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "reload",
+		Short: "Have the daemon read tenement.toml again",
+		Long: `Have the daemon read tenement.toml again, and the pages of services with it. Where there
+is a fault in it nothing changes, each fault is printed and the exit code is 6: as
+ExecReload= of the daemon's unit it makes "systemctl reload" fail. Instances that have
+come to [instances] are started.`,
+		Example: "  ten reload",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.ask(func(c *client.Client) error {
+				stop := p.progress("reload")
+				out, err := c.Reload(cmd.Context())
+				stop()
+				var e *tenant.Error
+				if errors.As(err, &e) && len(e.Log) > 0 {
+					p.report(err)
+					for _, line := range e.Log {
+						p.note("  %s\n", clean(line))
+					}
+					return reported(exitConfig)
+				}
+				if err != nil {
+					return err
+				}
+				return p.say(done{"reloaded " + out.Config, out}, asJSON)
+			})
+		},
 	}
-	select {
-	case err = <-answer:
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
-	return r.old.Path, err // which never changes
-}
-
-// run serves signals and Reload until ctx ends.
-func (r *reloader) run(ctx context.Context) error {
-	for {
-		var answer chan error // nobody reads that of a signal
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-r.signals:
-			answer = make(chan error, 1)
-		case answer = <-r.asked:
-		}
-		answer <- r.reload(ctx)
-	}
-}
-
-func (r *reloader) reload(ctx context.Context) error {
-	cfg, err := reload(ctx, cmp.Or(r.present, r.old))
-	if err == nil {
-		err = r.adopt(ctx, cfg)
-	}
-	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			r.log.Error("configuration not reloaded", "err", strings.TrimSpace(line))
-		}
-		r.events.Publish(event.Event{Kind: event.ReloadFailed, Fields: []slog.Attr{slog.String("reason", err.Error())}})
-		hint := "mend what is named below, and reload again"
-		if errors.Is(err, errNeedsRestart) {
-			hint = "what is named below waits for a restart of the daemon, `systemctl restart tenement`, which ends no instance; where systemd holds its sockets nobody is refused"
-		}
-		return &tenant.Error{
-			Code: tenant.CodeConflict, Op: "reload", Err: err,
-			Msg:  fmt.Sprintf("%s was not taken, and what was read before stays", filepath.Base(r.old.Path)),
-			Hint: hint,
-			Log:  strings.Split(err.Error(), "\n"),
-		}
-	}
-	r.look(cfg)
-	r.set(cfg)
-	r.present = cfg
-	r.events.Publish(event.Event{Kind: event.Reloaded, Fields: []slog.Attr{slog.String("config", cfg.Path)}})
-	return nil
-}
-
-// errNeedsRestart says that a change is one that only a start takes.
-var errNeedsRestart = errors.New("cannot change while the daemon runs")
-
-// loadConfig reads the file at path and has systemd look at its calendar times.
-func loadConfig(ctx context.Context, path string) (*config.Config, error) {
-	return config.LoadChecked(path, calendarOf(ctx))
-}
-
-func reload(ctx context.Context, old *config.Config) (*config.Config, error) {
-	cfg, err := loadConfig(ctx, old.Path)
-	if err != nil {
-		return nil, err
-	}
-	if cfg.Settings.DataDir != old.Settings.DataDir {
-		return nil, fmt.Errorf("data_dir %w: it is %s, and would be %s", errNeedsRestart, old.Settings.DataDir, cfg.Settings.DataDir)
-	}
-	if !slices.Equal(cfg.Settings.Domains, old.Settings.Domains) {
-		return nil, fmt.Errorf("domain %w", errNeedsRestart)
-	}
-	if cfg.Settings.APIListen != old.Settings.APIListen {
-		return nil, fmt.Errorf("api_listen %w: it is %q, and would be %q", errNeedsRestart, old.Settings.APIListen, cfg.Settings.APIListen)
-	}
-	if cfg.Settings.MetricsListen != old.Settings.MetricsListen {
-		return nil, fmt.Errorf("metrics_listen %w", errNeedsRestart)
-	}
-	if cfg.Settings.FastPath != old.Settings.FastPath {
-		return nil, fmt.Errorf("fast_path %w", errNeedsRestart)
-	}
-	if cfg.Settings.ProxyProtocol != old.Settings.ProxyProtocol {
-		return nil, fmt.Errorf("proxy_protocol %w", errNeedsRestart)
-	}
-	if !reflect.DeepEqual(cfg.Settings.TLS, old.Settings.TLS) {
-		return nil, fmt.Errorf("[settings.tls] %w; certificate files are read again by themselves", errNeedsRestart)
-	}
-	return cfg, nil
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON")
+	return cmd
 }

@@ -205,7 +205,20 @@ func oneServiceArg(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return usage(cmd, fmt.Sprintf("`%s` needs a service", cmd.CommandPath()))
 	}
-	return tenant.CheckLabel("service", args[0])
+	return checkService(cmd, args[0])
+}
+
+// checkService reports what is wrong with an argument that is to be a service.
+func checkService(cmd *cobra.Command, arg string) error {
+	id, err := tenant.ParseID(arg)
+	if err != nil {
+		return tenant.CheckLabel("service", arg)
+	}
+	return &tenant.Error{
+		Code: tenant.CodeInvalid, Op: "read command line",
+		Msg:  fmt.Sprintf("`%s` takes a service, and %s is an instance", cmd.CommandPath(), id),
+		Hint: fmt.Sprintf("`%s %s` is of all its instances; `ten why %s` tells of this one", cmd.CommandPath(), id.Service, id),
+	}
 }
 
 // followRollout prints what happens in a rollout that has just begun, or turned back,

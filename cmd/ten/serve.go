@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -22,7 +21,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"tenement.dev/dbusctl"
 	"tenement.dev/internal/api"
 	"tenement.dev/internal/auth"
 	"tenement.dev/internal/calendar"
@@ -30,7 +28,6 @@ import (
 	"tenement.dev/internal/dashboard"
 	"tenement.dev/internal/event"
 	"tenement.dev/internal/ingress"
-	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/lifecycle"
 	"tenement.dev/internal/pressure"
 	"tenement.dev/internal/registry"
@@ -41,14 +38,16 @@ import (
 	"tenement.dev/journal"
 	"tenement.dev/proxy"
 	"tenement.dev/templates"
-	"tenement.dev/units"
 )
 
 // drainTimeout is how long requests in flight may take to end when the daemon stops.
 const drainTimeout = 10 * time.Second
 
-// dialTimeout bounds the first contact with systemd.
-const dialTimeout = 10 * time.Second
+// dialTimeout bounds the first contact with systemd, and listTimeout the doctor's question to it.
+const (
+	dialTimeout = 10 * time.Second
+	listTimeout = 3 * time.Second
+)
 
 // serveOptions are the flags of `ten serve`.
 type serveOptions struct {
@@ -90,7 +89,7 @@ their next start.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&o.config, "config", "c", "tenement.toml", "configuration `file`")
+	flags.StringVarP(&o.config, "config", "c", defaultConfig, "configuration `file`")
 	flags.StringVar(&o.listen, "listen", "", "`address` to listen on (default: all, or the loopback for localhost)")
 	flags.IntVarP(&o.port, "port", "p", 8080, "TCP `port` to listen on")
 	flags.IntVar(&o.httpsPort, "https-port", 443, "TCP `port` for TLS, if tenement.toml has [settings.tls]")
@@ -164,6 +163,10 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	// The order in which parts stop is the reverse of this: clients first.
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBelow()
+	end := func(err error) error { // of a start that goes wrong
+		stopBelow()
+		return errors.Join(err, group.Wait())
+	}
 
 	systemd, err := dialSystemd(ctx, user, log)
 	if err != nil {
@@ -178,21 +181,18 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		powers, err = p.ownPowers(ctx, systemd, cfg, log)
 	}
 	if err != nil {
-		stopBelow()
-		return errors.Join(err, group.Wait())
+		return end(err)
 	}
 	host, sandbox := powers.host, powers.sandbox
 	warnOfServices(cfg, lookedAt(ctx, cfg, host, sandbox, log), log)
-	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
+	store, err := registry.Open(ctx, filepath.Join(private, registryName))
 	if err != nil {
-		stopBelow()
-		return errors.Join(err, group.Wait())
+		return end(err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	remote, metricsListener, err := listenOperators(cfg.Settings) // with the fence around them
 	if err != nil {
-		stopBelow()
-		return errors.Join(err, group.Wait())
+		return end(err)
 	}
 	if remote != nil {
 		apiListeners = append(apiListeners, remote)
@@ -202,16 +202,14 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	tree, err := treeOf(ctx, systemd, log)
 	if err != nil {
-		stopBelow()
-		return errors.Join(err, group.Wait())
+		return end(err)
 	}
 	counted := newMetrics(cfg, tree)
 	memory := pressure.NewMemory(pressure.Options{Slice: sliceDir(host.User, p.euid), Log: log})
 	events := event.NewBus(event.Kept)
 	tokens, err := auth.Load(ctx, store, events, log)
 	if err != nil {
-		stopBelow()
-		return errors.Join(err, group.Wait())
+		return end(err)
 	}
 	var front *proxy.Proxy // set before anything runs
 	var manage *api.API    // too
@@ -292,8 +290,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	})
 	source, err := newCerts(cfg, private, known, log)
 	if err != nil {
-		stopBelow()
-		return errors.Join(err, group.Wait())
+		return end(err)
 	}
 	warnOfCerts(cfg, o.domains, source, p.now(), log)
 	warnOfNothing(cfg, o.httpsGiven, log)
@@ -333,12 +330,20 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 			if check, ok := checkServiceHosts(manager.Config(), o.domains[0], manager.List()); ok && err == nil {
 				list = append(list, check)
 			}
+			bounded, cancel := context.WithTimeout(ctx, listTimeout)
+			defer cancel()
+			if loaded, lerr := powers.controller.List(bounded); err == nil && lerr == nil {
+				list = append(list, checkOrphans(manager.Config(), manager.List(), loaded)...)
+			}
+			if check, ok := checkRoom(roomAt, manager.Config().Settings.DataDir, private); ok && err == nil {
+				list = append(list, check)
+			}
 			return wireChecks(list), err
 		},
 		Reload:     reloads.Reload,
 		ClientAddr: func(r *http.Request) netip.Addr { return proxy.ClientAddr(r, trusted) },
 
-		URL:      func(id tenant.ID) string { return origin.url(id) },
+		URL:      func(id tenant.ID) string { return origin.behind(manager.Config().Settings.Public).url(id) },
 		Services: services(manager),
 		Version:  version(),
 		Metrics:  counted.Handler(),
@@ -415,105 +420,8 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	})
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 	events.Publish(event.Event{Kind: event.Started, Fields: []slog.Attr{slog.String("version", version().Version)}})
-	fmt.Fprintf(p.out, "serving %s with %s\n", origin.url(tenant.ID{Service: "SERVICE", Name: "INSTANCE"}), cfg.Path)
+	fmt.Fprintf(p.out, "serving %s with %s\n", origin.behind(cfg.Settings.Public).url(tenant.ID{Service: "SERVICE", Name: "INSTANCE"}), cfg.Path)
 	return group.Wait()
-}
-
-// newHost says where things are on this machine.
-func (p *program) newHost(dataDir string) (units.Host, error) {
-	init, err := initPath()
-	if err != nil {
-		return units.Host{}, err
-	}
-	h := units.Host{
-		User:       p.euid != 0,
-		RuntimeDir: p.runtimeDir(),
-		DataRoot:   dataDir,
-		InitPath:   init,
-	}
-	if h.User {
-		h.NotifySocket = filepath.Join(filepath.Dir(h.RuntimeDir), "systemd/notify")
-	}
-	return h, nil
-}
-
-// allChecks are what doctor tells: what the probe has found, and the rest. The check of
-// the sandbox is made when it is first asked for.
-func allChecks(ctx context.Context, h units.Host, probed []keeper.Check, sandbox sandbox) ([]keeper.Check, error) {
-	_, check, err := sandbox.Look(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return append(slices.Clone(probed), pressureCheck(), keeper.CheckStorage(h), check, journalCheck(journalScope(h.User))), nil
-}
-
-func dialSystemd(ctx context.Context, user bool, log *slog.Logger) (*dbusctl.Client, error) {
-	scope := dbusctl.System
-	if user {
-		scope = dbusctl.User
-	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	return dbusctl.Dial(ctx, dbusctl.Options{Scope: scope, Prefix: units.Prefix, Log: log})
-}
-
-func journalScope(user bool) journal.Scope {
-	if user {
-		return journal.User
-	}
-	return journal.System
-}
-
-// probeLocal looks at the machine as a daemon would at its start, and leaves nothing
-// behind but the lock that keeps a daemon from doing so at the same time.
-func (p *program) probeLocal(ctx context.Context) (checks []keeper.Check, err error) {
-	log := slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelError}))
-	host, err := p.newHost("")
-	if err != nil {
-		return nil, err
-	}
-	held, err := lock(host.RuntimeDir, "runtime directory")
-	if tenant.CodeOf(err) == tenant.CodeConflict {
-		return nil, &tenant.Error{
-			Code: tenant.CodeUnavailable, Op: "doctor",
-			Msg:  "a daemon is starting, or a doctor at work: the machine cannot be looked at meanwhile",
-			Hint: "try again in a moment",
-			Err:  err,
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer held.Close()
-	host.RuntimeDir += "-doctor"
-	host.DataRoot = filepath.Join(host.RuntimeDir, "data")
-	defer func() { err = errors.Join(err, os.RemoveAll(host.RuntimeDir)) }()
-	systemd, err := dialSystemd(ctx, host.User, log)
-	if err != nil {
-		return nil, err
-	}
-	defer systemd.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return systemd.Run(ctx) })
-	host, checks, err = keeper.Probe(ctx, systemd, host)
-	if err == nil {
-		checks, err = allChecks(ctx, keeper.WithData(host, dataDirHere()), checks, keeper.NewSandbox(systemd, host))
-	}
-	cancel()
-	return checks, errors.Join(err, group.Wait())
-}
-
-// dataDirHere is where a daemon that is started here has its data.
-func dataDirHere() string {
-	if cfg, err := config.Load("tenement.toml"); err == nil {
-		return cfg.Settings.DataDir
-	}
-	dir, err := filepath.Abs("data")
-	if err != nil {
-		return "data"
-	}
-	return dir
 }
 
 // serveAPI serves until the server is shut down.

@@ -31,13 +31,7 @@ func newCerts(cfg *config.Config, dir string, known func(string) bool, log *slog
 		o.Files = append(o.Files, certs.Pair{Cert: t.Certs[i], Key: t.Keys[i]})
 	}
 	if t.ACME {
-		o.ACME = &certs.ACME{
-			Directory: t.Directory, RootCA: t.DirectoryCA, Email: t.Email,
-			PerHour: t.OrdersPerHour, PerDomain: t.OrdersPerDomain,
-		}
-		if t.Staging {
-			o.ACME.Directory = certs.LetsEncryptStaging
-		}
+		o.ACME = authority(t)
 	}
 	source, err := certs.New(o)
 	if err != nil {
@@ -48,6 +42,18 @@ func newCerts(cfg *config.Config, dir string, known func(string) bool, log *slog
 		}
 	}
 	return source, nil
+}
+
+// authority is whom certificates are ordered from, and how many.
+func authority(t config.TLS) *certs.ACME {
+	a := &certs.ACME{
+		Directory: t.Directory, RootCA: t.DirectoryCA, Email: t.Email,
+		PerHour: t.OrdersPerHour, PerDomain: t.OrdersPerDomain,
+	}
+	if t.Staging {
+		a.Directory = certs.LetsEncryptStaging
+	}
+	return a
 }
 
 // knownHost reports whether a host is served here, by names alone.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tenement.dev/internal/client"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 )
@@ -39,7 +41,7 @@ func newTokenGenAlias(p *program) *cobra.Command {
 }
 
 func configFlag(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVarP(path, "config", "c", "tenement.toml", "configuration `file` of the daemon, where none runs")
+	cmd.Flags().StringVarP(path, "config", "c", defaultConfig, "configuration `file` of the daemon, where none runs")
 }
 
 func newTokenGenCommand(p *program) *cobra.Command {
@@ -203,9 +205,16 @@ func newTokenRevokeCommand(p *program) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.withTokens(cmd.Context(), config, func(t tokenKeeper) error {
+				worst := exitOK
 				for _, id := range args {
-					if err := t.RevokeToken(cmd.Context(), id); err != nil {
+					err := t.RevokeToken(cmd.Context(), id)
+					switch {
+					case errors.Is(err, client.ErrNoDaemon):
 						return err
+					case err != nil: // the others go all the same
+						p.report(err)
+						worst = max(worst, exitCode(err))
+						continue
 					}
 					if err := p.say(done{"token " + id + " is good no longer", struct {
 						ID      string `json:"id"`
@@ -213,6 +222,9 @@ func newTokenRevokeCommand(p *program) *cobra.Command {
 					}{id, true}}, asJSON); err != nil {
 						return err
 					}
+				}
+				if worst != exitOK {
+					return reported(worst)
 				}
 				return nil
 			})

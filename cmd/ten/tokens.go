@@ -39,7 +39,13 @@ func (p *program) withTokens(ctx context.Context, path string, do func(tokenKeep
 // withRegistry works on the registry itself. The lock on its directory keeps a daemon from
 // starting meanwhile, which would not learn of what is changed.
 func (p *program) withRegistry(ctx context.Context, path string, absent error, do func(tokenKeeper) error) (err error) {
+	if path == defaultConfig {
+		path = p.orSystems(path)
+	}
 	cfg, err := config.Load(path)
+	if errors.As(err, new(config.Faults)) {
+		return err // where its data_dir is, is not sure
+	}
 	if err != nil {
 		return &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "find the registry", Err: errors.Join(absent, err),
@@ -47,13 +53,13 @@ func (p *program) withRegistry(ctx context.Context, path string, absent error, d
 			Hint: "start the daemon, or name its configuration with --config",
 		}
 	}
-	private := filepath.Join(cfg.Settings.DataDir, ".tenement")
+	private := p.registryDir(cfg)
 	held, err := lock(private, "data directory")
 	if err != nil {
 		return err
 	}
 	defer held.Close()
-	store, err := registry.Open(ctx, filepath.Join(private, "registry.db"))
+	store, err := registry.Open(ctx, filepath.Join(private, registryName))
 	if err != nil {
 		return err
 	}
@@ -64,6 +70,15 @@ func (p *program) withRegistry(ctx context.Context, path string, absent error, d
 	}
 	p.note("no daemon runs; working on the registry in %s\n", private)
 	return do(localTokens{tokens})
+}
+
+// registryDir is where the daemon that reads a configuration keeps its registry: beside a keeper in the system's state directory.
+func (p *program) registryDir(cfg *config.Config) string {
+	beside := filepath.Join(p.stateDir(), "serve")
+	if same, err := filepath.Abs(cfg.Path); err == nil && same == p.systemConfig() && exists(filepath.Join(beside, registryName)) {
+		return beside
+	}
+	return filepath.Join(cfg.Settings.DataDir, ".tenement")
 }
 
 // localTokens are the tokens in a registry that no daemon uses.

@@ -53,7 +53,7 @@ all figures of instances beyond metrics_max_instances.`,
 			case !slices.Contains(topOrders, o.sort):
 				return usage(cmd, "--sort takes one of "+strings.Join(topOrders, ", "))
 			case len(args) == 1:
-				return tenant.CheckLabel("service", args[0])
+				return checkService(cmd, args[0])
 			}
 			return nil
 		},

@@ -32,10 +32,28 @@ func warnOfServices(cfg *config.Config, host units.Host, log *slog.Logger) {
 			log.Warn("instances are not fenced from each other's ports", "service", name, "hint", "`ten doctor` says why; network = \"private\" needs no fence")
 		}
 	}
+	if !host.User && tellsAll(cfg) {
+		log.Warn("instances can read the configuration, and so the environment of all services", "path", cfg.Path, "hint", "chmod o= "+cfg.Path)
+	}
 	if low, high, ok := clientPorts(); ok && cfg.Settings.PortMin <= high && low <= cfg.Settings.PortMax {
 		log.Warn("port_range has ports that the kernel gives to clients: those can take it up",
 			"port_range", fmt.Sprintf("%d-%d", cfg.Settings.PortMin, cfg.Settings.PortMax), "hint", fmt.Sprintf("net.ipv4.ip_local_port_range is %d to %d", low, high))
 	}
+}
+
+// tellsAll reports whether everybody may read a configuration that says more than an
+// instance may know: others' environment.
+func tellsAll(cfg *config.Config) bool {
+	info, err := os.Stat(cfg.Path)
+	if err != nil || info.Mode().Perm()&0o004 == 0 {
+		return false
+	}
+	for _, s := range cfg.Services {
+		if len(s.Env) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // lookedAt is host with what is known of gVisor, which is looked at only if a service

@@ -21,22 +21,26 @@ func TestWarnings(t *testing.T) {
 	if !ok || low < 1024 || high < low || high > 65535 {
 		t.Fatalf("got %d to %d, %t", low, high, ok)
 	}
-	const fence, cannot, ports = "not fenced", "cannot run", "kernel gives to clients"
+	const fence, cannot, ports, tells = "not fenced", "cannot run", "kernel gives to clients", "can read the configuration"
 	for _, c := range []struct {
 		name, config string
 		host         units.Host
+		mode         os.FileMode
 		want         string
 	}{
-		{"fenced", "", able, ""},
-		{"no fence", "", unable, fence},
-		{"no fence for users", "", user, ""}, // of whom it is known
-		{"own network", "network = \"private\"\n", unable, ""},
-		{"process", "isolation = \"process\"\n", unable, ""},
-		{"limit", "memory_limit_mb = 1\n", able, cannot},
-		{"clients' ports", "[settings]\nport_range = \"2000-65535\"\n", able, ports},
+		{"fenced", "", able, 0o644, ""},
+		{"no fence", "", unable, 0o644, fence},
+		{"no fence for users", "", user, 0o644, ""}, // of whom it is known
+		{"own network", "network = \"private\"\n", unable, 0o644, ""},
+		{"process", "isolation = \"process\"\n", unable, 0o644, ""},
+		{"limit", "memory_limit_mb = 1\n", able, 0o644, cannot},
+		{"clients' ports", "[settings]\nport_range = \"2000-65535\"\n", able, 0o644, ports},
+		{"open", "env = { KEY = \"x\" }\n", able, 0o644, tells},
+		{"closed", "env = { KEY = \"x\" }\n", able, 0o640, ""},
+		{"open of a user", "env = { KEY = \"x\" }\n", user, 0o644, ""},
 	} {
 		path := filepath.Join(t.TempDir(), "tenement.toml")
-		if err := os.WriteFile(path, []byte("[service.web]\ncommand = \"/bin/true\"\n"+c.config), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte("[service.web]\ncommand = \"/bin/true\"\n"+c.config), c.mode); err != nil {
 			t.Fatal(err)
 		}
 		cfg, err := config.Load(path)
@@ -45,7 +49,7 @@ func TestWarnings(t *testing.T) {
 		}
 		var log strings.Builder
 		warnOfServices(cfg, c.host, slog.New(slog.NewTextHandler(&log, nil)))
-		for _, text := range []string{fence, cannot, ports} {
+		for _, text := range []string{fence, cannot, ports, tells} {
 			if got := strings.Contains(log.String(), text); got != (text == c.want) {
 				t.Errorf("%s: warned that %q: %t, want %t:\n%s", c.name, text, got, text == c.want, &log)
 			}

@@ -68,7 +68,7 @@ func TestWhichDaemon(t *testing.T) {
 
 // Who asks for a daemon that is not there is told of one that is.
 func TestTheOtherDaemon(t *testing.T) {
-	run := t.TempDir()
+	run, etc := t.TempDir(), t.TempDir()
 	for _, path := range []string{"/tenement/api.sock", "/user/1000/tenement/api.sock"} {
 		if err := os.MkdirAll(filepath.Dir(run+path), 0o755); err != nil {
 			t.Fatal(err)
@@ -76,7 +76,7 @@ func TestTheOtherDaemon(t *testing.T) {
 	}
 	check := func(euid int, getenv func(string) string, want string) {
 		t.Helper()
-		got := runIn(t, func(w *world) { w.euid, w.getenv, w.run = euid, getenv, run }, "ps")
+		got := runIn(t, func(w *world) { w.euid, w.getenv, w.run, w.etc = euid, getenv, run, etc }, "ps")
 		if got.code != exitNoDaemon || got.out != "" || got.err != want {
 			t.Errorf("uid %d: got %+v, want %q", euid, got, want)
 		}
@@ -84,6 +84,19 @@ func TestTheOtherDaemon(t *testing.T) {
 	system, own := run+"/tenement/api.sock", run+"/user/1000/tenement/api.sock"
 	check(0, env(), "ten: no Tenement daemon answers at "+system+"\nhint: start one with `ten serve`\n")
 	check(1000, env(), "ten: no Tenement daemon answers at "+own+"\nhint: start one with `ten serve`\n")
+
+	// One that is installed is started by systemd.
+	if err := os.MkdirAll(etc+"/tenement", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(etc+"/tenement/tenement.toml", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(0, env(), "ten: no Tenement daemon answers at "+system+"\nhint: start that of this machine with `systemctl start tenement`; `journalctl -u tenement` says why it ended\n")
+	check(1000, env(), "ten: no Tenement daemon answers at "+own+"\nhint: start one with `ten serve`; the system's does not run either: `systemctl start tenement`, as root\n")
+	if err := os.RemoveAll(etc + "/tenement"); err != nil {
+		t.Fatal(err)
+	}
 
 	listen := func(path string) {
 		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})

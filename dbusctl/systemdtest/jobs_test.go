@@ -114,6 +114,30 @@ func testJobCanceled(t *testing.T) {
 	}
 }
 
+// testStopAgainstStarts: what starts a unit again and again while it stops is waited for.
+func testStopAgainstStarts(t *testing.T) {
+	c, _ := connect(t)
+	ctx := within(t, limit)
+	name := newName() + ".service"
+	removeAfter(t, name)
+	stop := []units.Exec{{Path: "/bin/sleep", Argv: []string{"sleep", "0.1"}, Options: []string{"no-env-expand"}}}
+	noError(t, "start", c.StartTransient(ctx, service(name, "exec sleep 1000", units.Property{Name: "ExecStopEx", Value: stop})))
+	starting, over := context.WithTimeout(ctx, time.Second)
+	defer over()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		for starting.Err() == nil {
+			brief, cancel := context.WithTimeout(starting, 10*time.Millisecond)
+			_ = c.Start(brief, name)
+			<-brief.Done()
+			cancel()
+		}
+	})
+	noError(t, "stop", c.Stop(ctx, name))
+	over()
+}
+
 // testStopTwice: the manager gives equal stops the same job.
 func testStopTwice(t *testing.T) {
 	c, _ := connect(t)

@@ -54,6 +54,7 @@ func TestManager(t *testing.T) {
 		{"JobTimeout", testJobTimeout},
 		{"JobCanceled", testJobCanceled},
 		{"StopTwice", testStopTwice},
+		{"StopAgainstStarts", testStopAgainstStarts},
 		{"Forged", testForged},
 		{"Reload", testReload},
 		{"Reexec", testReexec},

@@ -1,4 +1,4 @@
-// Web is an HTTP server for one customer, on the standard library alone. It reads PORT and DATA_DIR, ends gracefully when
+// Command web is an HTTP server for one customer, on the standard library alone. It reads PORT and DATA_DIR, ends gracefully when
 // it gets SIGTERM, and has an endpoint for each thing that one may want to see through Tenement: see routes.
 package main
 

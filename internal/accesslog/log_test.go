@@ -17,6 +17,7 @@ import (
 
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -142,7 +143,7 @@ func TestNoJournal(t *testing.T) {
 
 // A reader that takes nothing keeps neither requests nor the end.
 func TestSlowReader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var told bytes.Buffer
 		stuck := make(chan struct{})
 		l := New(Options{

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,7 +40,7 @@ type desk struct {
 // atGate runs f in a bubble with a Gate that runs.
 func atGate(t *testing.T, places int, o Options, f func(d *desk)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		d := &desk{Gate: New(places, o), t: t, tickets: map[string]*Ticket{}, errs: map[string]error{}}
 		ctx, cancel := context.WithCancel(t.Context())
 		d.wg.Go(func() { d.Run(ctx) })

@@ -10,12 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tenement.dev/internal/event"
 	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
+	"tenement.dev/test/fakeclock"
 )
 
 // Where nothing is said something is sent now and then, and nothing else.
@@ -24,7 +24,7 @@ func TestHeartbeat(t *testing.T) {
 		false: `\n{"time":"0001-01-01T00:00:00Z","message":"hi","priority":0}\n\n`,
 		true:  `:\n\ndata: {"time":"0001-01-01T00:00:00Z","message":"hi","priority":0}\n\n:\n\n`,
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			w := httptest.NewRecorder()
 			s := &stream{w: w, flush: func() error { return nil }, events: events}
 			stop := s.keepAlive(t.Context(), func() { t.Error("gone") })
@@ -55,7 +55,7 @@ func quoteLines(s string) (out string) {
 // What happens as soon as a follower hears that it follows is told to it.
 func TestEventsFromTheFirstByteOn(t *testing.T) {
 	for range 50 { // who reads events is another goroutine
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			a := &API{events: event.NewBus(4)}
 			w := &prompt{ResponseRecorder: httptest.NewRecorder()}
 			w.first = func() { a.events.Publish(event.Event{Kind: event.Started}) }
@@ -85,7 +85,7 @@ func (p *prompt) Write(b []byte) (int, error) {
 
 // Who cannot be sent a heartbeat has gone.
 func TestHeartbeatOfOneWhoHasGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := &stream{w: httptest.NewRecorder(), flush: func() error { return errors.New("broken pipe") }}
 		ctx, cancel := context.WithCancel(t.Context())
 		stop := s.keepAlive(ctx, cancel)
@@ -100,7 +100,7 @@ func TestHeartbeatOfOneWhoHasGone(t *testing.T) {
 
 // There are so many places for those who read logs; the next one is told to come back.
 func TestTooManyStreams(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		a := &API{logPlaces: make(chan struct{}, 1), tenantPlaces: make(chan struct{}, 1)}
 		leave, err := a.enter(t.Context())
 		if err != nil {
@@ -120,7 +120,7 @@ func TestTooManyStreams(t *testing.T) {
 
 // Tenants leave places for admins.
 func TestTenantsLeavePlaces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		a := &API{logPlaces: make(chan struct{}, 2), tenantPlaces: make(chan struct{}, 1)}
 		admin := context.WithValue(t.Context(), principalKey{}, &principal{admin: true})
 		guest := context.WithValue(t.Context(), principalKey{}, &principal{tenant: "alice"})
@@ -181,7 +181,7 @@ func TestStreamsOfAll(t *testing.T) {
 
 // A stream that has to end does, also where its client takes nothing.
 func TestStreamOfAClientThatTakesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		a := &API{logs: chatter{}, logPlaces: make(chan struct{}, 1), tenantPlaces: make(chan struct{}, 1)}
 		a.streaming, a.endStreams = context.WithCancel(t.Context())
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
@@ -236,7 +236,7 @@ func (s *stuck) SetWriteDeadline(at time.Time) error {
 
 // Lines that are an addition to an answer are left out where too many logs are read.
 func TestLastLinesWithoutAPlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		a := &API{logs: said{}, logPlaces: make(chan struct{}, 1), tenantPlaces: make(chan struct{}, 1)}
 		if got := a.lastWords(t.Context(), "x"); len(got) != 1 {
 			t.Errorf("got %q, want a line", got)
@@ -261,7 +261,7 @@ func TestLastLinesWithoutAPlace(t *testing.T) {
 
 // What goes on coming in after a failure is known is waited for to its end.
 func TestLastLinesOfAChattyApp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		log := &growing{}
 		go func() {
 			for i := range 40 {

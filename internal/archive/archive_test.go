@@ -405,6 +405,22 @@ func TestTooManyHoles(t *testing.T) {
 	}
 }
 
+// Sizes whose sum is more than there are numbers for are not nothing.
+func TestHolesWithoutEnd(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "holes-") // a file system that has such sizes
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	to, err := os.MkdirTemp("/dev/shm", "holes-")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(to) })
+	for _, name := range []string{"a", "b", "c", "d"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600), os.Truncate(filepath.Join(dir, name), 1<<62))
+	}
+	if size, err := archive.Clone(t.Context(), open(t, dir), open(t, to)); tenant.CodeOf(err) != tenant.CodeLimit {
+		t.Errorf("got %+v, %v", size, err)
+	}
+}
+
 func TestCloneEnds(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "x"), []byte("x"), 0o600))

@@ -38,20 +38,27 @@ func Clone(ctx context.Context, from, to *os.File) (tenant.DataSize, error) {
 	err := c.dir(from, to, &st, "", 0)
 	c.size.Shared = c.size.Shared && c.size.Files > 0
 	if err == nil && c.size.Bytes > holeShare*c.stored+freeHoles {
-		err = &tenant.Error{
-			Code: tenant.CodeLimit, Op: "copy data",
-			Msg: fmt.Sprintf("the data has files of %s of which %s are there, the rest is holes: an archive would have them all",
-				tenant.FormatBytes(c.size.Bytes), tenant.FormatBytes(c.stored)),
-			Hint: "make the sparse files smaller",
-		}
+		err = c.hollow()
 	}
 	return c.size, err
 }
 
-// Files may be freeHoles larger than what is stored of them, and holeShare times that.
+// hollow is the error of data that is holes rather than bytes.
+func (c *cloner) hollow() error {
+	return &tenant.Error{
+		Code: tenant.CodeLimit, Op: "copy data",
+		Msg: fmt.Sprintf("the data has files of %s of which %s are there, the rest is holes: an archive would have them all",
+			tenant.FormatBytes(c.size.Bytes), tenant.FormatBytes(c.stored)),
+		Hint: "make the sparse files smaller",
+	}
+}
+
+// Files may be freeHoles larger than what is stored of them, and holeShare times that. No
+// disk has maxBytes, and a sum of more might come to a small number.
 const (
 	holeShare = 16
 	freeHoles = 1 << 30
+	maxBytes  = 1 << 60
 )
 
 type inode struct{ dev, ino uint64 }
@@ -265,8 +272,11 @@ func (c *cloner) file(src, dst *os.File, name, at string) error {
 		c.links[key] = at
 	}
 	c.size.Files++
-	c.size.Bytes += st.Size
+	c.size.Bytes += min(st.Size, maxBytes)
 	c.stored += st.Blocks * 512
+	if c.size.Bytes >= maxBytes {
+		return c.hollow()
+	}
 	if err := finish(to, &st); err != nil {
 		return err
 	}

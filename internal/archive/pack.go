@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -145,33 +144,8 @@ func (p *packer) file(dir *os.File, name, at string, st *unix.Stat_t) error {
 	return err
 }
 
-// sums writes the checksums.
-func (p *packer) sums() error {
-	size, err := p.spool.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	if _, err := p.spool.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	if err := p.tw.WriteHeader(&tar.Header{Name: sumsName, Typeflag: tar.TypeReg, Mode: 0o600, Size: size, Format: tar.FormatPAX}); err != nil {
-		return err
-	}
-	_, err = io.CopyN(p.tw, p.spool, size)
-	return err
-}
-
 // escape is how sha256sum(1) writes names with characters that would break its lines.
 var escape = strings.NewReplacer("\\", "\\\\", "\n", "\\n", "\r", "\\r")
-
-// sumLine is a file's line in SHA256SUMS.
-func sumLine(sum hash.Hash, name string) string {
-	mark := ""
-	if strings.ContainsAny(name, "\\\n\r") {
-		mark, name = "\\", escape.Replace(name)
-	}
-	return mark + hex.EncodeToString(sum.Sum(nil)) + "  " + name + "\n"
-}
 
 // base is the parent and the last part of the path of an entry below the data.
 func base(name string) (dir, last string) {

@@ -5,8 +5,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"tenement.dev/test/fakeclock"
 )
 
 func TestCovers(t *testing.T) {
@@ -50,7 +51,7 @@ func TestUncoveredHandshakes(t *testing.T) {
 }
 
 func TestSometimes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var s sometimes
 		for i, want := range []bool{true, false, false} {
 			if _, ok := s.now(time.Now()); ok != want {

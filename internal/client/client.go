@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,6 +44,8 @@ type Client struct {
 	http  *http.Client
 	// promptness is within what time answers begin that need no work.
 	promptness time.Duration
+	// heard is whether the daemon has answered: until then systemd may hold the socket for one that does not come up.
+	heard atomic.Bool
 }
 
 // New makes a client of the daemon whose socket is at path. It does not connect.
@@ -150,6 +153,9 @@ func promptly(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // do makes a request of ctx. The error is in words.
 func (c *Client) do(ctx context.Context, req *http.Request) (*http.Response, error) {
+	if err := c.greet(ctx); err != nil {
+		return nil, err
+	}
 	if ctx.Value(promptKey{}) != nil && req.Method == http.MethodGet { // what changes something may write first
 		waiting, giveUp := context.WithCancelCause(ctx) // ends with ctx, after the answer
 		late := time.AfterFunc(c.promptness, func() { giveUp(errLate) })
@@ -160,7 +166,26 @@ func (c *Client) do(ctx context.Context, req *http.Request) (*http.Response, err
 	if err != nil {
 		return nil, c.explain(ctx, err)
 	}
+	c.heard.Store(true)
 	return resp, nil
+}
+
+// greet finds out whether the daemon at a socket answers at all, before it is asked for what may take its time. A daemon of
+// systemd's that fails with each start would leave who asks waiting in the socket's queue, for ever.
+func (c *Client) greet(ctx context.Context) error {
+	if c.remote() || c.heard.Load() || ctx.Value(promptKey{}) != nil {
+		return nil
+	}
+	ctx, cancel := promptly(ctx)
+	defer cancel()
+	resp, err := c.sendTo(ctx, http.MethodGet, "/api/v1/version", nil)
+	if err == nil {
+		return resp.Body.Close()
+	}
+	if c.heard.Load() { // who may not ask that is told so by the answer to what he asks
+		return nil
+	}
+	return err
 }
 
 // refusal makes an error of an answer that is not 2xx.
@@ -214,7 +239,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 		e.Hint = "use the name that the certificate is for"
 	case errors.Is(context.Cause(ctx), errLate):
 		e.Msg = fmt.Sprintf("the daemon at %s does not begin to answer within %v", c.place, c.promptness)
-		e.Hint = "it hangs, or the machine is busy: its log may say with what; with WatchdogSec= systemd restarts one that hangs"
+		e.Hint = "it does not come up, hangs, or the machine is busy: its log may say why (`journalctl -u tenement`, if systemd runs it); with WatchdogSec= systemd restarts one that hangs"
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		e.Msg = fmt.Sprintf("the daemon at %s does not answer", c.place)
 		e.Hint = "its log may say what it waits for"

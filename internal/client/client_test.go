@@ -297,4 +297,21 @@ func TestHungDaemon(t *testing.T) {
 	if e.Code != tenant.CodeUnavailable || !strings.Contains(e.Msg, "does not begin to answer within 50ms") || errors.Is(err, client.ErrNoDaemon) {
 		t.Errorf("got %v, want that it does not answer", err)
 	}
+	// Nor does who wants something done wait for ever, where systemd holds the socket of one that does not come up.
+	for what, do := range map[string]func() error{
+		"spawn": func() error {
+			_, _, err := c.Spawn(t.Context(), tenant.ID{Service: "notes", Name: "alice"})
+			return err
+		},
+		"logs": func() error {
+			for _, err := range c.AllLogs(t.Context(), "", client.LogOptions{Follow: true}) {
+				return err
+			}
+			return nil
+		},
+	} {
+		if e := told(t, do()); !strings.Contains(e.Msg, "does not begin to answer within 50ms") || !strings.Contains(e.Hint, "journalctl -u tenement") {
+			t.Errorf("%s: got %+v, want that it does not answer", what, e)
+		}
+	}
 }

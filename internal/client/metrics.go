@@ -70,7 +70,7 @@ func parseSeries(line string) (name string, id tenant.ID, value float64, ok bool
 		switch text := strings.Trim(quoted, `"`); key {
 		case "service":
 			id.Service = text
-		case "instance":
+		case "tenant":
 			id.Name = text
 		}
 	}

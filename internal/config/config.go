@@ -61,6 +61,8 @@ type Settings struct {
 	// TrustedProxies are the addresses of proxies in front, whose X-Forwarded-* headers
 	// are believed.
 	TrustedProxies []netip.Prefix
+	// Public is how people reach instances where a proxy is in front.
+	Public Public
 	// FastPath is whether requests may be served past net/http and its reverse proxy.
 	FastPath bool
 	// ProxyProtocol is whether they may tell a client's address by the PROXY protocol.
@@ -90,6 +92,13 @@ type Settings struct {
 	// MetricsMaxInstances how many do.
 	MetricsPerInstance  bool
 	MetricsMaxInstances int
+}
+
+// Public is the part of a URL that instances have in common beside their domain. The zero value is that of the daemon's own
+// listeners.
+type Public struct {
+	Scheme string // "http" or "https"
+	Port   int
 }
 
 // Trusts reports whether addr is that of a trusted proxy.

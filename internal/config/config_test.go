@@ -101,6 +101,7 @@ metrics_listen = "[::1]:9464"
 metrics_per_instance = false
 metrics_max_instances = 7
 trusted_proxies = ["192.0.2.7", "10.1.2.3/8", "::ffff:127.0.0.1", "fd00::/8"]
+public = "https:8443"
 wake_concurrency = 3
 max_waiting = 100
 
@@ -161,6 +162,7 @@ env.S = "{socket}"
 		HealthCheckInterval: time.Minute,
 		RestartWindow:       90 * time.Minute,
 		BackoffBase:         250 * time.Millisecond,
+		Public:              Public{"https", 8443},
 		BackoffMax:          500 * time.Millisecond,
 		PortMin:             4000,
 		PortMax:             4001,

@@ -6,8 +6,9 @@
 //   - A Config that Load or Parse returned is complete and valid; nobody changes it.
 //     A reload makes a new one.
 //   - Nothing that the file says is ignored: a key is known and used, or it is a
-//     fault. What the schema knows but this version cannot do yet is in notYet.
-//   - Each key, its default and its type are one line in schema.go, nowhere else.
+//     fault.
+//   - Each key, its default and how it is read are one line in schema.go, and what it does is
+//     one in reference.go, of which docs/configuration.md is made.
 //   - A command line is split into words before placeholders are filled in, so
 //     nothing that an instance is called can become a second word.
 //   - The environment of the calling process has no influence on the result.

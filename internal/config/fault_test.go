@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tenement.dev/internal/tenant"
 )
 
 // TestFaults pairs texts with all that is wrong with them. S stands for a service
@@ -28,7 +30,7 @@ func TestFaults(t *testing.T) {
 		{"swapped letters", S + "ilde_timeout = 3\n", `3: service.notes.ilde_timeout: unknown key; did you mean "idle_timeout"?`},
 		{"hyphen", S + "idle-timeout = 3\n", `3: service.notes.idle-timeout: unknown key; did you mean "idle_timeout"?`},
 		{"capital", S + "Health = \"/\"\n", `3: service.notes.Health: unknown key; did you mean "health"?`},
-		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: data_dir, domain, armed, doorbells, health_check_interval, max_restarts, restart_window, backoff_base_ms, backoff_max_ms, port_range, wake_concurrency, max_waiting, metrics_listen, metrics_per_instance, metrics_max_instances, trusted_proxies, fast_path, proxy_protocol, api_listen, api_domain, verify_domains, dns_resolver, dashboard, tls"},
+		{"far setting", "[settings]\ncolour = 1\n", "2: settings.colour: unknown key; known: " + strings.Join(names(settingsKeys), ", ")},
 		{"wrong table", S + "data_dir = \"x\"\n[settings]\nidle_timeout = 3\n", `3: service.notes.data_dir: unknown key; it belongs in [settings]
 5: settings.idle_timeout: unknown key; it belongs in [service.NAME]`},
 		{"no table", "data_dir = \"x\"\nhealth = \"/\"\n", `1: data_dir: unknown key; it belongs in [settings]
@@ -91,6 +93,10 @@ func TestFaults(t *testing.T) {
 		{"metrics for all", "[settings]\nmetrics_listen = \"0.0.0.0:9464\"\n", `2: settings.metrics_listen: 0.0.0.0:9464 can be reached from other machines, which would learn the names of all instances; use the loopback, such as "127.0.0.1:9464", and a proxy or an agent on this machine`},
 		{"metrics nowhere", "[settings]\nmetrics_listen = \"9464\"\n", `2: settings.metrics_listen: "9464" is not an IP address with a port; write it as "127.0.0.1:9464"`},
 		{"proxies", "[settings]\ntrusted_proxies = [\"10.0.0.1\", \"caddy\"]\n", `2: settings.trusted_proxies: "caddy" is not an IP address or a network; write it as "192.0.2.7" or "192.0.2.0/24"`},
+		{"public", "[settings]\npublic = \"https://example.com\"\n", `2: settings.public: "https://example.com" is not how people reach a site; write "https", or "https:8443" where the port is another one`},
+		{"public port", "[settings]\npublic = \"http:0\"\n", `2: settings.public: "http:0" is not how people reach a site; write "https", or "https:8443" where the port is another one`},
+		{"public scheme", "[settings]\npublic = \"ftp:21\"\n", `2: settings.public: "ftp:21" is not how people reach a site; write "https", or "https:8443" where the port is another one`},
+		{"public kind", "[settings]\npublic = true\n", `2: settings.public: expected a string such as "https", found a boolean`},
 		{"proxy protocol", "[settings]\nproxy_protocol = true\n", `2: settings.proxy_protocol: nobody may use it; name the proxies in front: trusted_proxies = ["10.0.0.1"]`},
 		{"resolver", "[settings]\ndns_resolver = \"dns.example\"\n", `2: settings.dns_resolver: "dns.example" is not an IP address and a port; write it as "127.0.0.1:53" or "[::1]:53"`},
 		{"proxies alone", "[settings]\ntrusted_proxies = \"10.0.0.1\"\n", `2: settings.trusted_proxies: expected an array of strings, found a string`},
@@ -279,6 +285,18 @@ func TestFaultOfDefault(t *testing.T) {
 		_, err := parseIn(dir, text)
 		if err == nil || neutral(err.Error(), dir) != want {
 			t.Errorf("%q: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+// What env may not set a secret may not either.
+func TestOwnVariables(t *testing.T) {
+	for name := range reserved {
+		if err := tenant.CheckSecret(name, []byte("v"), true); !tenant.IsOwnVariable(name) || tenant.CodeOf(err) != tenant.CodeInvalid {
+			t.Errorf("%s: got %v, want it refused", name, err)
+		}
+		if err := tenant.CheckSecret(name, []byte("v"), false); err != nil {
+			t.Errorf("%s in a file: got %v", name, err)
 		}
 	}
 }

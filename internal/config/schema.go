@@ -32,6 +32,7 @@ var settingsKeys = []key[Settings]{
 	{"metrics_per_instance", true, func(s *Settings) reader { return flag(&s.MetricsPerInstance) }},
 	{"metrics_max_instances", int64(1000), func(s *Settings) reader { return number(&s.MetricsMaxInstances, 1, 100_000) }},
 	{"trusted_proxies", nil, func(s *Settings) reader { return prefixes(&s.TrustedProxies) }},
+	{"public", nil, func(s *Settings) reader { return public(&s.Public) }},
 	{"fast_path", true, func(s *Settings) reader { return flag(&s.FastPath) }},
 	{"proxy_protocol", false, func(s *Settings) reader { return flag(&s.ProxyProtocol) }},
 	{"api_listen", nil, func(s *Settings) reader { return address(&s.APIListen, 9090) }},

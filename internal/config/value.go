@@ -353,6 +353,32 @@ func address(into *string, port int) reader {
 	}
 }
 
+// public takes a scheme, with a port if that is not the scheme's own.
+func public(into *Public) reader {
+	ports := map[string]int{"http": 80, "https": 443}
+	return func(v any) *problem {
+		s, ok := v.(string)
+		if !ok {
+			return mismatch(`a string such as "https"`, v)
+		}
+		scheme, port, other := strings.Cut(s, ":")
+		p := Public{scheme, ports[scheme]}
+		if other {
+			n, err := strconv.ParseUint(port, 10, 16)
+			if err != nil || n == 0 {
+				p.Port = 0
+			} else if p.Port != 0 {
+				p.Port = int(n)
+			}
+		}
+		if p.Port == 0 {
+			return &problem{msg: fmt.Sprintf("%q is not how people reach a site", s), hint: `write "https", or "https:8443" where the port is another one`}
+		}
+		*into = p
+		return nil
+	}
+}
+
 func mismatch(want string, v any) *problem {
 	return &problem{msg: fmt.Sprintf("expected %s, found %s", want, kind(v))}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,7 +71,11 @@ func (d *Dashboard) ask(r *http.Request, secret, method, path string, body, into
 	w := &answer{header: http.Header{}}
 	d.api.ServeHTTP(w, req)
 	if w.status >= 300 {
-		return w.failure()
+		f := w.failure()
+		if f.told.Code == tenant.CodeNotFound && strings.HasPrefix(path, "/instances/") {
+			f.told.Hint = "it may have been destroyed meanwhile: the list of instances has those that there are, and makes new ones"
+		}
+		return f
 	}
 	if into == nil {
 		return nil
@@ -101,7 +106,7 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.body.Write(p)
 }
 
-func (a *answer) failure() error {
+func (a *answer) failure() *failure {
 	var body wire.Failure
 	if err := json.Unmarshal(a.body.Bytes(), &body); err != nil || body.Error.Message == "" {
 		body.Error = wire.Error{Code: tenant.CodeInternal, Message: fmt.Sprintf("the API answered with status %d", a.status)}

@@ -338,6 +338,12 @@ func TestActions(t *testing.T) {
 	alice := tenant.ID{Service: "notes", Name: "alice"}
 	s.api.Instances.Put(tenant.Snapshot{ID: alice})
 	s.signIn(secret)
+	for _, path := range []string{"/instances/notes:zed", "/instances/notes:zed/live"} {
+		got := s.want(http.StatusNotFound, s.do("GET", path, nil)).body
+		if strings.Contains(got, "ten spawn") || !strings.Contains(got, "there is no instance notes:zed") || !strings.Contains(got, "the list of instances") {
+			t.Errorf("%s: got %s, want what to do here", path, got)
+		}
+	}
 	word := s.word()
 	for _, c := range []struct {
 		action string

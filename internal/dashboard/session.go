@@ -15,8 +15,10 @@ import (
 const (
 	// sessionLife is how long a sign-in is good for.
 	sessionLife = 12 * time.Hour
-	// maxSessions bounds how many there are; the oldest make room.
+	// maxSessions bounds how many there are, and maxOwn those of one token, whose owner
+	// signs nobody else out by signing in again and again; the oldest make room.
 	maxSessions = 1000
+	maxOwn      = 50
 )
 
 // session is one sign-in.
@@ -47,18 +49,28 @@ func (s *sessions) open(secret string, self wire.Self, now time.Time) (name stri
 	if s.byHash == nil {
 		s.byHash = map[[32]byte]*session{}
 	}
-	for len(s.byHash) >= maxSessions {
-		s.dropOldestLocked()
+	own := 0
+	for _, one := range s.byHash {
+		if one.self.Token == self.Token {
+			own++
+		}
+	}
+	if own >= maxOwn {
+		s.dropOldestLocked(func(one *session) bool { return one.self.Token == self.Token })
+	}
+	if len(s.byHash) >= maxSessions {
+		s.dropOldestLocked(func(*session) bool { return true })
 	}
 	s.byHash[sha256.Sum256([]byte(name))] = made
 	return name, made
 }
 
-func (s *sessions) dropOldestLocked() {
+// dropOldestLocked ends the oldest session of those that are meant, of which there is one.
+func (s *sessions) dropOldestLocked(meant func(*session) bool) {
 	var oldest [32]byte
 	var found *session
 	for h, one := range s.byHash {
-		if found == nil || one.until.Before(found.until) {
+		if meant(one) && (found == nil || one.until.Before(found.until)) {
 			oldest, found = h, one
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 var alice = tenant.ID{Service: "notes", Name: "alice"}
@@ -66,7 +67,7 @@ func TestFollow(t *testing.T) {
 
 // A follower waits for events, gets those after its call, and leaves with its context.
 func TestFollowWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := NewBus(8)
 		publish(b, 3)
 		ctx, cancel := context.WithCancel(t.Context())

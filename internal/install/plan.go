@@ -86,6 +86,15 @@ func NewPlan(root, version string, files []packaging.File) (*Plan, error) {
 	return p, nil
 }
 
+// Keep leaves a file as it is that is there.
+func (p *Plan) Keep(path string) {
+	for i, s := range p.Steps {
+		if s.Path == path && s.Change == Replace {
+			p.Steps[i] = Step{Path: path, Change: Keep, file: s.file}
+		}
+	}
+}
+
 // Has reports whether an earlier installation has written a file.
 func (p *Plan) Has(path string) bool { return p.old.Files[path] != "" }
 

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"tenement.dev/internal/tenant"
 )
 
@@ -59,7 +61,7 @@ func openAccounts(path, userdb string) (*accounts, error) {
 		return nil, &tenant.Error{
 			Code: tenant.CodeInternal, Op: "read uids of instances",
 			Msg:  fmt.Sprintf("%s is damaged", path),
-			Hint: "restore it from a backup: without it instances would lose access to their data",
+			Hint: "restore it from a backup, or move it away: the owners of the instances' data then say whose which uid is",
 			Err:  err,
 		}
 	}
@@ -68,6 +70,38 @@ func openAccounts(path, userdb string) (*accounts, error) {
 		a.uids[id] = uid
 	}
 	return a, nil
+}
+
+// adopt takes the owners of the data in root for the accounts of its instances, where none has
+// been given out: the file is lost, or the data has come from another machine. Else somebody new
+// would be who owns what another has kept.
+func (a *accounts) adopt(root string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.next != FirstUID {
+		return nil
+	}
+	dirs, err := fs.Glob(os.DirFS(root), "*/*")
+	if err != nil {
+		return fmt.Errorf("find uids of instances: %w", err)
+	}
+	owned := map[int]bool{}
+	for _, dir := range dirs {
+		id := tenant.ID{Service: filepath.Base(filepath.Dir(dir)), Name: filepath.Base(dir)}
+		var st unix.Stat_t
+		if !tenant.IsLabel(id.Service) || !tenant.IsLabel(id.Name) || unix.Lstat(filepath.Join(root, dir), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			continue
+		}
+		uid := int(st.Uid)
+		if uid < FirstUID || uid > LastUID {
+			continue
+		}
+		a.next = max(a.next, uid+1)
+		if !owned[uid] { // who shares one gets another, and the data with it
+			owned[uid], a.uids[id] = true, uid
+		}
+	}
+	return nil
 }
 
 // uid gives the instance's uid, a new one if it has none yet.

@@ -99,7 +99,7 @@ var ofData = map[verb]bool{verbSnapshot: true, verbPack: true, verbUnpack: true,
 // data of all.
 func (s *Server) admitData(who unix.Ucred, r request) error {
 	switch {
-	case r.Verb == verbGrant && who.Uid != 0:
+	case (r.Verb == verbGrant || r.Verb == verbWithdraw) && who.Uid != 0:
 		return &tenant.Error{Code: tenant.CodeInvalid, Op: "grant data of", ID: r.id(), Msg: "only root can grant that"}
 	case !ofData[r.Verb] || who.Uid == 0 || s.notes.granted(r.id()):
 		return nil
@@ -176,7 +176,14 @@ func Grant(ctx context.Context, path string, id tenant.ID) error {
 	return err
 }
 
-// Snapshot implements lifecycle.Archiver.
+// Withdraw ends what Grant has begun, where it has not ended with the backup or restore.
+func Withdraw(ctx context.Context, path string, id tenant.ID) error {
+	r := &Remote{path: path, turns: make(chan struct{}, 1)}
+	_, err := r.about(ctx, verbWithdraw, id, request{})
+	return err
+}
+
+// Snapshot implements lifecycle.Packer.
 func (r *Remote) Snapshot(ctx context.Context, id tenant.ID) (tenant.DataSize, error) {
 	answer, err := r.about(ctx, verbSnapshot, id, request{})
 	if answer.Size == nil {
@@ -185,26 +192,26 @@ func (r *Remote) Snapshot(ctx context.Context, id tenant.ID) (tenant.DataSize, e
 	return *answer.Size, err
 }
 
-// Flush implements lifecycle.Archiver. That it could not is the snapshot's matter.
+// Flush implements lifecycle.Packer. That it could not is the snapshot's matter.
 func (r *Remote) Flush(ctx context.Context, id tenant.ID) {
 	if _, err := r.about(ctx, verbFlush, id, request{}); err != nil {
 		r.log.Debug("data not flushed", "instance", id, "err", err)
 	}
 }
 
-// Replace implements lifecycle.Archiver.
+// Replace implements lifecycle.Unpacker.
 func (r *Remote) Replace(ctx context.Context, id tenant.ID, keep bool) (string, error) {
 	answer, err := r.about(ctx, verbReplace, id, request{Keep: keep})
 	return answer.Kept, err
 }
 
-// Discard implements lifecycle.Archiver.
+// Discard implements lifecycle.Unpacker.
 func (r *Remote) Discard(ctx context.Context, id tenant.ID) error {
 	_, err := r.about(ctx, verbDiscard, id, request{})
 	return err
 }
 
-// Pack implements lifecycle.Archiver.
+// Pack implements lifecycle.Packer.
 func (r *Remote) Pack(ctx context.Context, id tenant.ID, w io.Writer) error {
 	_, err := r.flow(ctx, request{Verb: verbPack, Service: id.Service, Name: id.Name}, func(conn net.Conn, in *bufio.Reader) error {
 		_, err := io.Copy(w, &joined{conn: conn, in: in})
@@ -213,7 +220,7 @@ func (r *Remote) Pack(ctx context.Context, id tenant.ID, w io.Writer) error {
 	return err
 }
 
-// Unpack implements lifecycle.Archiver.
+// Unpack implements lifecycle.Unpacker.
 func (r *Remote) Unpack(ctx context.Context, spec tenant.Spec, from io.Reader, o tenant.Unpacking) (tenant.DataSize, error) {
 	q := request{Verb: verbUnpack, Service: spec.ID.Service, Name: spec.ID.Name, Unpacking: &o}
 	var failed error // to read, which is no fault of the keeper's

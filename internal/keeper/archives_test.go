@@ -79,6 +79,7 @@ func TestGrant(t *testing.T) {
 	try("before", root, snapshot, true)
 	try("before", daemon, snapshot, false)
 	try("before", daemon, request{Verb: verbGrant, Service: "notes", Name: "alice"}, false)
+	try("before", daemon, request{Verb: verbWithdraw, Service: "notes", Name: "alice"}, false)
 	if err := s.notes.grant(snapshot.id()); err != nil {
 		t.Fatal(err)
 	}

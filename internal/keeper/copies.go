@@ -69,21 +69,6 @@ func (l *Local) removeCopy(id tenant.ID, name string) error {
 	return nil
 }
 
-// removeTree removes what nobody else can reach. A user may have directories in it that
-// he may not change himself.
-func removeTree(path string) error {
-	if err := os.RemoveAll(path); !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	_ = filepath.WalkDir(path, func(path string, d fs.DirEntry, _ error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(path)
-}
-
 // named says whose data an error is about.
 func named(op string, id tenant.ID, err error) error {
 	if err == nil {

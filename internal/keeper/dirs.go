@@ -120,7 +120,8 @@ func makeOwn(dir string, o owner) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not a directory", dir)
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == o.uid && int(st.Gid) == o.gid {
+	before, ok := info.Sys().(*syscall.Stat_t)
+	if ok && int(before.Uid) == o.uid && int(before.Gid) == o.gid {
 		return nil
 	}
 	root, err := os.OpenRoot(dir)
@@ -129,19 +130,26 @@ func makeOwn(dir string, o owner) error {
 	}
 	defer root.Close()
 	// The top comes last, so that a walk cut short is begun again.
-	return walkBottomUp(root, ".", func(path string) error {
+	return walkBottomUp(root, ".", 0, func(path string) error {
 		if path == "." {
 			if err := root.Chmod(path, 0o700); err != nil {
 				return err
 			}
+		} else if info, err := root.Lstat(path); err != nil {
+			return err
+		} else if st, ok := info.Sys().(*syscall.Stat_t); ok && !info.IsDir() && st.Nlink > 1 && st.Uid != before.Uid {
+			return nil // another's file, to which who owned the directory has made a link (link(2))
 		}
 		return root.Lchown(path, o.uid, o.gid)
 	})
 }
 
 // walkBottomUp calls f for everything in dir and then for dir, without following
-// links.
-func walkBottomUp(root *os.Root, dir string, f func(string) error) error {
+// links. Directories that are nested too deep are an error: each is found from the top.
+func walkBottomUp(root *os.Root, dir string, depth int, f func(string) error) error {
+	if depth > maxDepth {
+		return errTooDeep
+	}
 	entries, err := fs.ReadDir(root.FS(), dir)
 	if err != nil {
 		return err
@@ -149,7 +157,7 @@ func walkBottomUp(root *os.Root, dir string, f func(string) error) error {
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
 		if entry.IsDir() {
-			if err := walkBottomUp(root, path, f); err != nil {
+			if err := walkBottomUp(root, path, depth+1, f); err != nil {
 				return err
 			}
 			continue

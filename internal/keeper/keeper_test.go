@@ -122,6 +122,32 @@ func TestSandbox(t *testing.T) {
 	}
 }
 
+// What a container that was reset has left of an instance that dozed is frozen, and would stop
+// the manager for good: it waits for the processes that it makes there.
+func TestFrozenCgroupLeft(t *testing.T) {
+	r := newRig(t, nil)
+	spec := r.spec(alice, tenant.IsolationNamespace, tenant.NetworkPrivate)
+	r.wake(t, spec)
+	group := r.cgroup(t, alice)
+	if err := r.local.Unload(t.Context(), alice); err != nil {
+		t.Fatal(err)
+	}
+	app := filepath.Join(group, "app")
+	if err := errors.Join(os.MkdirAll(app, 0o755), os.WriteFile(filepath.Join(app, "cgroup.freeze"), []byte("1"), 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.local.Load(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	if exists(app) { // rather than let the manager find it
+		_ = os.WriteFile(filepath.Join(app, "cgroup.freeze"), []byte("0"), 0)
+		t.Fatal("the frozen cgroup is still there")
+	}
+	if _, err := r.doorbell(alice).Do(t.Context(), ingress.Ready); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // left lists what is to be found of our units and files below /run.
 func (r *rig) left(t *testing.T, id tenant.ID) []string {
 	t.Helper()

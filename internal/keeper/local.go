@@ -83,6 +83,9 @@ func NewLocal(o Options) (*Local, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := a.adopt(o.Host.DataRoot); err != nil {
+			return nil, err
+		}
 		l.accounts = a
 		if l.fence, err = raiseFence(o.Host, o.Closed); err != nil {
 			return nil, err
@@ -139,6 +142,11 @@ func (l *Local) Load(ctx context.Context, spec tenant.Spec) error {
 		if err := l.notElsewhere(ctx, spec.ID); err != nil {
 			return err
 		}
+	} else if errors.Is(err, fs.ErrNotExist) {
+		// A container that is reset keeps its cgroups, frozen ones too, and the manager would
+		// wait for ever, and with it the machine, for a process that it makes in one. One
+		// that is in use stays as it is.
+		_ = l.cgroups.remove(spec.ID)
 	}
 	account, owner, err := l.account(spec)
 	if err != nil {
@@ -226,7 +234,7 @@ func (l *Local) Unload(ctx context.Context, id tenant.ID) error {
 
 // removeRuntime removes what an instance has below /run.
 func (l *Local) removeRuntime(id tenant.ID) error {
-	err := errors.Join(os.RemoveAll(l.host.SocketDir(id)), os.RemoveAll(l.host.BundleDir(id)), l.vault.unload(id))
+	err := errors.Join(removeTree(l.host.SocketDir(id)), os.RemoveAll(l.host.BundleDir(id)), l.vault.unload(id))
 	if l.accounts != nil {
 		if uid, ok := l.accounts.known(id); ok {
 			err = errors.Join(err, l.accounts.withdraw(uid))
@@ -260,7 +268,7 @@ func (l *Local) Stop(ctx context.Context, id tenant.ID) error {
 
 // Wipe removes the instance's data directory, and with kept what restores have kept.
 func (l *Local) Wipe(_ context.Context, id tenant.ID, kept bool) error {
-	err := os.RemoveAll(l.dataDir(id))
+	err := removeTree(l.dataDir(id))
 	if kept {
 		err = errors.Join(err, l.removeKept(id))
 	}

@@ -186,6 +186,9 @@ const grantTime = 10 * time.Minute
 // grant notes that word.
 func (n notes) grant(id tenant.ID) error { return n.save("grant-"+units.FileName(id), nil) }
 
+// withdraw takes it back.
+func (n notes) withdraw(id tenant.ID) error { return n.forget("grant-" + units.FileName(id)) }
+
 // granted reports whether it has been given, and counts still.
 func (n notes) granted(id tenant.ID) bool {
 	info, err := os.Lstat(filepath.Join(n.dir, "grant-"+units.FileName(id)))
@@ -198,7 +201,7 @@ func (n notes) used(r request) error {
 	if r.Verb == verbSnapshot || r.Verb == verbUnpack {
 		return n.grant(r.id())
 	}
-	return n.forget("grant-" + units.FileName(r.id()))
+	return n.withdraw(r.id())
 }
 
 // restore tells a Sandbox what an earlier keeper has found out with it, and notes what this

@@ -33,6 +33,32 @@ func quietServer(t *testing.T, idle time.Duration) (*Server, *net.UnixListener) 
 	return s, l
 }
 
+// A keeper that cannot work says why to everybody who asks, and ends soon: not at once, or systemd
+// would be busy with starting it for as long as anybody waits.
+func TestExplain(t *testing.T) {
+	_, l := quietServer(t, time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		Explain(ctx, l, &tenant.Error{Code: tenant.CodeUnsupported, Op: "keep", Msg: "ten-init is not there", Hint: "bring it back"})
+	}()
+	for _, text := range []string{`{"verb":"look"}` + "\n", "\n", `{"verb":"load","service":"notes","name":"alice"}` + "\n"} {
+		answer, err := say(t, l, text)
+		var e *tenant.Error
+		if err != nil || !errors.As(answer.Fault.err(tenant.ID{}), &e) || e.Msg != "ten-init is not there" || e.Hint != "bring it back" {
+			t.Errorf("%q: got %v, %v, want why there is no keeper", text, answer.Fault, err)
+		}
+	}
+	select {
+	case <-ended:
+		t.Error("it has ended at once")
+	default:
+	}
+	cancel()
+	<-ended
+}
+
 // say sends a text and gives the answer.
 func say(t *testing.T, l *net.UnixListener, text string) (answer reply, err error) {
 	t.Helper()

@@ -209,6 +209,6 @@ func CheckStorage(h units.Host) Check {
 		return c
 	}
 	c.Detail = fmt.Sprintf("data in %s is measured each half minute, and an instance that is over it is stopped", h.DataRoot)
-	c.Hint = "to have the file system enforce it, run ten serve as root and mount ext4 (mke2fs -O quota,project) or xfs with -o prjquota"
+	c.Hint = "to have the file system enforce it, run the daemon as root, or from its package, and mount ext4 (mke2fs -O quota,project) or xfs with -o prjquota"
 	return c
 }

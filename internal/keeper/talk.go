@@ -39,9 +39,10 @@ const (
 	verbPack     verb = "pack"
 	verbUnpack   verb = "unpack"
 	verbReplace  verb = "replace"
-	verbDiscard  verb = "discard" // of one instance, or of all
-	verbGrant    verb = "grant"   // root's: the daemon may have an instance's data for a while
-	verbTend     verb = "tend"    // bound the cgroups of one that has started; look after the fence
+	verbDiscard  verb = "discard"  // of one instance, or of all
+	verbGrant    verb = "grant"    // root's: the daemon may have an instance's data for a while
+	verbWithdraw verb = "withdraw" // root's: no longer
+	verbTend     verb = "tend"     // bound the cgroups of one that has started; look after the fence
 )
 
 // request has names and numbers, and nothing that becomes a property of a unit, a path or

@@ -83,6 +83,8 @@ func (s *Server) do(ctx context.Context, r request) (reply, error) {
 		return reply{}, w.local.Discard(ctx, id)
 	case verbGrant:
 		return reply{}, s.notes.grant(id)
+	case verbWithdraw:
+		return reply{}, s.notes.withdraw(id)
 	default: // verbTend: check knows no other
 		if !id.IsZero() {
 			w.local.bound(id)
@@ -119,7 +121,7 @@ func (r request) check() error {
 		}
 	case verbReplace:
 		taken.Keep = r.Keep
-	case verbUnload, verbStop, verbWipe, verbMeasure, verbTend, verbFlush, verbSnapshot, verbPack, verbDiscard, verbGrant:
+	case verbUnload, verbStop, verbWipe, verbMeasure, verbTend, verbFlush, verbSnapshot, verbPack, verbDiscard, verbGrant, verbWithdraw:
 	default:
 		return invalid("there is no verb %q", short(string(r.Verb)))
 	}

@@ -49,7 +49,7 @@ func (m *Manager) Acquire(ctx context.Context, id tenant.ID, v tenant.Visit) (te
 func (m *Manager) onDemand(ctx context.Context, id tenant.ID, v tenant.Visit) (inst *instance, created bool, err error) {
 	service, ok := m.config.Load().Services[id.Service]
 	if !ok || !service.OnDemand || v.Kinds&service.NoWake != 0 {
-		return nil, false, notRegistered("wake", id)
+		return nil, false, tenant.NoInstance("wake", id)
 	}
 	if err := m.pausedError(id); err != nil {
 		return nil, false, err
@@ -111,7 +111,7 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority,
 		inst.mu.Lock()
 		if inst.removed {
 			inst.mu.Unlock()
-			return nil, notRegistered("wake", inst.id)
+			return nil, tenant.NoInstance("wake", inst.id)
 		}
 		op := inst.op
 		var pause <-chan struct{} // before a restart
@@ -142,6 +142,8 @@ func (m *Manager) awaken(ctx context.Context, inst *instance, p tenant.Priority,
 			case <-pause:
 			case <-ctx.Done():
 				return nil, leave(ctx, inst.id)
+			case <-m.ctx.Done(): // it is not started any more
+				return nil, leave(m.ctx, inst.id)
 			}
 			continue
 		}
@@ -276,6 +278,16 @@ func (l *lease) Woke() *tenant.Wake { return l.woke }
 func (l *lease) RequestTimeout() time.Duration { return l.service.RequestTimeout }
 
 func (l *lease) KeepAlive() bool { return l.service.KeepAlive }
+
+func (l *lease) Port() int {
+	switch {
+	case l.service.Listen != tenant.ListenPort:
+		return 0
+	case l.service.Network == tenant.NetworkPrivate:
+		return privatePort
+	}
+	return l.inst.portNow()
+}
 
 // Stream turns the request into a stream; see tenant.Endpoint.
 func (l *lease) Stream() (touch func(context.Context) error) {

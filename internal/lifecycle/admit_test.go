@@ -12,6 +12,7 @@ import (
 	"tenement.dev/internal/admission"
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 var (
@@ -152,7 +153,7 @@ func TestWakeThatNobodyWaitsForDoesNotBegin(t *testing.T) {
 
 // Tenants that hang while they start keep nobody else from starting.
 func TestStartsThatHangBlockNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.idle = func() float64 { return 0.9 }
 		w.start(parse(t, few(2, "startup_timeout = 60")))
@@ -239,7 +240,7 @@ func TestMaxInFlight(t *testing.T) {
 
 // What the configuration lists starts in any case, but after what people ask for.
 func TestConfiguredInstancesStartAfterPeople(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.systemd.SetApp(tenant.ID{}, slow)
 		w.start(parse(t, few(1, "on_demand = true\nmax_instances = 10")+"\n[instances]\nnotes = [\"a\", \"b\", \"c\"]\n"))

@@ -111,18 +111,6 @@ func (m *Manager) disarm(ctx context.Context, inst *instance, reason string) {
 	}
 }
 
-// rest waits for d; false if ctx ended.
-func rest(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // armRound arms and disarms what differs, one by one, and gives the time until it may
 // be worth another look, 0 where only a change is.
 func (m *Manager) armRound(ctx context.Context) (wait time.Duration) {
@@ -173,7 +161,8 @@ func (m *Manager) calm(now time.Time) bool {
 	if m.anyStarts() {
 		return false
 	}
-	return m.memory == nil || m.memory.Short() == "" && now.Sub(time.Unix(0, m.shortAt.Load())) >= armCalm
+	short := m.shortAt.Load()
+	return m.memory == nil || m.memory.Short() == "" && (short == nil || now.Sub(*short) >= armCalm)
 }
 
 // mostRecent gives the n most recently used instances that are or may be armed, the

@@ -8,12 +8,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 // marks are lifecycle.Marks in memory.
@@ -64,7 +64,7 @@ func (m *marks) All() ([]tenant.ID, error) {
 // arming is bubble with sleepers that are armed, n at most.
 func arming(t *testing.T, n int, more string, f func(t *testing.T, w *world, m *marks, mem *memory)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w, m, mem := newWorld(t), newMarks(), &memory{stalls: make(chan struct{}, 1)}
 		w.marks, w.memory = m, mem
 		w.start(parse(t, armedNotes(n, more)))

@@ -170,7 +170,7 @@ func (m *Manager) snapshotOnce(ctx context.Context, inst *instance) (b tenant.Ba
 		}
 		return b, err
 	case err == nil:
-		err = notRegistered("back up", inst.id)
+		err = tenant.NoInstance("back up", inst.id)
 	}
 	return b, err
 }

@@ -91,6 +91,24 @@ func TestBackupOfOneAwake(t *testing.T) {
 	})
 }
 
+// Two copies are made at a time; others wait for their turn, and lose nothing by it.
+func TestBackupsTakeTurns(t *testing.T) {
+	bubble(t, notes("idle_timeout = 600\n"), func(t *testing.T, w *world) {
+		ids := []tenant.ID{{Service: "notes", Name: "a"}, {Service: "notes", Name: "b"}, {Service: "notes", Name: "c"}}
+		for _, id := range ids {
+			w.spawn(id)
+		}
+		w.slowSnapshots(time.Second)
+		begun := time.Now()
+		var wg sync.WaitGroup
+		for _, id := range ids {
+			wg.Go(func() { w.backup(id) })
+		}
+		wg.Wait()
+		since(t, begun, 2*time.Second)
+	})
+}
+
 // Who sleeps or dozes does so afterwards.
 func TestBackupOfOneAtRest(t *testing.T) {
 	bubble(t, notes("idle_timeout = 600\ndoze_timeout = 10\n"), func(t *testing.T, w *world) {

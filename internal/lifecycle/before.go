@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"slices"
 	"time"
 
 	"tenement.dev/internal/ingress"
@@ -69,5 +70,28 @@ func (i *instance) goOnLocked(now time.Time, b before, answer ingress.Answer, or
 	}
 	if !same || !orderly {
 		i.activeLocked(now)
+	}
+}
+
+// setBack corrects what an earlier daemon has saved by a clock that has been set back since:
+// what has happened is not yet to come, and no app has a lease for longer than one may be.
+func (m *Manager) setBack(row *registry.Instance, kept *registry.Brake, now time.Time) {
+	for _, at := range []*time.Time{&row.LastActive, &row.RestsSince} {
+		if at.After(now) {
+			*at = now
+		}
+	}
+	if slices.ContainsFunc(kept.Failures, now.Before) {
+		kept.Failures = slices.Clone(kept.Failures)
+		for i, at := range kept.Failures {
+			if at.After(now) {
+				kept.Failures[i] = now
+			}
+		}
+	}
+	if service, ok := m.config.Load().Services[row.ID.Service]; ok {
+		if most := now.Add(service.KeepAwakeMax); row.AppLease.After(most) {
+			row.AppLease = most
+		}
 	}
 }

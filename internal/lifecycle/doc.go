@@ -85,7 +85,8 @@
 //
 // Where to find what:
 //
-//	manager.go     the Manager: its options, its loop, who is registered
+//	manager.go     the Manager: its options, its configuration, its loop
+//	registered.go  who is registered, and who comes and goes
 //	unsaved.go     what has changed, and its saving
 //	instance.go    what is known of one instance, and its operations
 //	rare.go        parts that most instances never need, and times that are only told

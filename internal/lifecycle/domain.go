@@ -89,7 +89,7 @@ func (m *Manager) AddDomain(ctx context.Context, host string, id tenant.ID, veri
 		return tenant.Domain{}, false, err
 	}
 	if made.d.Host == "" {
-		return tenant.Domain{}, false, notRegistered("add domain to", id)
+		return tenant.Domain{}, false, tenant.NoInstance("add domain to", id)
 	}
 	return made.d, made.added, nil
 }

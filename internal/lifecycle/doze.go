@@ -44,7 +44,7 @@ func (m *Manager) refuseDozeLocked(inst *instance, now time.Time) error {
 	}
 	switch {
 	case inst.removed:
-		return notRegistered("doze", inst.id)
+		return tenant.NoInstance("doze", inst.id)
 	case inst.state == tenant.Dozing:
 		return nil
 	case inst.state != tenant.Awake:

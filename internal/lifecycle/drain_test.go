@@ -4,17 +4,17 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 // synctestWorld is bubble for tests that start the Manager themselves.
 func synctestWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t)) })
+	fakeclock.Test(t, func(t *testing.T) { f(t, newWorld(t)) })
 }
 
 // A stop and a restart let what is in flight end, and serve what comes meanwhile with

@@ -1,6 +1,8 @@
 package lifecycle
 
 import (
+	"time"
+
 	"tenement.dev/internal/admission"
 	"tenement.dev/internal/tenant"
 )
@@ -21,3 +23,9 @@ func (m *Manager) Remembers(id tenant.ID) bool {
 	defer inst.mu.Unlock()
 	return inst.before != nil
 }
+
+// TickSchedules has the schedules looked at as if it was that late, while nobody else does.
+func (m *Manager) TickSchedules(now time.Time) { m.scheduler.tick(m.ctx, now) }
+
+// NextSchedule gives when an instance of a service is woken next, and the entry.
+func (m *Manager) NextSchedule(service string) (time.Time, string) { return m.scheduler.next(service) }

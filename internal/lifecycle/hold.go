@@ -49,7 +49,7 @@ func (m *Manager) holdsLocked(inst *instance, now time.Time) []tenant.Hold {
 func (m *Manager) Holds(id tenant.ID) ([]tenant.Hold, error) {
 	inst, ok := m.lookup(id)
 	if !ok {
-		return nil, notRegistered("look at", id)
+		return nil, tenant.NoInstance("look at", id)
 	}
 	inst.mu.Lock()
 	defer inst.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 const mib = 1 << 20
@@ -156,7 +157,7 @@ func TestLimitsRefused(t *testing.T) {
 
 // What wakes has more of the CPU than what is awake, and never stays so.
 func TestWakeBoost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.boosts = []tenant.Limit{tenant.LimitCPUShares}
 		w.systemd.SetBoosts(w.boosts...)
@@ -262,6 +263,14 @@ func TestStorageMeasured(t *testing.T) {
 		w.state(alice, tenant.Asleep)
 		w.limit(set(tenant.Limits{tenant.LimitStorage: 200 * mib}))
 		w.served(alice, 3)
+		// What the hint says would help.
+		w.systemd.SetStorage(alice, 900*mib, false)
+		time.Sleep(40 * time.Second)
+		_, err := w.request(alice)
+		var e *tenant.Error
+		if !errors.As(err, &e) || !strings.Contains(e.Hint, "`ten limit notes:alice --storage 1.6G`") {
+			t.Errorf("far over it: got %v, want a limit told that is enough", err)
+		}
 		// And a lower one.
 		w.limit(set(tenant.Limits{tenant.LimitStorage: 64 * mib}))
 		w.state(alice, tenant.Asleep)
@@ -362,7 +371,7 @@ func TestStorageThatTakesLong(t *testing.T) {
 
 // That an instance is over its limit is said once, and not for each visitor.
 func TestVisitorsOfOneOverItsLimitFillNoLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var log strings.Builder
 		w.log = &log

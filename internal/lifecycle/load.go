@@ -80,31 +80,57 @@ func loadError(id tenant.ID, err error) error {
 // unload makes the service manager forget the instance, and gives its port back.
 // Only the instance's operation may call it.
 func (m *Manager) unload(ctx context.Context, inst *instance) error {
-	if err := m.controller.Unload(ctx, inst.id); err != nil {
-		return fmt.Errorf("unload %s: %w", inst.id, err)
+	if err := m.unloadUnits(ctx, inst); err != nil {
+		return err
 	}
-	m.takeArmed(inst)
-	inst.mu.Lock()
-	inst.loaded, inst.unit.own().fingerprint = false, ""
-	port := inst.port
-	inst.mu.Unlock()
-	m.awakeAgain(inst)
-	if port == 0 {
+	if inst.portNow() == 0 {
 		return nil
 	}
 	// The registry first: once the port is free here somebody else may register it.
 	if err := m.store.SetPort(ctx, inst.id, 0); err != nil {
 		return fmt.Errorf("give back port of %s: %w", inst.id, err)
 	}
+	m.freePortOf(inst)
+	return nil
+}
+
+// unloadUnits is unload of an instance that keeps its port.
+func (m *Manager) unloadUnits(ctx context.Context, inst *instance) error {
+	if err := m.controller.Unload(ctx, inst.id); err != nil {
+		return fmt.Errorf("unload %s: %w", inst.id, err)
+	}
+	m.takeArmed(inst)
 	inst.mu.Lock()
+	inst.loaded, inst.unit.own().fingerprint = false, ""
+	inst.mu.Unlock()
+	m.awakeAgain(inst)
+	return nil
+}
+
+// freePortOf lets others have the port of an instance, where it has one.
+func (m *Manager) freePortOf(inst *instance) {
+	inst.mu.Lock()
+	port := inst.port
 	inst.port = 0
 	inst.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.ports[port] == inst.id {
+	if port != 0 && m.ports[port] == inst.id {
 		delete(m.ports, port)
 	}
-	return nil
+}
+
+func (i *instance) portNow() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.port
+}
+
+// soon is do for who has no bound of his own: unload, or unloadUnits.
+func (m *Manager) soon(inst *instance, do func(context.Context, *instance) error) error {
+	ctx, cancel := context.WithTimeout(m.ctx, m.stopGrace(inst)+slack)
+	defer cancel()
+	return do(ctx, inst)
 }
 
 // takePort gives the port for the instance to listen on, 0 where it needs none, and
@@ -139,6 +165,9 @@ func (m *Manager) takePort(ctx context.Context, inst *instance, cfg *config.Conf
 	return port, nil
 }
 
+// errNoPort is the cause where port_range has no port for an instance.
+var errNoPort = errors.New("no port is left")
+
 // freePort reserves a port that no instance has and nobody listens on. It goes round
 // the range, so that a port which turned out to be taken is not tried again next.
 func (m *Manager) freePort(id tenant.ID, s config.Settings) (int, error) {
@@ -167,7 +196,7 @@ func (m *Manager) freePort(id tenant.ID, s config.Settings) (int, error) {
 		m.mu.Unlock()
 	}
 	return 0, &tenant.Error{
-		Code: tenant.CodeLimit, Op: "take port", ID: id,
+		Code: tenant.CodeLimit, Op: "take port", ID: id, Err: errNoPort,
 		Msg:  fmt.Sprintf("all %d ports from %d to %d are in use", size, s.PortMin, s.PortMax),
 		Hint: `widen port_range, or use listen = "unix" or network = "private", which need none`,
 	}

@@ -2,11 +2,7 @@ package lifecycle
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"iter"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,7 +11,6 @@ import (
 	"tenement.dev/internal/admission"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/event"
-	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
 )
 
@@ -111,11 +106,11 @@ type Manager struct {
 	tasks       taskGroup
 	saving      chore
 	reconciling chore
-	changed     chan struct{}      // asks for a save
-	arming      chan struct{}      // asks for a look at who is armed
-	shortAt     atomic.Int64       // when memory was last short, in nanoseconds since 1970
-	pings       chan chan struct{} // answered by Run's loop
-	probes      chan struct{}      // places for health checks
+	changed     chan struct{}             // asks for a save
+	arming      chan struct{}             // asks for a look at who is armed
+	shortAt     atomic.Pointer[time.Time] // when memory was last short, nil for never
+	pings       chan chan struct{}        // answered by Run's loop
+	probes      chan struct{}             // places for health checks
 
 	// naming is held while host names are given and taken away, over the registry's write.
 	naming sync.Mutex
@@ -242,8 +237,12 @@ func (m *Manager) Run(ctx context.Context) error {
 	if m.memory != nil {
 		m.tasks.do(func() { m.relieve(ctx) })
 	}
+	added := map[tenant.ID]bool{}
+	m.registerListed(m.Config().Instances, added) // before anybody can ask for one of them
 	close(m.ready)
-	m.startListed(m.Config().Instances)
+	listed := m.Config().Instances // SetConfig leaves them to us until here
+	m.registerListed(listed, added)
+	m.startListed(listed, added)
 	if m.scheduler != nil {
 		m.tasks.do(func() { m.scheduler.run(ctx) })
 	}
@@ -318,10 +317,17 @@ func (m *Manager) SetConfig(cfg *config.Config) {
 		}
 		inst.mu.Unlock()
 	}
-	added := slices.DeleteFunc(slices.Clone(cfg.Instances), func(id tenant.ID) bool { return slices.Contains(old.Instances, id) })
-	if len(added) > 0 {
-		m.log.Info("instances have come to the configuration, and are started", "count", len(added))
-		m.startListed(added)
+	select {
+	case <-m.ready:
+	default:
+		return // Run starts all that are on the list
+	}
+	listed := slices.DeleteFunc(slices.Clone(cfg.Instances), func(id tenant.ID) bool { return slices.Contains(old.Instances, id) })
+	if len(listed) > 0 {
+		m.log.Info("instances have come to the configuration, and are started", "count", len(listed))
+		added := map[tenant.ID]bool{}
+		m.registerListed(listed, added)
+		m.startListed(listed, added)
 	}
 }
 
@@ -338,184 +344,4 @@ func (m *Manager) service(op string, id tenant.ID) (*config.Service, error) {
 func (m *Manager) CheckService(name string) error {
 	_, err := m.service("list", tenant.ID{Service: name})
 	return err
-}
-
-// lookup gives a registered instance.
-func (m *Manager) lookup(id tenant.ID) (*instance, bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	inst, ok := m.instances[id]
-	return inst, ok
-}
-
-// all gives every registered instance, sorted by ID. The slice is not the caller's.
-func (m *Manager) all() []*instance {
-	m.mu.RLock()
-	list := m.sorted
-	m.mu.RUnlock()
-	if list != nil {
-		return list
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.sorted == nil {
-		m.sorted = slices.SortedFunc(maps.Values(m.instances), byID)
-	}
-	return m.sorted
-}
-
-func byID(a, b *instance) int { return a.id.Compare(b.id) }
-
-// List tells of every instance, sorted by ID.
-func (m *Manager) List() []tenant.Snapshot {
-	now := time.Now()
-	all := m.all()
-	list := make([]tenant.Snapshot, len(all))
-	for i, inst := range all {
-		list[i] = m.snapshot(inst, now)
-	}
-	return list
-}
-
-// Len is how many instances are registered.
-func (m *Manager) Len() int {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return len(m.instances)
-}
-
-// Glance tells little of every instance, sorted by ID: there may be very many.
-func (m *Manager) Glance() iter.Seq2[tenant.ID, tenant.Glance] {
-	return func(yield func(tenant.ID, tenant.Glance) bool) {
-		now := time.Now()
-		for _, inst := range m.all() {
-			inst.mu.Lock()
-			g := tenant.Glance{State: inst.state, InFlight: inst.requests + inst.streams, LastActive: inst.lastActiveLocked(now)}
-			inst.mu.Unlock()
-			if !yield(inst.id, g) {
-				return
-			}
-		}
-	}
-}
-
-// Get tells of one instance.
-func (m *Manager) Get(id tenant.ID) (tenant.Snapshot, error) {
-	inst, ok := m.lookup(id)
-	if !ok {
-		return tenant.Snapshot{}, notRegistered("get", id)
-	}
-	return m.snapshot(inst, time.Now()), nil
-}
-
-func (m *Manager) snapshot(inst *instance, now time.Time) tenant.Snapshot {
-	inst.mu.Lock()
-	s := inst.snapshotLocked(now)
-	m.addReleaseLocked(inst, &s)
-	inst.mu.Unlock()
-	m.complete(inst, &s, now)
-	return s
-}
-
-// complete adds to what an instance knows of itself what the Manager knows of it.
-func (m *Manager) complete(inst *instance, s *tenant.Snapshot, now time.Time) {
-	m.addStorage(inst, s)
-	if p, ok := m.pause(inst.id, now); ok {
-		s.Paused = &p
-	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	s.Weight = inst.weight.get()
-}
-
-func notRegistered(op string, id tenant.ID) error {
-	return &tenant.Error{
-		Code: tenant.CodeNotFound, Op: op, ID: id,
-		Msg:  fmt.Sprintf("there is no instance %s", id),
-		Hint: fmt.Sprintf("`ten spawn %s` creates it", id),
-	}
-}
-
-// register makes an instance known, in the registry and here. limit bounds the
-// number of instances of its service, 0 for none. weight is what it begins with.
-func (m *Manager) register(ctx context.Context, id tenant.ID, limit int, weight tenant.Weight) (inst *instance, added bool, err error) {
-	return m.registerWith(ctx, id, limit, weight, nil)
-}
-
-// registerWith is register that has prepare, if it is not nil, called before anybody can
-// wake the instance; where it fails the instance is removed.
-func (m *Manager) registerWith(ctx context.Context, id tenant.ID, limit int, weight tenant.Weight, prepare func(*instance) error) (inst *instance, added bool, err error) {
-	m.mu.Lock()
-	if inst, ok := m.instances[id]; ok {
-		m.mu.Unlock()
-		return inst, false, nil
-	}
-	if limit > 0 && len(m.services[id.Service]) >= limit {
-		m.mu.Unlock()
-		return nil, false, &tenant.Error{
-			Code: tenant.CodeLimit, Op: "create", ID: id,
-			Msg:  fmt.Sprintf("service %s has its %s already", id.Service, tenant.Count(limit, "instance", "instances")),
-			Hint: "raise max_instances, or `ten destroy` one",
-		}
-	}
-	// Reserve before the registry is asked, so that two requests cannot both add.
-	now := time.Now()
-	row := registry.Instance{ID: id, Created: now}
-	inst = newInstance(row, registry.Brake{}, now, m.common)
-	inst.setWeight(weight)
-	op := inst.beginLocked(false) // not shared yet: no lock needed
-	m.addLocked(inst)
-	m.mu.Unlock()
-
-	if weight.Set {
-		err = m.store.SetWeights(ctx, map[tenant.ID]tenant.Weight{id: weight})
-	}
-	if err == nil {
-		_, err = m.store.Add(ctx, row)
-	}
-	if err != nil {
-		m.forget(inst)
-		err = fmt.Errorf("register %s: %w", id, err)
-	}
-	if err == nil {
-		m.tellOf(ctx, event.Created, id, slog.String("cause", string(tenant.CauseOf(ctx, tenant.CauseOperator))))
-		if prepare != nil {
-			err = prepare(inst)
-		}
-		if err != nil {
-			m.tellOf(ctx, event.Destroyed, id)
-			err = errors.Join(err, m.remove(inst))
-		}
-	}
-	inst.mu.Lock()
-	inst.removed = err != nil
-	inst.endLocked(op, nil)
-	inst.mu.Unlock()
-	return inst, err == nil, err
-}
-
-// addLocked makes an instance known here.
-func (m *Manager) addLocked(inst *instance) {
-	m.instances[inst.id] = inst
-	if at, _ := slices.BinarySearchFunc(m.sorted, inst.id, func(i *instance, id tenant.ID) int { return i.id.Compare(id) }); m.sorted != nil {
-		m.sorted = slices.Insert(slices.Clip(m.sorted), at, inst)
-	}
-	m.services[inst.id.Service] = append(m.services[inst.id.Service], inst)
-}
-
-// forget drops an instance from memory.
-func (m *Manager) forget(inst *instance) {
-	m.keepUse(inst)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.instances[inst.id] != inst {
-		return
-	}
-	delete(m.instances, inst.id)
-	m.sorted = nil
-	m.services[inst.id.Service] = slices.DeleteFunc(m.services[inst.id.Service], func(i *instance) bool { return i == inst })
-	maps.DeleteFunc(m.domains, func(_ string, d tenant.Domain) bool { return d.ID == inst.id })
-	maps.DeleteFunc(m.claims, func(c claim, _ tenant.Domain) bool { return c.id == inst.id })
-	m.sleepers.remove(inst)
-	delete(m.armed, inst)
 }

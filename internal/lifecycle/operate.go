@@ -12,8 +12,7 @@ import (
 // startWidth is how many of the configured instances are started at a time.
 const startWidth = 4
 
-// wipeTimeout bounds stopping an instance for good and removing its data, which may
-// be many files.
+// wipeTimeout bounds removing an instance's data, which may be many files.
 const wipeTimeout = 10 * time.Minute
 
 // Spawn registers an instance, if it is new, and wakes it. What nothing can ever
@@ -21,10 +20,6 @@ const wipeTimeout = 10 * time.Minute
 // registered; one whose process ends stays registered and is tried again with its
 // next request.
 func (m *Manager) Spawn(ctx context.Context, id tenant.ID) (s tenant.Snapshot, created bool, err error) {
-	return m.spawn(ctx, id, tenant.PriorityOperator)
-}
-
-func (m *Manager) spawn(ctx context.Context, id tenant.ID, p tenant.Priority) (s tenant.Snapshot, created bool, err error) {
 	if err := m.awaitReady(ctx, "spawn", id); err != nil {
 		return tenant.Snapshot{}, false, err
 	}
@@ -36,7 +31,7 @@ func (m *Manager) spawn(ctx context.Context, id tenant.ID, p tenant.Priority) (s
 	if err != nil {
 		return tenant.Snapshot{}, false, err
 	}
-	err = m.wakeAs(ctx, inst, p)
+	err = m.wakeByHand(ctx, inst)
 	if added && m.undo(ctx, inst, err) {
 		return tenant.Snapshot{}, false, err
 	}
@@ -76,11 +71,6 @@ func (m *Manager) Wake(ctx context.Context, id tenant.ID) (tenant.Snapshot, erro
 // wakeByHand wakes an instance for an operator: what has braked it before is
 // forgotten.
 func (m *Manager) wakeByHand(ctx context.Context, inst *instance) error {
-	return m.wakeAs(ctx, inst, tenant.PriorityOperator)
-}
-
-// wakeAs is wakeByHand for what has another priority.
-func (m *Manager) wakeAs(ctx context.Context, inst *instance, p tenant.Priority) error {
 	if _, err := m.service("wake", inst.id); err != nil {
 		return err
 	}
@@ -88,7 +78,7 @@ func (m *Manager) wakeAs(ctx context.Context, inst *instance, p tenant.Priority)
 	inst.requests++
 	inst.mu.Unlock()
 	defer m.countOut(inst, false)
-	_, err := m.awaken(tenant.WithCause(ctx, tenant.CauseOf(ctx, tenant.CauseOperator)), inst, p, true)
+	_, err := m.awaken(tenant.WithCause(ctx, tenant.CauseOf(ctx, tenant.CauseOperator)), inst, tenant.PriorityOperator, true)
 	return err
 }
 
@@ -167,7 +157,7 @@ func (m *Manager) find(ctx context.Context, op string, id tenant.ID) (*instance,
 	}
 	inst, ok := m.lookup(id)
 	if !ok {
-		return nil, notRegistered(op, id)
+		return nil, tenant.NoInstance(op, id)
 	}
 	return inst, nil
 }
@@ -280,7 +270,10 @@ func (m *Manager) wipe(ctx context.Context, inst *instance) error {
 		}
 		op := inst.beginLocked(false)
 		m.tasks.do(func() {
-			err := m.unloadAndWipe(inst, false)
+			err := m.soon(inst, m.unload)
+			if err == nil {
+				err = m.removeData(inst, false)
+			}
 			inst.mu.Lock()
 			m.endLocked(inst, op, err)
 			inst.mu.Unlock()
@@ -314,15 +307,11 @@ func (m *Manager) destroy(ctx context.Context, inst *instance) error {
 	})
 }
 
-// unloadAndWipe removes the data of an instance, with kept also what restores have kept
-// of it: a stop leaves that, a destroy does not. It is unloaded first, so that its
-// doorbell cannot start it in between.
-func (m *Manager) unloadAndWipe(inst *instance, kept bool) error {
+// removeData removes the data of an instance that is not loaded, or its doorbell could start it in
+// between; with kept also what restores have kept of it: a stop leaves that, a destroy does not.
+func (m *Manager) removeData(inst *instance, kept bool) error {
 	ctx, cancel := context.WithTimeout(m.ctx, wipeTimeout)
 	defer cancel()
-	if err := m.unload(ctx, inst); err != nil {
-		return err
-	}
 	if err := m.controller.Wipe(ctx, inst.id, kept); err != nil {
 		return fmt.Errorf("remove data of %s: %w", inst.id, err)
 	}
@@ -333,7 +322,11 @@ func (m *Manager) remove(inst *instance) error {
 	m.endProbe(inst)
 	m.drain(m.ctx, inst, m.stopGrace(inst))
 	m.meter(inst)
-	if err := m.unloadAndWipe(inst, true); err != nil {
+	// The registry comes last: on a full disk it cannot be written until the data is gone.
+	if err := m.soon(inst, m.unloadUnits); err != nil {
+		return err
+	}
+	if err := m.removeData(inst, true); err != nil {
 		return err
 	}
 	if len((*m.secrets.Load())[inst.id]) > 0 {
@@ -344,15 +337,38 @@ func (m *Manager) remove(inst *instance) error {
 	if err := m.store.Remove(m.ctx, inst.id); err != nil {
 		return fmt.Errorf("unregister %s: %w", inst.id, err)
 	}
+	m.freePortOf(inst)
 	m.forgetPause(inst.id) // first: one that takes the name may be paused
 	m.forgetSecrets(inst.id)
 	m.forget(inst)
 	return nil
 }
 
-// startListed registers and wakes instances that the configuration lists. One that fails
-// keeps no other from starting.
-func (m *Manager) startListed(ids []tenant.ID) {
+// registerListed makes instances known that the configuration lists, and adds those that are
+// new to added. One that cannot be registered keeps no other from it.
+func (m *Manager) registerListed(ids []tenant.ID, added map[tenant.ID]bool) {
+	ctx := tenant.WithCause(m.ctx, tenant.CauseConfigured)
+	for _, id := range ids {
+		if m.pausedError(id) != nil {
+			continue // startListed tells of it
+		}
+		service, err := m.service("start", id)
+		isNew := false
+		if err == nil {
+			_, isNew, err = m.register(ctx, id, service.MaxInstances, tenant.Weight{})
+		}
+		if err != nil && m.ctx.Err() == nil {
+			m.log.Error("configured instance not registered", "instance", id, "err", err)
+		}
+		if isNew {
+			added[id] = true
+		}
+	}
+}
+
+// startListed wakes instances that the configuration lists; added are those that are new.
+// One that fails keeps no other from starting.
+func (m *Manager) startListed(ids []tenant.ID, added map[tenant.ID]bool) {
 	places := make(chan struct{}, startWidth)
 	for _, id := range ids {
 		m.tasks.do(func() {
@@ -362,7 +378,7 @@ func (m *Manager) startListed(ids []tenant.ID) {
 			case <-m.ctx.Done():
 				return
 			}
-			if err := m.startOne(id); tenant.CodeOf(err) == tenant.CodePaused {
+			if err := m.startOne(id, added[id]); tenant.CodeOf(err) == tenant.CodePaused {
 				m.log.Info("configured instance not started: it is paused", "instance", id)
 			} else if err != nil && m.ctx.Err() == nil {
 				m.log.Error("configured instance not started", "instance", id, "err", err)
@@ -372,27 +388,26 @@ func (m *Manager) startListed(ids []tenant.ID) {
 }
 
 // startOne starts a configured instance, and keeps trying where it fails. One that has
-// failed for good in an earlier daemon's time stays so.
-func (m *Manager) startOne(id tenant.ID) error {
+// failed for good in an earlier daemon's time stays so; a new one that nothing can ever run
+// is removed again.
+func (m *Manager) startOne(id tenant.ID, added bool) error {
 	if err := m.pausedError(id); err != nil {
 		return err
 	}
-	ctx := tenant.WithCause(m.ctx, tenant.CauseConfigured)
 	inst, ok := m.lookup(id)
 	if !ok {
-		_, _, err := m.spawn(ctx, id, tenant.PriorityMachine)
-		if inst, ok = m.lookup(id); ok && err != nil {
-			m.keepTrying(inst)
-		}
-		return err
+		return nil // registerListed has told why, or somebody has destroyed it
 	}
 	service, err := m.service("start", id)
 	if err != nil {
 		return err
 	}
+	ctx := tenant.WithCause(m.ctx, tenant.CauseConfigured)
 	l, err := m.join(ctx, inst, service, tenant.Visit{})
 	if err != nil {
-		m.keepTrying(inst)
+		if !added || !m.undo(ctx, inst, err) {
+			m.keepTrying(inst)
+		}
 		return err
 	}
 	l.release()

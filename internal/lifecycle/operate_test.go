@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"tenement.dev/internal/lifecycle"
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 func TestSpawnTwiceIsOneProcess(t *testing.T) {
@@ -200,6 +204,23 @@ func TestDestroyThatFails(t *testing.T) {
 	}
 }
 
+// On a full disk the registry cannot be written before the data is gone.
+func TestDestroyMakesRoom(t *testing.T) {
+	bubble(t, "[settings]\nport_range = \"41240-41241\"\n[service.notes]\ncommand = \"/bin/true\"\n", func(t *testing.T, w *world) {
+		w.spawn(alice)
+		row, _ := w.store.row(alice)
+		w.store.fail("setport", errors.New("no space left"))
+		if err := w.manager.Destroy(t.Context(), alice); err != nil || w.systemd.Wipes(alice) != 1 {
+			t.Fatalf("got %v and %d wipes, want the data gone without a word to the registry before", err, w.systemd.Wipes(alice))
+		}
+		w.store.fail("setport", nil)
+		w.spawn(bob)
+		if _, ok := w.store.row(alice); ok || row.Port == 0 {
+			t.Errorf("got registered %t, port %d, want one that had a port and is gone", ok, row.Port)
+		}
+	})
+}
+
 // Whatever operators do meanwhile, each request is served or told why not.
 func TestOperationsAmongRequests(t *testing.T) {
 	bubble(t, notes(""), func(t *testing.T, w *world) {
@@ -303,6 +324,21 @@ func TestConfiguredInstancesStartAlthoughOneFails(t *testing.T) {
 	})
 }
 
+// Who asks for a listed instance as soon as the daemon is ready, or has taken the configuration
+// that lists it, gets it, also where nothing else makes instances.
+func TestListedAreKnownAtOnce(t *testing.T) {
+	const listed = "[instances]\nnotes = [\"alice\"]\n"
+	bubble(t, notes(listed), func(t *testing.T, w *world) {
+		if _, err := w.request(alice); err != nil {
+			t.Error(err)
+		}
+		w.manager.SetConfig(parse(t, notes("[instances]\nnotes = [\"alice\", \"bob\"]\n")))
+		if _, err := w.request(bob); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Instances that come to the configuration are started, and those that were stopped by
 // hand are not started again by it.
 func TestListedLater(t *testing.T) {
@@ -320,5 +356,34 @@ func TestListedLater(t *testing.T) {
 		w.manager.SetConfig(parse(t, notes(listed)))
 		time.Sleep(time.Second)
 		w.state(bob, tenant.Awake) // who leaves it goes on
+	})
+}
+
+// Where systemd does not answer, whoever destroys is told so soon, and may try again.
+func TestDestroyWhileSystemdIsSilent(t *testing.T) {
+	bubble(t, notes("stop_grace = 10"), func(t *testing.T, w *world) {
+		w.spawn(alice)
+		w.systemd.Hang("unload")
+		begun := time.Now()
+		if err := w.manager.Destroy(t.Context(), alice); err == nil {
+			t.Fatal("destroyed although the unit was not unloaded")
+		}
+		since(t, begun, 40*time.Second)
+		if err := w.manager.Destroy(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		w.active(alice, "")
+	})
+}
+
+// A daemon may be told to reload before it knows its instances.
+func TestConfigBeforeRun(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		m := lifecycle.New(lifecycle.Options{Config: parse(t, notes("")), Log: slog.New(slog.DiscardHandler)})
+		m.SetConfig(parse(t, notes("")+"[instances]\nnotes = [\"alice\"]\n"))
+		synctest.Wait()
+		if got := m.Config().Instances; len(got) != 1 {
+			t.Errorf("got %v, want one instance, which Run starts", got)
+		}
 	})
 }

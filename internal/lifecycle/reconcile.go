@@ -82,7 +82,9 @@ func (m *Manager) recover(ctx context.Context) error {
 	m.instances = make(map[tenant.ID]*instance, len(rows))
 	sorted := make([]*instance, 0, len(rows))
 	for _, row := range rows {
-		inst := newInstance(row, brakes[row.ID], now, m.common)
+		kept := brakes[row.ID]
+		m.setBack(&row, &kept, now)
+		inst := newInstance(row, kept, now, m.common)
 		inst.setWeight(weights[row.ID])
 		if loaded[row.ID] { // no process is left of the others
 			inst.before = newBefore(row)

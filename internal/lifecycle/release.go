@@ -218,7 +218,7 @@ func (m *Manager) Renew(ctx context.Context, id tenant.ID, wake bool) (started b
 	if err != nil || !started {
 		return started, err
 	}
-	err = m.wakeAs(tenant.WithCause(ctx, tenant.CauseRelease), inst, tenant.PriorityOperator)
+	err = m.wakeByHand(tenant.WithCause(ctx, tenant.CauseRelease), inst)
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	switch refused := inst.released.get().refused; {

@@ -41,7 +41,8 @@ func (m *Manager) relieve(ctx context.Context) {
 		if why == "" {
 			continue
 		}
-		m.shortAt.Store(time.Now().UnixNano())
+		now := time.Now()
+		m.shortAt.Store(&now)
 		inst, op := m.giveArmedBack()
 		if op == nil {
 			inst, op = m.giveBack(ctx)
@@ -135,11 +136,7 @@ func (m *Manager) notAtWork(ctx context.Context, list []candidate) []candidate {
 	if len(before) == 0 {
 		return list
 	}
-	timer := time.NewTimer(minCPUWindow)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+	if !rest(ctx, minCPUWindow) {
 		return nil
 	}
 	return slices.DeleteFunc(list, func(c candidate) bool {

@@ -10,6 +10,7 @@ import (
 
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 // memory is a machine's memory that a test makes short.
@@ -60,7 +61,7 @@ func (m *memory) stall() {
 // tight is bubble with a machine whose memory the test has in hand.
 func tight(t *testing.T, text string, f func(t *testing.T, w *world, mem *memory)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		mem := &memory{stalls: make(chan struct{}, 1)}
 		w.memory = mem

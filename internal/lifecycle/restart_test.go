@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tenement.dev/internal/lifecycle/lifecycletest"
@@ -174,5 +175,27 @@ func TestFailuresOfCommandsCount(t *testing.T) {
 		if s := w.state(alice, tenant.Asleep); s.Failing {
 			t.Error("one that was stopped is said to be failing")
 		}
+	})
+}
+
+// A request that is held for a start again does not wait for one of a daemon that ends.
+func TestDaemonEndsBeforeTheRestart(t *testing.T) {
+	bubble(t, notes(""), func(t *testing.T, w *world) {
+		w.spawn(alice)
+		for range 2 {
+			w.systemd.Crash(alice)
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.state(alice, tenant.Asleep)
+		answered := make(chan error, 1)
+		go func() {
+			_, err := w.request(alice)
+			answered <- err
+		}()
+		synctest.Wait()
+		begun := time.Now()
+		w.stop()
+		code(t, <-answered, tenant.CodeUnavailable)
+		since(t, begun, 0)
 	})
 }

@@ -133,7 +133,7 @@ func (m *Manager) replaceData(ctx context.Context, inst *instance, keep bool, re
 		return op
 	})
 	if op == nil && err == nil {
-		return false, notRegistered("restore", inst.id)
+		return false, tenant.NoInstance("restore", inst.id)
 	}
 	if op != nil {
 		<-op.done // it is not left halfway
@@ -146,11 +146,11 @@ func (m *Manager) stopAndReplace(inst *instance, keep bool, res *tenant.Restored
 	m.endProbe(inst)
 	m.drain(m.ctx, inst, m.stopGrace(inst))
 	m.meter(inst)
-	ctx, cancel := context.WithTimeout(m.ctx, wipeTimeout)
-	defer cancel()
-	if err := m.unload(ctx, inst); err != nil {
+	if err := m.soon(inst, m.unload); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(m.ctx, wipeTimeout)
+	defer cancel()
 	kept, err := m.controller.Replace(ctx, inst.id, keep)
 	res.Kept = kept
 	return err

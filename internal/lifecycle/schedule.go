@@ -36,6 +36,10 @@ const (
 	// scheduleGiveUp is for how long a run that is refused for now is tried again,
 	// counted from when it was last due.
 	scheduleGiveUp = time.Hour
+	// scheduleSetBack is by how much the clock must have been set back for what was known
+	// of the time to come to be of no use any more. By less it is set as it goes, and what
+	// has just been due shall not be again.
+	scheduleSetBack = 10 * time.Minute
 )
 
 // scheduler wakes instances at the calendar times of their services.
@@ -65,9 +69,10 @@ type scheduleKey struct{ service, entry string }
 // scheduled is an entry whose time will come.
 type scheduled struct {
 	registry.Schedule
-	// next is its next moment, zero for none; known says that next has been found out.
-	next  time.Time
-	known bool
+	// next is its next moment, zero for none; known says that next has been found out, which
+	// was at asked.
+	next, asked time.Time
+	known       bool
 }
 
 func newScheduler(m *Manager, store Schedules, calendar Calendar) *scheduler {
@@ -154,6 +159,7 @@ func (s *scheduler) resume(ctx context.Context) bool {
 // again. However many moments of an entry have passed since it was seen to, that is one
 // run.
 func (s *scheduler) tick(ctx context.Context, now time.Time) time.Duration {
+	now = now.Round(0) // by the clock on the wall
 	wait := scheduleLook
 	for _, e := range s.entries {
 		if !s.look(ctx, e, now) {
@@ -184,11 +190,11 @@ func (s *scheduler) tick(ctx context.Context, now time.Time) time.Duration {
 
 // look finds out when an entry comes next, if that is not known.
 func (s *scheduler) look(ctx context.Context, e *scheduled, now time.Time) bool {
-	if e.known {
+	if e.known && e.asked.Sub(now) < scheduleSetBack {
 		return true
 	}
 	after := e.Seen
-	if after.After(now) { // the clock has been put back
+	if after.Sub(now) >= scheduleSetBack {
 		after = now
 	}
 	next, err := s.calendar(ctx, e.Entry, after)
@@ -196,7 +202,7 @@ func (s *scheduler) look(ctx context.Context, e *scheduled, now time.Time) bool 
 		s.complain(ctx, "schedule not understood", e.Entry, err)
 		return false
 	}
-	e.next, e.known = next, true
+	e.next, e.asked, e.known = next, now, true
 	s.mu.Lock()
 	s.nexts[scheduleKey{e.Service, e.Entry}] = next
 	s.mu.Unlock()
@@ -269,11 +275,7 @@ func (s *scheduler) mayRetry(run registry.Run, wait time.Duration) bool {
 // retry enqueues a run once more, after wait. The registry has it still, should the
 // daemon end before.
 func (s *scheduler) retry(run registry.Run, wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.m.ctx.Done():
+	if !rest(s.m.ctx, wait) {
 		return
 	}
 	s.mu.Lock()

@@ -73,7 +73,7 @@ func (m *Manager) SetSecret(ctx context.Context, id tenant.ID, name string, valu
 		if len(list) >= tenant.MaxSecrets {
 			return nil, &tenant.Error{
 				Code: tenant.CodeLimit, Op: "set secret", ID: id,
-				Msg: fmt.Sprintf("there are %d secrets, and that is the most", len(list)), Hint: "`ten secret remove` makes room",
+				Msg: fmt.Sprintf("there are %d secrets, and that is the most", len(list)), Hint: "`ten secret rm` makes room",
 			}
 		}
 		if err := m.controller.SetSecret(ctx, id, name, value); err != nil {

@@ -121,6 +121,7 @@ func TestSecretsRefused(t *testing.T) {
 			"no name":          {alice, "", []byte("v"), false, tenant.CodeInvalid},
 			"no value":         {alice, "KEY", nil, false, tenant.CodeInvalid},
 			"too large":        {alice, "KEY", bytes.Repeat([]byte("v"), tenant.MaxSecretSize+1), false, tenant.CodeInvalid},
+			"variable of ours": {alice, "PORT", []byte("v"), true, tenant.CodeInvalid},
 			"NUL":              {alice, "KEY", []byte("hush\x00hush"), true, tenant.CodeInvalid},
 		} {
 			_, _, err := w.manager.SetSecret(t.Context(), test.id, test.name, test.value, &test.env)

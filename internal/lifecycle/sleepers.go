@@ -1,8 +1,10 @@
 package lifecycle
 
 import (
+	"cmp"
 	"container/list"
 	"context"
+	"slices"
 
 	"tenement.dev/internal/tenant"
 )
@@ -78,6 +80,28 @@ func (m *Manager) awakeAgain(inst *instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sleepers.remove(inst)
+}
+
+// takePortBack has the sleeper that was used least recently of those that have a port give it back, and reports whether one has.
+func (m *Manager) takePortBack(ctx context.Context) bool {
+	var holders []*instance
+	m.mu.RLock()
+	for _, id := range m.ports {
+		if inst := m.instances[id]; inst != nil && !tenant.State(inst.seen.Load()).Runs() {
+			holders = append(holders, inst)
+		}
+	}
+	m.mu.RUnlock()
+	slices.SortFunc(holders, func(a, b *instance) int { return cmp.Compare(a.active.Load(), b.active.Load()) })
+	for _, inst := range holders {
+		m.disarm(ctx, inst, "its port is wanted")
+		m.awakeAgain(inst) // no sleeper with a doorbell any more
+		m.unloadSleeper(inst)
+		if given := inst.portNow() == 0; given || ctx.Err() != nil {
+			return given
+		}
+	}
+	return false
 }
 
 // unloadSleeper takes the doorbell of a sleeper away, unless it has woken meanwhile.

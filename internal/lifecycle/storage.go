@@ -89,14 +89,7 @@ func (m *Manager) storageLimitLocked(inst *instance) int64 {
 // watchStorage looks at the data of awake instances from time to time, one after the
 // other.
 func (m *Manager) watchStorage() {
-	for {
-		timer := time.NewTimer(storageInterval*3/4 + rand.N(storageInterval/2))
-		select {
-		case <-timer.C:
-		case <-m.ctx.Done():
-			timer.Stop()
-			return
-		}
+	for rest(m.ctx, storageInterval*3/4+rand.N(storageInterval/2)) {
 		for _, inst := range m.all() {
 			inst.mu.Lock()
 			s := inst.storage.get()
@@ -164,10 +157,14 @@ func (m *Manager) admitStorage(inst *instance) error {
 		if !s.over(limit) {
 			return nil
 		}
+		enough := 2 * limit
+		for enough/10*9 <= s.bytes { // with room for what rounds it
+			enough *= 2
+		}
 		return &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "wake", ID: inst.id, Err: errOverQuota,
 			Msg:        fmt.Sprintf("%s is stopped: %s", inst.id, s.reason(limit)),
-			Hint:       fmt.Sprintf("delete some of it, or raise the limit: `ten limit %s --storage %s`", inst.id, tenant.FormatBytes(2*limit)),
+			Hint:       fmt.Sprintf("delete some of it, or raise the limit: `ten limit %s --storage %s`", inst.id, tenant.FormatBytes(enough)),
 			RetryAfter: max(time.Until(s.next), remeasure),
 		}
 	}

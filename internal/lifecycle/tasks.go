@@ -1,6 +1,10 @@
 package lifecycle
 
-import "sync"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 // taskGroup runs the Manager's work on goroutines that Run waits for.
 type taskGroup struct {
@@ -28,4 +32,16 @@ func (g *taskGroup) close() {
 	g.closed = true
 	g.mu.Unlock()
 	g.wg.Wait()
+}
+
+// rest waits for d; false if ctx ended.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -12,7 +12,8 @@ import (
 // is not called asleep: a monitor is to see that.
 func (m *Manager) unwokenLocked(inst *instance, service *config.Service, v tenant.Visit) error {
 	kind := (v.Kinds & service.NoWake).First()
-	if kind == 0 || inst.removed || !inst.brake.get().until.IsZero() || inst.brake.get().spent {
+	failing := !inst.brake.get().until.IsZero() || inst.brake.get().spent || inst.state == tenant.Asleep && inst.rested == startFailed
+	if kind == 0 || inst.removed || failing {
 		return nil
 	}
 	switch inst.state {

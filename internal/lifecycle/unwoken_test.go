@@ -67,6 +67,12 @@ func TestFailedInstanceIsNotCalledAsleep(t *testing.T) {
 		code(t, err, tenant.CodeStartFailed)
 		_, _, err = w.manager.Acquire(t.Context(), alice, head)
 		code(t, err, tenant.CodeStartFailed)
+		time.Sleep(10 * time.Minute) // and also the next daemon tells it
+		w.stop()
+		w.start(parse(t, notes("no_wake = [\"head\"]")))
+		<-w.manager.Ready()
+		_, _, err = w.manager.Acquire(t.Context(), alice, head)
+		code(t, err, tenant.CodeStartFailed)
 	})
 }
 

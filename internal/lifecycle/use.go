@@ -208,11 +208,7 @@ func (m *Manager) meterAll() {
 		now := time.Now()
 		day := now.UTC().Truncate(24 * time.Hour)
 		midnight := day.Add(24 * time.Hour)
-		timer := time.NewTimer(min(useInterval, midnight.Sub(now)))
-		select {
-		case <-timer.C:
-		case <-m.ctx.Done():
-			timer.Stop()
+		if !rest(m.ctx, min(useInterval, midnight.Sub(now))) {
 			return
 		}
 		for _, inst := range m.all() {

@@ -6,11 +6,11 @@ import (
 	"maps"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 // ledger is a UseStore in memory.
@@ -81,7 +81,7 @@ func (l *ledger) fail(err error) {
 // withLedger is a bubble whose use is remembered.
 func withLedger(t *testing.T, text string, f func(t *testing.T, w *world, l *ledger)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		l := &ledger{days: map[string]map[tenant.ID]tenant.DailyUse{}, metered: map[tenant.ID]tenant.Metered{}}
 		w.uses = l
@@ -138,6 +138,23 @@ func TestUseByDay(t *testing.T) {
 		}
 		if after := w.used(alice, secondDay); after.Dozing < next.Dozing {
 			t.Errorf("after its end: got %v dozing, want no less than %v", after.Dozing, next.Dozing)
+		}
+	})
+}
+
+// TestUseIsKept for 400 days, and forgotten at the midnight after.
+func TestUseIsKept(t *testing.T) {
+	withLedger(t, notes(""), func(t *testing.T, w *world, l *ledger) {
+		for _, day := range []string{"1998-11-26", "1998-11-27"} {
+			if err := l.AddUse(t.Context(), []tenant.DailyUse{{ID: alice, Day: day}}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(25 * time.Hour)
+		for day, want := range map[string]int{"1998-11-26": 0, "1998-11-27": 1} { // which was 400 days before the first
+			if list, err := l.Use(t.Context(), tenant.UseQuery{From: day, Until: day}); err != nil || len(list) != want {
+				t.Errorf("%s: got %v, %v, want %d", day, list, err, want)
+			}
 		}
 	})
 }

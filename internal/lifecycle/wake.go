@@ -173,7 +173,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 	}
 	f := fate{state: tenant.Asleep, reason: reasonOf(err), revive: inst.reviving && !m.isPaused(inst.id)}
 	switch {
-	case m.ctx.Err() != nil, errors.Is(err, errOverQuota): // that is no failure of the app
+	case m.ctx.Err() != nil, errors.Is(err, errOverQuota), errors.Is(err, errNoPort): // that is no failure of the app
 		f.revive = false
 	case errors.Is(err, errToldToStop):
 		f = fate{state: tenant.Asleep, rested: "told to stop while it started"}
@@ -250,7 +250,11 @@ func (m *Manager) start(ctx context.Context, inst *instance, w *tenant.Wake) (ne
 	var conn net.Conn
 	for range maxLoads {
 		begun := time.Now()
-		if err := m.load(loading, inst, cfg); err != nil {
+		err := m.load(loading, inst, cfg)
+		for errors.Is(err, errNoPort) && m.takePortBack(loading) {
+			err = m.load(loading, inst, cfg)
+		}
+		if err != nil {
 			return nil, err
 		}
 		w.Load += time.Since(begun)
@@ -387,6 +391,18 @@ func explainMemory(e *tenant.Error, service *config.Service) {
 	}
 }
 
+// listenPlace says where an app has to await requests.
+func listenPlace(l tenant.Listen) string {
+	switch l {
+	case tenant.ListenUnix:
+		return "at the Unix socket $SOCKET_PATH"
+	case tenant.ListenFD:
+		return "on descriptor 3, which it is given (sd_listen_fds(3))"
+	default:
+		return "at 127.0.0.1:$PORT, and at no port of its own choice"
+	}
+}
+
 func explainRefusal(e *tenant.Error, service *config.Service, refusal *ingress.Refusal) {
 	e.Msg = refusal.Text
 	e.Err = nil // it is all said
@@ -399,7 +415,7 @@ func explainRefusal(e *tenant.Error, service *config.Service, refusal *ingress.R
 		explainMemory(e, service)
 	case ingress.ClassTimeout:
 		e.Code = tenant.CodeStartTimeout
-		e.Hint = fmt.Sprintf("it must listen where it is told to (listen = %q); startup_timeout of service %s is %v",
-			service.Listen, service.Name, service.StartupTimeout)
+		e.Hint = fmt.Sprintf("it must listen %s; startup_timeout of service %s is %v",
+			listenPlace(service.Listen), service.Name, service.StartupTimeout)
 	}
 }

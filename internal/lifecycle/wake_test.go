@@ -12,6 +12,7 @@ import (
 	"tenement.dev/internal/ingress"
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 // slow is an app that takes a second from the ring to its first connection.
@@ -186,6 +187,10 @@ func TestBrake(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		_, err = w.request(alice)
 		code(t, err, tenant.CodeFailed)
+		var failed *tenant.Error
+		if errors.As(err, &failed) && failed.RetryAfter != 5*time.Minute {
+			t.Errorf("visitors are told to come back in %v, want 5 minutes: it takes a person", failed.RetryAfter)
+		}
 		w.starts(alice, 6)
 
 		w.systemd.SetApp(alice, lifecycletest.App{})
@@ -284,6 +289,47 @@ func TestPortTakenByAnother(t *testing.T) {
 		if err := w.manager.Destroy(t.Context(), alice); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// Ports are for those that run: sleepers give theirs back, doorbells and armed ones too. That there is none is no failure of the
+// app, and for nobody for good.
+func TestPortsAreForThoseThatRun(t *testing.T) {
+	text := "[settings]\narmed = 1\nport_range = \"41230-41231\"\n[service.notes]\ncommand = \"/bin/true\"\n"
+	carol := tenant.ID{Service: "notes", Name: "carol"}
+	fakeclock.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.marks, w.memory = newMarks(), &memory{stalls: make(chan struct{}, 1)}
+		w.start(parse(t, text))
+		<-w.manager.Ready()
+		w.spawn(alice, bob)
+		for range 10 {
+			_, _, err := w.manager.Spawn(t.Context(), carol)
+			code(t, err, tenant.CodeLimit)
+		}
+		if _, err := w.manager.Stop(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if s := w.state(alice, tenant.Asleep); !s.Armed {
+			t.Errorf("got %+v, want her armed", s)
+		}
+		w.spawn(carol)
+		for range 10 { // both ports are in use
+			_, err := w.request(alice)
+			code(t, err, tenant.CodeLimit)
+			w.state(alice, tenant.Asleep)
+			time.Sleep(time.Second)
+		}
+		if _, err := w.manager.Stop(t.Context(), bob); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.request(alice); err != nil {
+			t.Error(err)
+		}
+		w.state(alice, tenant.Awake)
+		w.state(bob, tenant.Asleep)
+		w.state(carol, tenant.Awake)
 	})
 }
 

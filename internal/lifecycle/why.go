@@ -10,7 +10,7 @@ import (
 func (m *Manager) Why(id tenant.ID) (tenant.Why, error) {
 	inst, ok := m.lookup(id)
 	if !ok {
-		return tenant.Why{}, notRegistered("explain", id)
+		return tenant.Why{}, tenant.NoInstance("explain", id)
 	}
 	now := time.Now()
 	w := m.whyOf(inst, now)

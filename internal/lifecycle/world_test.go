@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 func TestMain(m *testing.M) {
@@ -66,6 +68,7 @@ type world struct {
 	resident func(tenant.ID) int64
 	marks    lifecycle.Marks
 	log      io.Writer // nil for the test's own
+	killed   bool      // the manager may be ended before it is ready
 	// events has what all managers have told.
 	events *event.Bus
 
@@ -77,7 +80,7 @@ type world struct {
 // its end.
 func bubble(t *testing.T, text string, f func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.start(parse(t, text))
 		<-w.manager.Ready()
@@ -146,7 +149,7 @@ func (w *world) start(cfg *config.Config) {
 	go func() { done <- m.Run(ctx) }()
 	w.stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !w.killed {
 			w.t.Errorf("Run: %v", err)
 		}
 	})
@@ -306,10 +309,10 @@ type store struct {
 	pauses  map[tenant.ID]tenant.Pause
 	secrets map[tenant.ID][]tenant.Secret
 	fault   map[string]error // by operation, for its next call
-	saves   int
-	orderly bool          // the latest daemon has left so
-	latency time.Duration // of AddDomain
-	removed func()        // called after Remove
+	orderly bool             // the latest daemon has left so
+	dead    bool             // all calls fail, as of one that is killed
+	latency time.Duration    // of AddDomain
+	removed func()           // called after Remove
 	scheduled
 	releases        map[tenant.ID]registry.Release
 	serviceReleases map[string]string
@@ -329,6 +332,20 @@ func (s *store) fail(op string, err error) {
 	s.fault[op] = err
 }
 
+// kill has all calls fail, or no more.
+func (s *store) kill(dead bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dead = dead
+}
+
+// mend has no call fail any more.
+func (s *store) mend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.fault)
+}
+
 // slow has AddDomain take so long.
 func (s *store) slow(d time.Duration) {
 	s.mu.Lock()
@@ -339,6 +356,9 @@ func (s *store) slow(d time.Duration) {
 func (s *store) faultLocked(ctx context.Context, op string) error {
 	err := s.fault[op]
 	delete(s.fault, op)
+	if s.dead {
+		err = cmp.Or(err, errors.New("the daemon is killed"))
+	}
 	return cmp.Or(err, ctx.Err())
 }
 
@@ -581,7 +601,6 @@ func (s *store) SetPort(ctx context.Context, id tenant.ID, port int) error {
 func (s *store) SaveActivity(ctx context.Context, list []registry.Instance) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.saves++
 	if err := s.faultLocked(ctx, "save"); err != nil {
 		return err
 	}

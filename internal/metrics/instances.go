@@ -33,9 +33,10 @@ func total(name, help string, labels ...string) series {
 	return series{prometheus.NewDesc(name, help, labels, nil), prometheus.CounterValue}
 }
 
-// own makes a series for each instance.
+// own makes a series for each instance. Its name is not called "instance": Prometheus has that for
+// what it scrapes, and would rename ours to exported_instance.
 func own(kind func(name, help string, labels ...string) series, name, help string) series {
-	return kind("tenement_instance_"+name, help, "service", "instance")
+	return kind("tenement_instance_"+name, help, "service", "tenant")
 }
 
 // What there is at each scrape.
@@ -47,7 +48,7 @@ var (
 	startingSeries  = gauge("tenement_starts_in_progress", "Starts that are under way.")
 	unlistedSeries  = gauge("tenement_instances_unlisted", "Instances without series of their own, since there are more than metrics_max_instances.")
 
-	stateSeries    = gauge("tenement_instance_state", "Always 1; the label says in which state the instance is.", "service", "instance", "state")
+	stateSeries    = gauge("tenement_instance_state", "Always 1; the label says in which state the instance is.", "service", "tenant", "state")
 	requestsSeries = own(total, "requests_total", "Requests that its app got since the daemon started.")
 	receivedSeries = own(total, "received_bytes_total", "Bytes of requests' bodies and upgraded connections, from clients.")
 	sentSeries     = own(total, "sent_bytes_total", "Bytes of answers' bodies and upgraded connections, to clients.")

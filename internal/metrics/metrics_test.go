@@ -127,13 +127,13 @@ func TestCounts(t *testing.T) {
 		`tenement_instances{service="notes",state="failed"} 0`,
 		`tenement_requests_waiting 3`, `tenement_starts_queued 2`, `tenement_starts_in_progress 1`,
 		`tenement_instances_unlisted 0`,
-		`tenement_instance_state{instance="i00001",service="notes",state="awake"} 1`,
-		`tenement_instance_requests_total{instance="i00001",service="notes"} 1`,
-		`tenement_instance_cpu_seconds_total{instance="i00001",service="notes"} 1.5`,
-		`tenement_instance_memory_bytes{instance="i00001",service="notes"} 42`,
-		`tenement_instance_io_written_bytes_total{instance="i00001",service="notes"} 4`,
+		`tenement_instance_state{service="notes",state="awake",tenant="i00001"} 1`,
+		`tenement_instance_requests_total{service="notes",tenant="i00001"} 1`,
+		`tenement_instance_cpu_seconds_total{service="notes",tenant="i00001"} 1.5`,
+		`tenement_instance_memory_bytes{service="notes",tenant="i00001"} 42`,
+		`tenement_instance_io_written_bytes_total{service="notes",tenant="i00001"} 4`,
 	)
-	for _, not := range []string{"evil", `cpu_seconds_total{instance="i00000"`, "tenement_instance_swap_bytes{"} {
+	for _, not := range []string{"evil", `cpu_seconds_total{service="notes",tenant="i00000"`, "tenement_instance_swap_bytes{"} {
 		if strings.Contains(text, not) {
 			t.Errorf("got %q in it, want none", not)
 		}
@@ -148,8 +148,8 @@ func TestSeriesAreBounded(t *testing.T) {
 		t.Errorf("got %d instances, want %d", got, want)
 	}
 	wantLines(t, text, `tenement_instances_unlisted 93`,
-		`tenement_instance_state{instance="i00095",service="notes",state="awake"} 1`,
-		`tenement_instance_state{instance="i00094",service="notes",state="asleep"} 1`)
+		`tenement_instance_state{service="notes",state="awake",tenant="i00095"} 1`,
+		`tenement_instance_state{service="notes",state="asleep",tenant="i00094"} 1`)
 	m.SetInstances(0)
 	if text := scrape(t, m); strings.Contains(text, "tenement_instance_") {
 		t.Errorf("got series of instances, want none:\n%s", text)

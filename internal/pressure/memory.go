@@ -50,8 +50,8 @@ type Options struct {
 type Memory struct {
 	options Options
 	stalls  chan struct{}
-	// When the triggers have fired last, in nanoseconds since 1970.
-	machineStalled, sliceStalled atomic.Int64
+	// When the triggers have fired last, nil for never.
+	machineStalled, sliceStalled atomic.Pointer[time.Time]
 	// The last answer, and when it was found; nil where something has happened since.
 	last atomic.Pointer[answer]
 }
@@ -106,8 +106,9 @@ func (m *Memory) watchSlice(ctx context.Context) error {
 	}
 }
 
-func (m *Memory) stalled(at *atomic.Int64) {
-	at.Store(time.Now().UnixNano())
+func (m *Memory) stalled(at *atomic.Pointer[time.Time]) {
+	now := time.Now()
+	at.Store(&now)
 	m.last.Store(nil)
 	select {
 	case m.stalls <- struct{}{}:
@@ -205,12 +206,12 @@ func (m *Memory) sliceShort() string {
 
 // stall is the percentage of time for which work is held up: what the file says of the
 // last ten seconds, or what the trigger has said just now.
-func stall(file string, fired *atomic.Int64) float64 {
+func stall(file string, fired *atomic.Pointer[time.Time]) float64 {
 	share := 0.0
 	if text, err := os.ReadFile(file); err == nil {
 		share = avg10(string(text))
 	}
-	if time.Since(time.Unix(0, fired.Load())) < stallFor {
+	if at := fired.Load(); at != nil && time.Since(*at) < stallFor {
 		share = max(share, triggerShare)
 	}
 	return share

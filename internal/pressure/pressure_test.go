@@ -116,7 +116,8 @@ func TestTriggerCounts(t *testing.T) {
 	default:
 		t.Error("nobody was told")
 	}
-	m.machineStalled.Store(time.Now().Add(-stallFor).UnixNano())
+	before := time.Now().Add(-stallFor)
+	m.machineStalled.Store(&before)
 	m.last.Store(nil)
 	if got := m.Short(); got != "" {
 		t.Errorf("%v later: got %q, want nothing", stallFor, got)

@@ -2,9 +2,10 @@
 // ports, when they were last used and how often they woke. It is one SQLite file.
 //
 // Invariants:
-//   - What a method has acknowledged is still there after kill -9 of the daemon. After
-//     a power failure the last moments may be missing, but the file is sound: the
-//     journal is a write-ahead log with synchronous=NORMAL (sqlite.org/pragma.html).
+//   - What a method has acknowledged is still there after kill -9 of the daemon, and after a
+//     power failure: a token that was revoked stays so. The journal is a write-ahead log with
+//     synchronous=FULL (sqlite.org/pragma.html). Only ports and activity do not wait for the
+//     disk: of those a power failure may take the last moments, but the file is sound.
 //   - Counters and the time of the last activity never go backwards.
 //   - Limits that are read back can be set.
 //   - What was used on a day only grows, and outlasts its instance.

@@ -35,7 +35,7 @@ func (f file) explain(op string, id tenant.ID, err error) error {
 		return &tenant.Error{
 			Code: tenant.CodeInternal, Op: op, ID: id, Err: err,
 			Msg:  fmt.Sprintf("no space left to write the registry %s", f.path),
-			Hint: "free some space on that file system; nothing was changed",
+			Hint: "make room on that file system, and do it again",
 		}
 	case errors.Is(err, fs.ErrPermission),
 		code&0xff == sqlite3.SQLITE_READONLY, code&0xff == sqlite3.SQLITE_PERM:

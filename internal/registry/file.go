@@ -28,7 +28,7 @@ func (f file) open(ctx context.Context) (_ *sql.DB, err error) {
 		return nil, err
 	}
 	db, err := f.connect(ctx, url.Values{"mode": {"rw"}, "_pragma": {
-		"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(ON)", "journal_size_limit(16777216)",
+		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "journal_size_limit(16777216)",
 	}})
 	if err != nil {
 		return nil, err

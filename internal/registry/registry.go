@@ -184,7 +184,9 @@ func (r *Registry) SetPort(ctx context.Context, id tenant.ID, port int) error {
 	if err := checkPort(id, port); err != nil {
 		return err
 	}
-	if err := r.update(ctx, sqlSetPort, id, port); err != nil {
+	// Who starts waits for it, and after a power failure nothing runs that has one.
+	err := r.relaxed(ctx, func(db execer) error { return update(ctx, db, sqlSetPort, id, port) })
+	if err != nil {
 		return r.explainPort("set port of", id, port, err)
 	}
 	return nil
@@ -193,9 +195,34 @@ func (r *Registry) SetPort(ctx context.Context, id tenant.ID, port int) error {
 // errNoRow says that there is no such instance.
 var errNoRow = errors.New("no such row")
 
+// execer is the registry's connection.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// relaxed has what f changes survive the daemon, as ever, but not wait for the disk: a power
+// failure may take it back.
+func (r *Registry) relaxed(ctx context.Context, f func(db execer) error) error {
+	conn, err := r.db.Conn(ctx) // the only one
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, sqlRelax); err != nil {
+		return err
+	}
+	err = f(conn)
+	_, serr := conn.ExecContext(context.WithoutCancel(ctx), sqlStrict)
+	return errors.Join(err, serr)
+}
+
 // update sets one column of an instance.
 func (r *Registry) update(ctx context.Context, statement string, id tenant.ID, values ...any) error {
-	result, err := r.db.ExecContext(ctx, statement, append([]any{id.Service, id.Name}, values...)...)
+	return update(ctx, r.db, statement, id, values...)
+}
+
+func update(ctx context.Context, db execer, statement string, id tenant.ID, values ...any) error {
+	result, err := db.ExecContext(ctx, statement, append([]any{id.Service, id.Name}, values...)...)
 	if err != nil {
 		return err
 	}
@@ -209,11 +236,7 @@ func (r *Registry) update(ctx context.Context, statement string, id tenant.ID, v
 // explainUpdate puts an error of update in words.
 func (r *Registry) explainUpdate(op string, id tenant.ID, err error) error {
 	if errors.Is(err, errNoRow) {
-		return &tenant.Error{
-			Code: tenant.CodeNotFound, Op: op, ID: id,
-			Msg:  fmt.Sprintf("there is no instance %s", id),
-			Hint: fmt.Sprintf("create it with: ten spawn %s", id),
-		}
+		return tenant.NoInstance(op, id)
 	}
 	return r.file.explain(op, id, err)
 }
@@ -244,7 +267,10 @@ func (r *Registry) SaveActivity(ctx context.Context, list []Instance) error {
 	}
 	text, err := json.Marshal(rows)
 	if err == nil {
-		_, err = r.db.ExecContext(ctx, sqlSaveActivity, string(text))
+		err = r.relaxed(ctx, func(db execer) error {
+			_, err := db.ExecContext(ctx, sqlSaveActivity, string(text))
+			return err
+		})
 	}
 	return r.file.explain("save activity", tenant.ID{}, err)
 }

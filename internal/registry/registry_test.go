@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -143,6 +144,42 @@ func TestPortIsUnique(t *testing.T) {
 	if got := mustList(t, r); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
+}
+
+// What is told to have changed waits for the disk, but ports and activity, for which others wait.
+func TestWaitsForTheDisk(t *testing.T) {
+	const normal, full = 1, 2 // sqlite.org/pragma.html
+	r := mustOpen(t, newPath(t))
+	check := func(when string, db interface {
+		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	}, want int) {
+		t.Helper()
+		var got int
+		if err := db.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&got); err != nil || got != want {
+			t.Errorf("synchronous %s: got %d, %v, want %d", when, got, err, want)
+		}
+	}
+	alice := Instance{ID: id("notes", "alice"), Created: created}
+	mustAdd(t, r, alice)
+	check("at first", r.db, full)
+	if err := r.relaxed(t.Context(), func(db execer) error {
+		check("of what may wait", db.(*sql.Conn), normal)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.SetPort(t.Context(), alice.ID, 20000), r.SaveActivity(t.Context(), []Instance{alice})); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetPort(t.Context(), id("notes", "bob"), 20001); tenant.CodeOf(err) != tenant.CodeNotFound {
+		t.Errorf("port of nobody: got %v, want %s", err, tenant.CodeNotFound)
+	}
+	check("after these", r.db, full)
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := r.relaxed(ctx, func(execer) error { cancel(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	check("after one that was left", r.db, full)
 }
 
 func TestAddRefusesOddNames(t *testing.T) {

@@ -259,6 +259,10 @@ const (
 			restarts = excluded.restarts, failures = excluded.failures,
 			failed = excluded.failed, reason = excluded.reason`
 
+	// sqlStrict has a change wait for the disk, and sqlRelax not (sqlite.org/pragma.html).
+	sqlStrict = `PRAGMA synchronous = FULL`
+	sqlRelax  = `PRAGMA synchronous = NORMAL`
+
 	// ?1 is a JSON array of [service, name, last_active, wakes, thaws, app_lease,
 	// operator_lease, rests_since, rested, reason, runs, runs_since, process, woken_by, woken_at,
 	// last_wake]. Counters only rise; the rest is as it is.

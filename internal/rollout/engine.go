@@ -146,16 +146,15 @@ func (e *Engine) job(ctx context.Context, service string) (*job, error) {
 	}
 }
 
-// The bounds and defaults of plans.
+// The bounds of plans, and the default.
 const (
-	DefaultBatch = 5
+	defaultBatch = 5
 	maxBatch     = 1000
-	DefaultPause = 5 * time.Second
 	maxPause     = 24 * time.Hour
 )
 
 // Begin begins to give the instances of a service a release. A batch of 0 is
-// DefaultBatch. Errors are *tenant.Error.
+// five instances. Errors are *tenant.Error.
 func (e *Engine) Begin(ctx context.Context, service, release string, plan tenant.RolloutPlan) (tenant.Rollout, error) {
 	if err := tenant.CheckLabel("service", service); err != nil {
 		return tenant.Rollout{}, err
@@ -198,7 +197,7 @@ func (e *Engine) Begin(ctx context.Context, service, release string, plan tenant
 
 func (e *Engine) checkPlan(service string, plan *tenant.RolloutPlan) error {
 	if plan.Batch == 0 {
-		plan.Batch = DefaultBatch
+		plan.Batch = defaultBatch
 	}
 	bad := func(msg, hint string) error {
 		return &tenant.Error{Code: tenant.CodeInvalid, Op: "roll out", Msg: msg, Hint: hint}

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -23,6 +22,7 @@ import (
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/rollout"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/fakeclock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,7 +69,7 @@ func (s *saves) SaveRollout(ctx context.Context, r registry.Rollout) error {
 func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := &world{t: t, dir: dir, systemd: lifecycletest.New(), events: event.NewBus(event.Kept)}
 		ctx, cancel := context.WithCancel(context.Background())
 		var wg sync.WaitGroup

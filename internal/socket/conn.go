@@ -13,8 +13,8 @@ type Conn struct {
 	transfers Transfers
 }
 
-// NewConn gives the connection that is used instead of c from now on.
-func NewConn(c *net.TCPConn) (*Conn, error) {
+// newConn gives the connection that is used instead of c from now on.
+func newConn(c *net.TCPConn) (*Conn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -48,6 +48,16 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// IsQuiet reports whether nothing of the peer's is to be received just now, neither bytes nor its
+// end nor an error.
+func (c *Conn) IsQuiet() (quiet bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	return raw.Control(func(fd uintptr) { quiet = isQuiet(fd) }) == nil && quiet
+}
+
 // failed gives the error that package net would.
 func (c *Conn) failed(op, call string, failed syscall.Errno, err error) error {
 	if err != nil {
@@ -63,7 +73,7 @@ type Listener struct{ net.Listener }
 func (l Listener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
-		if c, err := NewConn(tcp); err == nil {
+		if c, err := newConn(tcp); err == nil {
 			return c, nil
 		}
 	}

@@ -72,6 +72,14 @@ func (t *transfer) send(fd uintptr) bool {
 	return t.do(unix.SYS_SENDTO, fd, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 }
 
+// isQuiet reports whether nothing of the peer's is to be received just now, neither bytes nor
+// its end nor an error.
+func isQuiet(fd uintptr) bool {
+	var b byte
+	_, _, err := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	return err == unix.EAGAIN
+}
+
 // do makes the call, again and again until it is not interrupted.
 func (t *transfer) do(call, fd uintptr, flags uintptr) bool {
 	for {

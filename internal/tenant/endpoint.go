@@ -42,4 +42,6 @@ type Endpoint interface {
 	Meter() *Meter
 	// KeepAlive is false where the app must get a new connection for each request.
 	KeepAlive() bool
+	// Port is the TCP port that the app was told to listen on, 0 for none.
+	Port() int
 }

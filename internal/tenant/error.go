@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -80,6 +81,15 @@ func (e *Error) Error() string {
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// NoInstance is the error about an instance that there is not. Its hint is for who types commands and for who writes programs.
+func NoInstance(op string, id ID) *Error {
+	return &Error{
+		Code: CodeNotFound, Op: op, ID: id,
+		Msg:  fmt.Sprintf("there is no instance %s", id),
+		Hint: fmt.Sprintf("`ten ps` lists those that there are; `ten spawn %s` creates it (in the API, POST /api/v1/instances)", id),
+	}
+}
 
 // CodeOf gives the code of the first *Error in err's chain, or CodeInternal; for a
 // nil err it is the empty code.

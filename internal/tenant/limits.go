@@ -47,7 +47,7 @@ var limitInfos = []limitInfo{
 	// Fewer threads than this are not enough for ten-init and an app beside it. The
 	// standard stops a fork bomb and is far above what web apps have.
 	{LimitTasks, "tasks_max", 16, math.MaxInt32, 1024},
-	// The proxy alone may hold 2000 connections to an app (maxInFlight), and the app
+	// The proxy alone may hold 2000 connections to an app (max_in_flight), and the app
 	// may want as many of its own for them.
 	{LimitNoFile, "nofile", 64, 1 << 20, 8192},
 	{LimitStorage, "storage_quota_mb", 1 << 20, math.MaxInt64 >> 20 << 20, 0},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -14,6 +15,14 @@ const (
 	// systemd takes for a unit, 1 MiB (systemd.exec(5), LoadCredential=).
 	MaxSecretSize = 16 << 10
 )
+
+// ownVariables are the environment variables by which an app is told where it listens and who it is.
+var ownVariables = []string{
+	"PORT", "SOCKET_PATH", "TENEMENT_SERVICE", "TENEMENT_INSTANCE", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY",
+}
+
+// IsOwnVariable reports whether an environment variable is set for an app, and not for others to set.
+func IsOwnVariable(name string) bool { return slices.Contains(ownVariables, name) }
 
 // secretName is a credential's name that is also one of an environment variable.
 var secretName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
@@ -67,9 +76,11 @@ func CheckSecret(name string, value []byte, env bool) error {
 	case CheckSecretName(name) != nil:
 		return CheckSecretName(name)
 	case len(value) == 0:
-		return fail("has no value", "`ten secret remove` removes it")
+		return fail("has no value", "`ten secret rm` removes it")
 	case len(value) > MaxSecretSize:
 		return fail(fmt.Sprintf("has %d bytes, and %d is the most", len(value), MaxSecretSize), "keep larger things in the data directory")
+	case env && IsOwnVariable(name):
+		return fail("is a variable that Tenement and systemd set for the app", "give the secret another name, or leave --env out: the app reads it from $CREDENTIALS_DIRECTORY/"+name)
 	case env && bytes.IndexByte(value, 0) >= 0:
 		return fail("has a NUL byte, which no environment variable can have", "leave --env out: the app reads it from $CREDENTIALS_DIRECTORY/"+name)
 	}

@@ -1,5 +1,7 @@
 package plain
 
+import "slices"
+
 // Answer is the head of an app's answer. All of it lies in the buffer that was read.
 type Answer struct {
 	Status int
@@ -117,6 +119,10 @@ func (a *Answer) field(line []byte, lengths, codings *int) bool {
 			}
 			return true
 		}
+	case 'l':
+		if is(f.Name, "location") && loopback(f.Value) {
+			return false
+		}
 	case 'u':
 		if is(f.Name, "upgrade") {
 			return false
@@ -143,6 +149,14 @@ func (a *Answer) field(line []byte, lengths, codings *int) bool {
 	}
 	a.Fields = append(a.Fields, f)
 	return true
+}
+
+// Loopbacks are how the URLs begin that apps take for their own.
+var Loopbacks = []string{"http://localhost:", "http://127.0.0.1:", "http://[::1]:", "http://0.0.0.0:"}
+
+// loopback reports whether a URL may be that of the app itself, which is no client's.
+func loopback(url []byte) bool {
+	return slices.ContainsFunc(Loopbacks, func(own string) bool { return begins(url, own) })
 }
 
 // Bodyless reports whether there is no body, nor a word of its length.

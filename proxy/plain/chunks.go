@@ -3,8 +3,12 @@ package plain
 // maxExtra bounds what is neither size nor data, of one chunk or behind the last.
 const maxExtra = 4 << 10
 
+// maxDigits is how many a chunk's size may have, as net/http has it.
+const maxDigits = 16
+
 // Chunks follows a body in chunks (RFC 9112, section 7.1). Extensions and trailers are
-// passed over, as a recipient may.
+// passed over, as a recipient may, and so is white space behind a size, with which some apps
+// fill up its room.
 type Chunks struct {
 	state chunkState
 	// left is what is left of the chunk's data, in bytes.
@@ -19,6 +23,7 @@ type chunkState uint8
 
 const (
 	chunkSize chunkState = iota
+	chunkBlank
 	chunkExtension
 	chunkSizeLF
 	chunkData
@@ -37,14 +42,22 @@ func (c *Chunks) Next(p []byte) (data []byte, used int, ok bool) {
 		switch c.state {
 		case chunkSize:
 			switch {
-			case isHex(b) && c.digits < 15:
+			case isHex(b) && c.digits < maxDigits && c.left>>(63-4) == 0:
 				c.digits++
 				c.left = c.left<<4 | int64(hex(b))
 			case b == '\r' && c.digits > 0:
 				c.state = chunkSizeLF
 			case b == ';' && c.digits > 0:
 				c.state, c.extra = chunkExtension, 0
+			case isBlank(b) && c.digits > 0:
+				c.state, c.extra = chunkBlank, 0
 			default:
+				return nil, i, false
+			}
+		case chunkBlank:
+			if b == '\r' {
+				c.state = chunkSizeLF
+			} else if c.extra++; !isBlank(b) || c.extra > maxExtra {
 				return nil, i, false
 			}
 		case chunkExtension:

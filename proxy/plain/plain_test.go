@@ -179,6 +179,7 @@ var plainAnswers = []string{
 	"HTTP/1.1 200\r\nContent-Length: 0\r\nConnection: close\r\nX: \xc3\xa4\r\n\r\n",
 	"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\nDate: x\r\nX-Request-Id: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 	"HTTP/1.1 204 No Content\r\nKeep-Alive: timeout=5\r\nTenement-Keep-Awake: 5m\r\n\r\n",
+	"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://localhost.example.com:80/\r\n\r\n",
 }
 
 var oddAnswers = []string{
@@ -196,6 +197,8 @@ var oddAnswers = []string{
 	"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n z\r\n\r\nhello",
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\n\r\n",
 	"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+	"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://localhost:80/\r\n\r\n",
+	"HTTP/1.1 302 Found\r\nlocation: http://[::1]:80\r\nContent-Length: 0\r\n\r\n",
 	"HTTP/1.1 999 X\r\nContent-Length: 5\r\n\r\nhello",
 	"HTTP/1.1 20x OK\r\nContent-Length: 5\r\n\r\nhello",
 	"HTTP/1.1 2000 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -285,7 +288,7 @@ func decode(p []byte, piece int) (data []byte, used int, ended, ok bool) {
 func FuzzChunks(f *testing.F) {
 	for _, seed := range []string{
 		"0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\nmore", "5;a=b\r\nhello\r\nA\r\n0123456789\r\n00\r\nX: y\r\nZ: z\r\n\r\n", "5\r\nhello\n0\r\n\r\n",
-		"\r\n", "-5\r\n", "5 \r\nhello\r\n0\r\n\r\n", "fffffffffffffffffff\r\n", "5\r\nhel",
+		"\r\n", "-5\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5 \t \r\nhello\r\n0000000000000000  \r\n\r\n", "5 ;a=b\r\nhello\r\n0\r\n\r\n", "7fffffffffffffff\r\nx", "8000000000000000\r\nx", "fffffffffffffffffff\r\n", "5\r\nhel",
 	} {
 		f.Add([]byte(seed), uint8(3))
 	}

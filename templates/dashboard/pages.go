@@ -103,7 +103,6 @@ var functions = template.FuncMap{
 	"join":   func(list []string) string { return strings.Join(list, ", ") },
 	"text":   func(v any) string { return fmt.Sprint(v) },
 	"mark":   mark,
-	"add":    func(a, b int) int { return a + b },
 	"states": func() []string { return []string{"awake", "dozing", "asleep", "waking", "stopping", "failed"} },
 	"fields": fields,
 	"order": func(service, order, text, word string) struct{ Service, Order, Text, Word string } {

@@ -47,8 +47,9 @@ func (o *operated) done() { o.operator.Unlock() }
 
 func (o *operated) unit() string { return "tenement-" + o.service + "@" + o.name + ".service" }
 
-// app gives the app's processes; none if it sleeps.
-func (o *operated) app() (pids []int) {
+// processes gives those of the app; none if it sleeps. While it starts there may be others:
+// the manager's that makes the unit ready, and ten-init.
+func (o *operated) processes() (pids []int) {
 	path := filepath.Join("/sys/fs/cgroup", units.Slice, o.unit(), "app/cgroup.procs")
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -62,14 +63,24 @@ func (o *operated) app() (pids []int) {
 	return pids
 }
 
+// app gives those of the processes that run the app. Another signal than SIGKILL is lost on
+// the first process of a PID namespace until it catches it (pid_namespaces(7)).
+func (o *operated) app() []int {
+	return slices.DeleteFunc(o.processes(), func(pid int) bool {
+		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		return err != nil || filepath.Base(exe) != "testapp"
+	})
+}
+
 // awaitEnd waits until processes have ended, and the manager has said so: its answer to a
 // question comes after what it had to tell before.
-func (o *operated) awaitEnd(pids []int) {
+func (o *operated) awaitEnd(pids []int, why string) {
 	deadline := time.Now().Add(harness.Timeout)
 	for _, pid := range pids {
 		for alive(pid) {
 			if time.Now().After(deadline) {
-				o.w.fault("process %d of %s did not end", pid, o.id())
+				comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+				o.w.fault("process %d of %s, %s, did not end: %s", pid, o.id(), strings.TrimSpace(string(comm)), why)
 				return
 			}
 			time.Sleep(time.Millisecond)
@@ -106,20 +117,22 @@ func alive(pid int) bool {
 func (w *world) crash(r *rand.Rand) {
 	o := w.any(r)
 	defer o.done()
-	end := o.ends.begin("its app was killed")
+	const why = "its app was killed"
+	end := o.ends.begin(why)
 	defer end()
-	pids := o.app()
+	pids := o.processes()
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	o.awaitEnd(pids)
+	o.awaitEnd(pids, why)
 }
 
 // exit has an app end itself.
 func (w *world) exit(r *rand.Rand) {
 	o := w.any(r)
 	defer o.done()
-	end := o.ends.begin("its app was told to exit")
+	const why = "its app was told to exit"
+	end := o.ends.begin(why)
 	defer end()
 	pids := o.app()
 	if len(pids) == 0 {
@@ -132,7 +145,7 @@ func (w *world) exit(r *rand.Rand) {
 		_, _ = w.s.Do(ctx, "POST", o.id(), path, "", "Connection", "close")
 		told = ctx.Err() != nil || endsWithin(pids, exitTime)
 	}
-	o.awaitEnd(pids)
+	o.awaitEnd(pids, why)
 }
 
 // killUnit sends a signal to all processes of a unit.
@@ -140,9 +153,13 @@ func (w *world) killUnit(r *rand.Rand) {
 	o := w.any(r)
 	defer o.done()
 	signal := []string{"KILL", "TERM", "INT"}[r.IntN(3)]
-	end := o.ends.begin("its unit got SIG" + signal)
+	why := "its unit got SIG" + signal
+	end := o.ends.begin(why)
 	defer end()
 	pids := o.app()
+	if signal == "KILL" {
+		pids = o.processes()
+	}
 	if len(pids) == 0 {
 		return
 	}
@@ -152,7 +169,7 @@ func (w *world) killUnit(r *rand.Rand) {
 		defer cancel()
 		_, _ = w.s.Do(ctx, "GET", o.id(), "/health", "", "Connection", "close")
 	}
-	o.awaitEnd(pids)
+	o.awaitEnd(pids, why)
 }
 
 // stopUnit stops a unit behind the daemon's back.

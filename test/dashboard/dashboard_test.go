@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -64,17 +63,6 @@ func startMany(t *testing.T) *harness.Server {
 	return s
 }
 
-// newToken makes a token with the command.
-func newToken(t *testing.T, s *harness.Server, args ...string) (id, secret string) {
-	t.Helper()
-	r := s.Ten(append([]string{"token", "gen", "--json"}, args...)...)
-	var made struct{ ID, Secret string }
-	if err := json.Unmarshal([]byte(r.Stdout), &made); r.Code != 0 || err != nil {
-		t.Fatalf("token gen %q: %s, %v", args, r, err)
-	}
-	return made.ID, made.Secret
-}
-
 // row is the expression of an instance's row.
 func row(id string) string { return fmt.Sprintf("document.getElementById(%q)", id) }
 
@@ -86,8 +74,8 @@ func rowSays(id, text string) string {
 // tenant, on a desk and on a phone; nothing that it is shown is wrong to its console.
 func TestInBrowser(t *testing.T) {
 	s := startMany(t)
-	_, admin := newToken(t, s)
-	tenantID, alice := newToken(t, s, "--tenant", "alice", "--allow", "wake")
+	_, admin := s.Token()
+	tenantID, alice := s.Token("--tenant", "alice", "--allow", "wake")
 	origin := fmt.Sprintf("http://localhost:%d", s.Port)
 	timeList(t, s, origin, admin)
 	b := newBrowser(t)

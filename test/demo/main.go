@@ -1,4 +1,4 @@
-// Demo shows Tenement's main job for real: two tenants of the notes example, asleep
+// Command demo shows Tenement's main job for real: two tenants of the notes example, asleep
 // and awake.
 //
 //	go run ./test/demo

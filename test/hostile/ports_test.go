@@ -3,9 +3,12 @@ package hostile
 import (
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +45,45 @@ func TestPortsFromAPrivateNetwork(t *testing.T) {
 	}
 	if got := s.Text(bob, "/count"); got != "1" {
 		t.Errorf("the neighbour: got count %s, want 1", got)
+	}
+}
+
+// A network of its own has no names of the world's either: those who look them up for
+// everybody on the machine, over a Unix socket, do not for it, and could carry what it says.
+func TestNamesFromAPrivateNetwork(t *testing.T) {
+	sockets := []string{"/run/systemd/resolve/io.systemd.Resolve", "/run/nscd/socket"}
+	for _, path := range sockets {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("unix", path)
+		if err == nil {
+			err = os.Chmod(path, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answering sync.WaitGroup
+		answering.Go(func() { // the machine's own programs ask there, too
+			for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+				conn.Close()
+			}
+		})
+		t.Cleanup(func() {
+			l.Close()
+			answering.Wait()
+			os.RemoveAll(filepath.Dir(path))
+		})
+	}
+	s := harness.Start(t, harness.Options{Config: config + "network = \"private\"\n[service.wide]\ncommand = \"{bin}/hostile\"\n"})
+	s.Spawn(mallory, wide)
+	for _, path := range sockets {
+		if got := try(t, s, "connect", "unix", path); got.Errno != "EACCES" {
+			t.Errorf("connect to %s: got %+v, want EACCES", path, got)
+		}
+		if got := ask(t, s, wide, "/try/connect", "unix", path); got.Err != "" {
+			t.Errorf("on the machine's network, connect to %s: got %+v", path, got)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -174,6 +175,63 @@ func TestNothingIsShared(t *testing.T) {
 		if got := ask(t, s, other, "/try/findkey", "name", "mine", "ring", ring); got.Err == "" {
 			t.Errorf("key of another in keyring %s: got %s", ring, got.Text)
 		}
+	}
+}
+
+// Where its socket is it has little room, and none that is the machine's: without /run
+// nothing there goes on.
+func TestSocketDirectory(t *testing.T) {
+	for name, rootless := range map[string]bool{"root": false, "rootless": true} {
+		t.Run(name, func(t *testing.T) {
+			s := harness.Start(t, harness.Options{Config: config + "listen = \"unix\"\n", Rootless: rootless})
+			s.Spawn(mallory)
+			dir := "/run/tenement/app/bad@mallory"
+			if rootless {
+				dir = "/run/user/1000/tenement/app/bad@mallory"
+			}
+			if r := ask(t, s, mallory, "/attack/disk", "path", dir, "mb", "64", "ms", "10000"); r.Errno != "ENOSPC" {
+				t.Errorf("64 MB beside its socket: got %+v, want ENOSPC", r)
+			}
+			full := false
+			for i := 0; i < 1000 && !full; i++ {
+				full = try(t, s, "mkdir", "path", filepath.Join(dir, strconv.Itoa(i))).Errno == "ENOSPC"
+			}
+			if !full {
+				t.Error("1000 directories beside its socket: got them, want ENOSPC")
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("in the machine's %s: got %v, %v, want nothing", dir, left, err)
+			}
+			if r := s.Ten("stop", mallory); r.Code != 0 {
+				t.Errorf("stop: %s", r)
+			}
+			if got := try(t, s, "list", "path", dir).Text; got != "app.sock" {
+				t.Errorf("in its next life: got %q, want its socket alone", got)
+			}
+		})
+	}
+}
+
+// A directory in which everybody may make files, as screen(1) has one in /run, is nothing
+// that instances share, or could fill for all.
+func TestDirectoriesOfEverybody(t *testing.T) {
+	dirs := []string{"/run/everybody", "/srv/everybody"}
+	for _, dir := range dirs {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o1777)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+	}
+	for name, rootless := range map[string]bool{"root": false, "rootless": true} {
+		t.Run(name, func(t *testing.T) {
+			s := harness.Start(t, harness.Options{Config: config, Rootless: rootless})
+			s.Spawn(mallory)
+			for _, dir := range dirs {
+				if got := try(t, s, "create", "path", dir+"/"+name); got.Errno != "EROFS" {
+					t.Errorf("create a file in %s: got %+v, want EROFS", dir, got)
+				}
+			}
+		})
 	}
 }
 

@@ -37,6 +37,14 @@ func TestBehindCaddy(t *testing.T) {
 
 	// The machine has no way to a real certificate authority: Caddy's own signs.
 	port := unusedPort(t)
+	settings := fmt.Sprintf("[settings]\ntrusted_proxies = [\"127.0.0.1\", \"::1\"]\npublic = \"https:%d\"\n", port)
+	s.WriteFile("tenement.toml", settings+app)
+	ok(t, s, "reload")
+	for _, args := range [][]string{{"spawn", "app:alice"}, {"open", "--print", "app:alice"}} {
+		if r := s.Ten(args...); !strings.Contains(r.Stdout, fmt.Sprintf("https://alice.app.localhost:%d\n", port)) {
+			t.Errorf("%v: got %s, want the URL that Caddy serves", args, r)
+		}
+	}
 	s.WriteFile("Caddyfile", strings.Replace(strings.Replace(r.Stdout, "\temail ops@example.com\n",
 		fmt.Sprintf("\tlocal_certs\n\tskip_install_trust\n\tadmin off\n\tstorage file_system %s\n\thttps_port %d\n\thttp_port %d\n", t.TempDir(), port, unusedPort(t)), 1),
 		"https:// {", fmt.Sprintf("https://:%d {", port), 1))

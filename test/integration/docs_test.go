@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,13 +11,14 @@ import (
 	"strings"
 	"testing"
 
+	"tenement.dev/internal/config"
 	"tenement.dev/test/harness"
 )
 
 // guides are the pages of docs/ in the order in which they are read, and run.
 var guides = []string{
-	"quick-start.md", "concepts.md", "configuration.md", "lifecycle.md", "isolation.md", "security.md", "secrets.md", "deploying.md", "tls.md",
-	"pages.md", "logs-and-metrics.md", "dashboard.md", "api.md", "backup.md", "troubleshooting.md",
+	"quick-start.md", "concepts.md", "configuration.md", "lifecycle.md", "isolation.md", "security.md", "secrets.md", "frameworks.md",
+	"deploying.md", "tls.md", "pages.md", "logs-and-metrics.md", "dashboard.md", "api.md", "backup.md", "troubleshooting.md",
 }
 
 // notRun says which blocks cannot run on the test machine, by page and first line, and why.
@@ -100,6 +102,42 @@ func TestDocs(t *testing.T) {
 		if !seen[name] {
 			t.Errorf("notRun has %q, which is in no guide", name)
 		}
+	}
+}
+
+// What the guide on frameworks would have written is right, but for programs that are not on this machine.
+func TestFrameworks(t *testing.T) {
+	repo, err := harness.Repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks, err := harness.Blocks(filepath.Join(repo, "docs", "frameworks.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	for _, b := range blocks {
+		if b.Language != "toml" {
+			continue
+		}
+		read++
+		path := filepath.Join(t.TempDir(), "tenement.toml")
+		if err := os.WriteFile(path, []byte(b.Text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := config.Load(path)
+		var faults config.Faults
+		if err != nil && !errors.As(err, &faults) {
+			t.Fatal(err)
+		}
+		for _, f := range faults {
+			if !strings.HasPrefix(f.Msg, "command not found: ") {
+				t.Errorf("%s: %s", b.Name(), f)
+			}
+		}
+	}
+	if read < 4 {
+		t.Errorf("got %d blocks with a configuration, want those of Python, Node, and the others", read)
 	}
 }
 

@@ -41,8 +41,12 @@ func TestLogs(t *testing.T) {
 			sees("to-stdout", "app:alice")
 			sees("Payment FAILED", "app:alice")
 			sees("payment of bob", "app:bob")
-			if got := logs("app:alice"); strings.Contains(got, "bob") {
+			got := logs("app:alice")
+			if strings.Contains(got, "bob") {
 				t.Errorf("alice's logs have bob's line:\n%s", got)
+			}
+			if strings.Contains(got, "not our child") {
+				t.Errorf("the logs have what systemd 257 says of each start with PrivatePIDs=:\n%s", got)
 			}
 			unit := []string{"--unit"}
 			if rootless {

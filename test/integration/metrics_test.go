@@ -83,7 +83,7 @@ func TestMetrics(t *testing.T) {
 		`tenement_restarts_total\{service="app"\} 1`,
 		`tenement_instances\{service="app",state="asleep"\} 1`,
 		`tenement_requests_in_flight\{service="app"\} 1`,
-		`tenement_instance_cpu_seconds_total\{instance="alice",service="app"\} 0\.\d*[1-9]`,
+		`tenement_instance_cpu_seconds_total\{service="app",tenant="alice"\} 0\.\d*[1-9]`,
 	} {
 		if !regexp.MustCompile(`(?m)^` + want).MatchString(text) {
 			t.Errorf("no line like %s", want)
@@ -210,6 +210,11 @@ scrape_configs:
 	var up []struct{ Value [2]any }
 	if err := query(`up{job="tenement"}`, &up); err != nil || len(up) != 1 || up[0].Value[1] != "1" {
 		t.Fatalf("got %v, %v, want the daemon up", up, err)
+	}
+	// Prometheus has a label "instance" of its own, which takes the place of others' of that name.
+	var alice []struct{ Value [2]any }
+	if err := query(`tenement_instance_state{service="app",tenant="alice",instance="127.0.0.1:9464"}`, &alice); err != nil || len(alice) == 0 {
+		t.Errorf("series of app:alice in Prometheus: got %v, %v, want some", alice, err)
 	}
 	for _, expr := range expressions(t, repo, rules) {
 		expr = strings.NewReplacer("$__rate_interval", "1m", "$service", ".*").Replace(expr)

@@ -88,6 +88,9 @@ startup_timeout = 1
 	if r.Code != 5 || !strings.Contains(r.Stderr, "accepted no connection on port") {
 		t.Errorf("spawn: got %s, want code 5 and that it accepted no connection", r)
 	}
+	if !strings.Contains(r.Stderr, "hint: it must listen at 127.0.0.1:$PORT, and at no port of its own choice; startup_timeout of service app is 1s") {
+		t.Errorf("spawn: got %s, want where it has to listen", r)
+	}
 	if took := time.Since(begun); took > 8*time.Second {
 		t.Errorf("it took %v, want about startup_timeout", took)
 	}

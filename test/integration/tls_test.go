@@ -146,15 +146,17 @@ func TestTLSFromFiles(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.sign(t, 1, "*.app.localhost")
 	s := harness.New(t, harness.Options{
-		Config: "[settings.tls]\ncert = \"tls.crt\"\nkey = \"tls.key\"\nhsts = \"1h\"\n" + app,
+		Config: "[settings]\napi_domain = true\n[settings.tls]\ncert = \"tls.crt\"\nkey = \"tls.key\"\nhsts = \"1h\"\n" + app,
 		Files:  map[string]string{"tls.crt": cert, "tls.key": key},
 	})
 	port := unusedPort(t)
 	runTLS(t, s, port)
-	eventually(t, "the daemon says that nothing covers the service's own host", func() bool {
-		return strings.Contains(s.Log.String(), `msg="no certificate covers a service's hosts" host=app.localhost`)
-	})
-	if r := s.Ten("doctor"); !strings.Contains(r.Stdout, "no certificate covers app.localhost") {
+	for _, host := range []string{"localhost", "app.localhost"} { // the dashboard's, and the service's own
+		eventually(t, "the daemon says that nothing covers "+host, func() bool {
+			return strings.Contains(s.Log.String(), `msg="no certificate covers a host that is served" host=`+host+" ")
+		})
+	}
+	if r := s.Ten("doctor"); !strings.Contains(r.Stdout, "no certificate covers localhost, app.localhost") {
 		t.Errorf("got %s, want doctor to say so", r)
 	}
 	s.Spawn("app:alice")

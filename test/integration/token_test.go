@@ -68,17 +68,6 @@ func (o operators) want(status int, secret, method, path, body string) string {
 	return text
 }
 
-// generate makes a token with `ten token gen`.
-func generate(t *testing.T, s *harness.Server, args ...string) (id, secret string) {
-	t.Helper()
-	r := s.Ten(append([]string{"token", "gen", "--json"}, args...)...)
-	var made struct{ ID, Secret string }
-	if err := json.Unmarshal([]byte(r.Stdout), &made); r.Code != 0 || err != nil {
-		t.Fatalf("token gen %q: %s, %v", args, r, err)
-	}
-	return made.ID, made.Secret
-}
-
 // Tokens from before the daemon's start and from its life, over TCP and at the base
 // domain: what they are good for, until they are revoked or expire.
 func TestTokens(t *testing.T) {
@@ -91,7 +80,7 @@ func TestTokens(t *testing.T) {
 	config := "[settings]\napi_listen = \"" + listen + "\"\napi_domain = true\n" +
 		strings.Replace(app, "[settings]\n", "", 1) + "[service.web]\ncommand = \"{bin}/testapp\"\n"
 	s := harness.New(t, harness.Options{Config: config})
-	adminID, admin := generate(t, s, "--description", "before the start")
+	adminID, admin := s.Token("--description", "before the start")
 	s.Run()
 	api := operators{t, "http://" + listen}
 	domain := operators{t, "http://" + strings.Replace(s.Addr(), "127.0.0.1", "localhost", 1)}
@@ -132,7 +121,7 @@ func TestTokens(t *testing.T) {
 	}
 
 	// Alice sees her own, and touches what she may.
-	id, hers := generate(t, s, "--tenant", "alice", "--allow", "restart")
+	id, hers := s.Token("--tenant", "alice", "--allow", "restart")
 	var list struct{ Instances []tenant.Snapshot }
 	if err := json.Unmarshal([]byte(api.want(200, hers, "GET", "/instances", "")), &list); err != nil || len(list.Instances) != 2 ||
 		list.Instances[0].ID.Name != "alice" || list.Instances[1].ID.Name != "alice" {
@@ -188,7 +177,7 @@ func TestTokens(t *testing.T) {
 	api.want(401, hers, "GET", "/instances/app:alice", "")
 
 	// One that expires.
-	_, short := generate(t, s, "--expires", "3s")
+	_, short := s.Token("--expires", "3s")
 	api.want(200, short, "GET", "/version", "")
 	deadline := time.Now().Add(harness.Timeout)
 	for status := 200; status != 401; {

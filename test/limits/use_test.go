@@ -28,7 +28,7 @@ func series(t *testing.T, name string) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head := fmt.Sprintf("tenement_instance_%s{instance=\"alice\",service=\"app\"} ", name)
+	head := fmt.Sprintf("tenement_instance_%s{service=\"app\",tenant=\"alice\"} ", name)
 	for line := range strings.Lines(string(text)) {
 		if value, ok := strings.CutPrefix(line, head); ok {
 			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)

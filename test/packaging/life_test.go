@@ -24,9 +24,12 @@ func TestLife(t *testing.T) {
 
 	b.install(first)
 	b.serve()
+	b.private()
 	b.upgrade(second)
+	b.private()
 	b.older()
 	b.reboot()
+	b.private()
 	b.remove()
 
 	b.sh("dpkg --purge tenement && rm -r /etc/tenement /srv/hello")
@@ -101,6 +104,21 @@ func (b *box) serve() {
 	}
 	if got := b.sh("curl -sS -m 10 -o /dev/null -w '%{http_code}' -H 'Authorization: Bearer no' http://127.0.0.1:9090/api/v1/instances"); got != "401" {
 		b.Errorf("the API with a wrong token: got %s, want 401", got)
+	}
+}
+
+// private: the environment of all services, in tenement.toml, is nothing for an instance.
+func (b *box) private() {
+	b.Helper()
+	const file = "/etc/tenement/tenement.toml"
+	if got := b.sh("stat -c '%U:%G %a' " + file); got != "root:tenement 640" {
+		b.Errorf("%s: got %s, want root:tenement 640", file, got)
+	}
+	as := "pid=$(systemctl show -P MainPID tenement-hello@alice.service); " +
+		"nsenter --target $pid --mount --setuid $(stat -c %u /proc/$pid) --setgid $(stat -c %g /proc/$pid) "
+	b.sh(as + "cat /srv/hello/app.py")
+	if out, err := b.try(as + "cat " + file); err == nil {
+		b.Errorf("an instance reads %s:\n%s", file, out)
 	}
 }
 

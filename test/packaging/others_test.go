@@ -62,6 +62,9 @@ func TestRPM(t *testing.T) {
 	b.app()
 	pid := b.sh("systemctl show -P MainPID tenement-hello@carol.service")
 	b.sh("rpm -U --nodeps " + second)
+	if got := b.sh("stat -c '%U:%G %a' /etc/tenement/tenement.toml"); got != "root:tenement 640" {
+		t.Errorf("tenement.toml after rpm -U: got %s, want root:tenement 640", got)
+	}
 	if got := b.sh("ten version"); strings.Count(got, newVersion) != 2 {
 		t.Errorf("after rpm -U: got %s, want the client and the daemon to be %s", got, newVersion)
 	}

@@ -61,6 +61,35 @@ func TestProduction(t *testing.T) {
 		t.Errorf("production.md has %d blocks that were run, want 9", ran)
 	}
 	b.clean(before)
+	b.unpack(second, "/root/here")
+	b.fromTheApp()
+	b.clean(before)
+}
+
+// fromTheApp installs from the directory of an app: its services come along, with their paths.
+func (b *box) fromTheApp() {
+	b.Helper()
+	b.sh(`mkdir /opt/myapp && cd /opt/myapp && cat >app.py <<'END'
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Hello(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello from %s in %s\n" % (os.environ["TENEMENT_INSTANCE"].encode(), os.getcwd().encode()))
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Hello).serve_forever()
+END
+/root/here/ten init --name myapp --command "python3 app.py"
+/root/here/ten install --domain app.example.com --caddy --dns-provider cloudflare`)
+	b.sh("grep -F '*.myapp.app.example.com' /etc/caddy/Caddyfile")
+	b.sh("ten spawn myapp:customer1 && ten spawn myapp:customer2")
+	if got, want := b.sh("ten ps --json | grep '\"url\"' | sort | xargs"), "url: https://customer1.myapp.app.example.com, url: https://customer2.myapp.app.example.com,"; got != want {
+		b.Errorf("ten ps: got %s, want %s", got, want)
+	}
+	if got, want := b.sh("curl -fsS -H 'Host: customer1.myapp.app.example.com' http://127.0.0.1:8080/"), "hello from customer1 in /opt/myapp"; got != want {
+		b.Errorf("got %q, want %q", got, want)
+	}
+	b.quiet(b.sh("ten uninstall --purge; rm -r /opt/myapp"))
 }
 
 // clean says what is not as it was before Tenement.

@@ -66,6 +66,9 @@ func TestSeparated(t *testing.T) {
 	if _, err := os.Stat("/var/lib/tenement/data/app/copy/note"); err != nil {
 		t.Errorf("what was imported: %v", err)
 	}
+	if r := s.Ten("restore", "app:alice", archive); r.Code == 0 || !strings.Contains(r.Stderr, "--force") {
+		t.Errorf("a restore over data: %s, want it refused", r) // which leaves nobody a grant
+	}
 	if out, err := run(t, "tenement", "", "ten", "backup", "app:alice", "-o", "-", "--server", "/run/tenement/api.sock"); err == nil || !strings.Contains(out, "as root") {
 		t.Errorf("a backup that root has not asked for: %v: %s", err, out)
 	}

@@ -1,4 +1,4 @@
-// Testapp is the app of the integration tests: it tells what reached it and
+// Command testapp is the app of the integration tests: it tells what reached it and
 // misbehaves on request. It listens where Tenement tells it to, by PORT, SOCKET_PATH
 // or an inherited descriptor.
 package main

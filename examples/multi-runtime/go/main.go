@@ -1,4 +1,4 @@
-// Notes for one customer, with a login of their own. It has never heard of tenants.
+// Command notes keeps the notes of one customer, with a login of their own. It has never heard of tenants.
 package main
 
 import (

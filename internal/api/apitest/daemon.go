@@ -39,16 +39,16 @@ type Daemon struct {
 // Version is which build a Daemon says it is.
 var Version = wire.Version{Version: "1.2.3", Commit: "abcdef012345", Go: "go1.99"}
 
-// Checks is what a Daemon's doctor says.
-func Checks(context.Context) ([]wire.Check, error) {
+// checks is what a Daemon's doctor says.
+func checks(context.Context) ([]wire.Check, error) {
 	return []wire.Check{
 		{Name: "systemd", OK: true, Detail: "257.9"},
 		{Name: "doze", OK: false, Detail: "instances cannot be frozen", Hint: "needs cgroup v2"},
 	}, nil
 }
 
-// URL is where a Daemon says that an instance answers.
-func URL(id tenant.ID) string {
+// url is where a Daemon says that an instance answers.
+func url(id tenant.ID) string {
 	return "http://" + id.Name + "." + id.Service + ".localhost:8080"
 }
 
@@ -93,7 +93,7 @@ func Run(path string) (*Daemon, error) {
 		Services: func() []wire.Service {
 			return []wire.Service{{Name: "broken", Isolation: tenant.IsolationNamespace, Network: tenant.NetworkHost}, {Name: "notes", Isolation: tenant.IsolationNamespace, Network: tenant.NetworkHost, IdleTimeoutMS: 1000, Release: "v1", ServiceHost: true}}
 		},
-		Doctor: Checks, Reload: d.reload, URL: URL, Version: Version, Metrics: http.HandlerFunc(d.metrics), Log: slog.New(slog.DiscardHandler),
+		Doctor: checks, Reload: d.reload, URL: url, Version: Version, Metrics: http.HandlerFunc(d.metrics), Log: slog.New(slog.DiscardHandler),
 	})
 	d.Streams = a.Streams
 	d.API = a
@@ -121,7 +121,7 @@ func (d *Daemon) metrics(w http.ResponseWriter, _ *http.Request) {
 	n := d.scrapes.Add(1)
 	for _, s := range d.Instances.List() {
 		if s.State == tenant.Awake {
-			labels := fmt.Sprintf("{instance=%q,service=%q}", s.ID.Name, s.ID.Service)
+			labels := fmt.Sprintf("{service=%q,tenant=%q}", s.ID.Service, s.ID.Name)
 			fmt.Fprintf(w, "# TYPE tenement_instance_requests_total counter\ntenement_instance_requests_total%s %d\n", labels, 1000*n)
 			fmt.Fprintf(w, "tenement_instance_cpu_seconds_total%s %g\ntenement_instance_memory_bytes%s 2.097152e+07\n", labels, 0.001*float64(n), labels)
 		}

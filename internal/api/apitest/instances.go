@@ -88,10 +88,7 @@ func (m *Instances) Get(id tenant.ID) (tenant.Snapshot, error) {
 	defer m.mu.Unlock()
 	s, ok := m.all[id]
 	if !ok {
-		return s, &tenant.Error{
-			Code: tenant.CodeNotFound, Op: "get", ID: id,
-			Msg: fmt.Sprintf("there is no instance %s", id), Hint: fmt.Sprintf("`ten spawn %s` creates it", id),
-		}
+		return s, tenant.NoInstance("get", id)
 	}
 	return s, nil
 }

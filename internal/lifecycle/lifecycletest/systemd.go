@@ -125,6 +125,13 @@ func (s *Systemd) Fail(op string, err error) { s.addFault(op, fault{err: err}) }
 // Hang has the next call of an operation wait until its context ends.
 func (s *Systemd) Hang(op string) { s.addFault(op, fault{hang: true}) }
 
+// Mend has no call fail or hang any more that would.
+func (s *Systemd) Mend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.faults)
+}
+
 func (s *Systemd) addFault(op string, f fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,4 +1,4 @@
-// Logs measures how long it takes to find something in a large journal:
+// Command logs measures how long it takes to find something in a large journal:
 //
 //	go run ./test/bench/logs
 //

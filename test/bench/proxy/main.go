@@ -1,4 +1,4 @@
-// Proxy measures requests through `ten serve` beside the same requests through nginx,
+// Command proxy measures requests through `ten serve` beside the same requests through nginx,
 // HAProxy, Caddy, systemd-socket-proxyd and a plain httputil.ReverseProxy:
 //
 //	go run ./test/bench/proxy -rounds 5

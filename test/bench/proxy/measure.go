@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tenement.dev/test/bench/platform"
 )
 
 // sample is what one client has seen.
@@ -259,6 +261,6 @@ func measure(ctx context.Context, repo string, o options) (_ *report, err error)
 		fmt.Fprint(os.Stderr, t.markdown(), "\n")
 		r.tables = append(r.tables, t)
 	}
-	r.loadAfter = loadAverage()
+	r.loadAfter = platform.Load()
 	return r, nil
 }

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"tenement.dev/test/bench/platform"
 )
 
 // report is what has been measured.
@@ -128,21 +128,6 @@ func writeBetweenMarks(path, text string) error {
 
 // describeMachine says in one line what the numbers were measured on, and which versions.
 func describeMachine(ctx context.Context) (string, error) {
-	cpu := runtime.GOARCH
-	cpuinfo, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(cpuinfo)) {
-		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
-			cpu = strings.TrimSpace(value)
-			break
-		}
-	}
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return "", err
-	}
 	versions := []string{runtime.Version()}
 	for _, argv := range [][]string{{"nginx", "-v"}, {"haproxy", "-v"}, {"caddy", "version"}, {"systemctl", "--version"}} {
 		out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
@@ -157,15 +142,6 @@ func describeMachine(ctx context.Context) (string, error) {
 		first, _, _ = strings.Cut(first, " 20") // HAProxy's date
 		versions = append(versions, first)
 	}
-	return fmt.Sprintf("%d shared cores of %s, Linux %s; %s; load average %s before", runtime.NumCPU(), cpu,
-		unix.ByteSliceToString(name.Release[:]), strings.Join(versions, ", "), loadAverage()), nil
-}
-
-func loadAverage() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	minute, _, _ := strings.Cut(string(text), " ")
-	return minute
+	return fmt.Sprintf("%d shared cores of %s, Linux %s; %s; load average %s before", runtime.NumCPU(), platform.CPU(),
+		platform.Kernel(), strings.Join(versions, ", "), platform.Load()), nil
 }

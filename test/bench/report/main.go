@@ -1,4 +1,4 @@
-// Report passes on what a benchmark prints, and puts the sections in it into a file:
+// Command report passes on what a benchmark prints, and puts the sections in it into a file:
 //
 //	go test -v ./test/bench/scale | go run ./test/bench/report docs/PERFORMANCE.md
 //

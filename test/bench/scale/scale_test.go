@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/bench/platform"
 	"tenement.dev/test/harness"
 )
 
@@ -112,24 +113,13 @@ doze_timeout = %d
 	large.await(all, func(i tenant.Snapshot) bool { return i.State == tenant.Dozing })
 	r.states = append(r.states, state{"dozing, nothing reclaimed", all, large.settled().minus(idle)})
 
-	fmt.Printf("<!-- begin scale -->\n## Many tenants\n\n%s\n%s<!-- end scale -->\n", about(t), &r)
+	fmt.Printf("<!-- begin scale -->\n## Many tenants\n\n%s\n%s<!-- end scale -->\n", about(), &r)
 }
 
 // about says what this was measured on.
-func about(t *testing.T) string {
-	t.Helper()
-	load, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, name, _ := strings.Cut(string(info), "model name")
-	name, _, _ = strings.Cut(name, "\n")
+func about() string {
 	return fmt.Sprintf("`make bench-scale` on %d cores of %s, load average %s at the end: one daemon with %d registered, another\nwith %d beside it on the same machine.\n",
-		strings.Count(string(info), "\nprocessor")+1, strings.Trim(name, "\t: "), strings.Fields(string(load))[0], *registered, few)
+		runtime.NumCPU(), platform.CPU(), platform.Load(), *registered, few)
 }
 
 // fleet is a daemon and its tenants.
@@ -340,18 +330,14 @@ func (f *fleet) p99(n int, ask func(id string)) time.Duration {
 // dashboard gives how long the list takes in a browser's session.
 func (f *fleet) dashboard() time.Duration {
 	f.t.Helper()
-	r := f.s.Ten("token", "gen", "--json")
-	var made struct{ Secret string }
-	if err := json.Unmarshal([]byte(r.Stdout), &made); err != nil {
-		f.t.Fatal(r, err)
-	}
+	_, secret := f.s.Token()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	origin := "http://localhost:" + fmt.Sprint(f.s.Port)
 	browser := &http.Client{Transport: f.s.HTTP.Transport, Jar: jar, Timeout: time.Minute}
-	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, origin+"/sign-in", strings.NewReader(url.Values{"token": {made.Secret}}.Encode()))
+	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, origin+"/sign-in", strings.NewReader(url.Values{"token": {secret}}.Encode()))
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"tenement.dev/test/bench/platform"
 	"tenement.dev/test/harness"
 )
 
@@ -86,7 +87,7 @@ command = "{bin}/testapp"
 	if got := len(asIs.warm) + len(asIs.woken); got != requests || len(asIs.woken) == 0 {
 		t.Errorf("got %d requests answered, %d of them with a wake; want %d", got, len(asIs.woken), requests)
 	}
-	fmt.Printf("<!-- begin simulate -->\n## A day of %d tenants\n\n%s<!-- end simulate -->\n", *tenants, describe(t, list, requests, asIs, all))
+	fmt.Printf("<!-- begin simulate -->\n## A day of %d tenants\n\n%s<!-- end simulate -->\n", *tenants, describe(list, requests, asIs, all))
 	fmt.Printf("<!-- begin images/density.svg -->\n%s<!-- end images/density.svg -->\n",
 		picture(fmt.Sprintf("%d tenants, a day of %d visits", *tenants, *visits), asIs.samples, all.samples, asIs.wakes))
 }
@@ -173,8 +174,7 @@ func memory(t *testing.T) (awake int, mb float64) {
 }
 
 // describe tells of both days.
-func describe(t *testing.T, list []visit, requests int, asIs, all *result) string {
-	t.Helper()
+func describe(list []visit, requests int, asIs, all *result) string {
 	perTenant := map[int]int{}
 	for _, v := range list {
 		perTenant[v.tenant]++
@@ -182,10 +182,6 @@ func describe(t *testing.T, list []visit, requests int, asIs, all *result) strin
 	most := 0
 	for _, n := range perTenant {
 		most = max(most, n)
-	}
-	load, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		t.Fatal(err)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `%sA day in %v, for real: processes start, doze, sleep and answer. %d visits (seed %d), the busiest tenant with %d, %d with
@@ -195,7 +191,7 @@ without that. An hour lasts %.1f s, so what a wake takes weighs %.0f times as mu
 | | as they are needed | all stay awake |
 |---|---:|---:|
 `, "![memory and wakes over the day](images/density.svg)\n\n", *day, len(list), *seed, most, *tenants-len(perTenant), requests,
-		dozeAfter, idleAfter, day.Seconds()/hours, (24*time.Hour).Seconds()/day.Seconds(), strings.Fields(string(load))[0])
+		dozeAfter, idleAfter, day.Seconds()/hours, (24*time.Hour).Seconds()/day.Seconds(), platform.Load())
 	row := func(what string, f func(*result) string) {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", what, f(asIs), f(all))
 	}

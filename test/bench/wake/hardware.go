@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"tenement.dev/test/bench/platform"
 )
 
 // hardware says what the numbers were measured on.
@@ -29,25 +28,7 @@ func (h hardware) String() string {
 }
 
 func describeMachine(ctx context.Context) (hardware, error) {
-	h := hardware{CPU: runtime.GOARCH, Cores: runtime.NumCPU()}
-	cpuinfo, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return hardware{}, err
-	}
-	for line := range strings.Lines(string(cpuinfo)) {
-		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
-			h.CPU = strings.TrimSpace(value)
-			break
-		}
-	}
-	if h.LoadBefore, err = loadAverage(); err != nil {
-		return hardware{}, err
-	}
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return hardware{}, err
-	}
-	h.Kernel = unix.ByteSliceToString(name.Release[:])
+	h := hardware{CPU: platform.CPU(), Cores: runtime.NumCPU(), Kernel: platform.Kernel(), LoadBefore: platform.Load()}
 	out, err := exec.CommandContext(ctx, "systemctl", "--version").Output()
 	if err != nil {
 		return hardware{}, fmt.Errorf("systemctl --version: %w", err)
@@ -56,10 +37,4 @@ func describeMachine(ctx context.Context) (hardware, error) {
 		h.Systemd = fields[1]
 	}
 	return h, nil
-}
-
-func loadAverage() (string, error) {
-	text, err := os.ReadFile("/proc/loadavg")
-	minute, _, _ := strings.Cut(string(text), " ")
-	return minute, err
 }

@@ -1,4 +1,4 @@
-// Wake measures what a wake costs, beside what the same app costs when it is started
+// Command wake measures what a wake costs, beside what the same app costs when it is started
 // by hand:
 //
 //	go run ./test/bench/wake -n 30

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tenement.dev/test/bench/platform"
 )
 
 const (
@@ -76,9 +78,7 @@ func measure(ctx context.Context, repo string, n int) (_ *report, err error) {
 	if err := b.armedRounds(ctx, apps, n); err != nil {
 		return nil, err
 	}
-	if b.report.Machine.LoadAfter, err = loadAverage(); err != nil {
-		return nil, err
-	}
+	b.report.Machine.LoadAfter = platform.Load()
 	b.report.judge()
 	return b.report, nil
 }

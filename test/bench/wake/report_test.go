@@ -117,14 +117,18 @@ func TestText(t *testing.T) {
 
 // The section says how many were armed, both ratios, and whether the goals are met.
 func TestStormSection(t *testing.T) {
-	s := &storm{isolation: "namespace", arms: true, armed: 200, tenants: 200, answered: 200, bare: 50, total: 6000, alone: 5000,
+	s := &storm{cores: 2, isolation: "namespace", arms: true, armed: 200, tenants: 200, answered: 200, bare: 50, total: 6000, alone: 5000,
 		cpu: "all 60.0", bareCPU: "all 50.0", quiet: []float64{2}, during: []float64{8}, memory: [2]int64{1024, 51200}, waiting: 200 << 10, reload: [2]float64{100, 700}}
-	cold := &storm{isolation: "namespace", tenants: 200, answered: 199, bare: 50, total: 15000, alone: 5000, quiet: []float64{2}, during: []float64{12}}
+	slower, faster := *s, *s
+	slower.total, faster.total = 8000, 5000
+	s = middle([]*storm{&slower, s, &faster})
+	cold := &storm{cores: 2, isolation: "namespace", tenants: 200, answered: 199, bare: 50, total: 15000, alone: 5000, quiet: []float64{2}, during: []float64{12}}
+	cold = middle([]*storm{cold})
 	got := stormSection(hardware{Cores: 2}, []*storm{s, cold})
 	for _, want := range []string{
 		"<!-- begin storm -->\n## A storm\n",
-		"| `namespace`, 200 armed | 200 | 6000 | 1.20, met | 1.20 | 4.0 × 2.0 ms, met | 50 |\n",
-		"| `namespace`, none armed | 199 | 15000 | 3.00, **missed** | 3.00 | 6.0 × 2.0 ms, **missed** | 0 |\n",
+		"| `namespace`, 200 armed | 200 | 6000 | 1.20 of 1.00, 1.20, 1.60, met | 1.20 | 4.0 × 2.0 ms, met | 50 |\n",
+		"| `namespace`, none armed | 199 | 15000 | 3.00 of 3.00, **missed** | 3.00 | 6.0 × 2.0 ms, **missed** | 0 |\n",
 		"| `namespace`, 200 armed | all 60.0 | all 50.0 |\n",
 		"has 1.0 MB of its own, and makes a `systemctl daemon-reload` 3.0 ms longer.\n<!-- end storm -->\n",
 	} {

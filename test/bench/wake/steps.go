@@ -18,6 +18,7 @@ import (
 	"tenement.dev/dbusctl"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/tenant"
+	"tenement.dev/test/bench/platform"
 	"tenement.dev/units"
 )
 
@@ -140,9 +141,7 @@ func runSteps(ctx context.Context, repo string, n int) (err error) {
 		fmt.Fprintf(os.Stderr, "\rround %d of %d ", round, n)
 	}
 	fmt.Fprint(os.Stderr, "\r                    \r")
-	if hardware.LoadAfter, err = loadAverage(); err != nil {
-		return err
-	}
+	hardware.LoadAfter = platform.Load()
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,12 +10,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"tenement.dev/test/bench/platform"
 )
 
 const (
@@ -24,7 +28,10 @@ const (
 	// warmGoal is how many times its quiet p99 the p99 of a warm tenant may be meanwhile.
 	warmGoal = 5.0
 
-	stormBares   = 15
+	// stormRounds is how many storms there are of each kind; the one in the middle is told.
+	stormRounds = 3
+	// stormBares is how often a bare start is timed before each storm, and after it.
+	stormBares   = 8
 	stormTimeout = 3 * time.Minute
 	// armTimeout is for how long another one must not have been armed until it is taken for
 	// granted that no more will be.
@@ -37,12 +44,13 @@ const (
 
 // storm is what was measured of one.
 type storm struct {
+	cores     int
 	isolation string
 	arms      bool // as many as the machine's memory suggests
 	armed     int
 	tenants   int
 	answered  int
-	bare      float64 // ms, the median
+	bare      float64 // ms, the median of before and after
 	total     float64 // ms until the last answer
 	alone     float64 // ms of as many bare starts, one per processor at a time: the mean of before and after
 	cpu       string  // processor time per tenant
@@ -53,6 +61,15 @@ type storm struct {
 	memory    [2]int64   // KiB of the daemon: before, and at most
 	waiting   int64      // KiB of all armed tenants together
 	reload    [2]float64 // ms of a daemon-reload: before the tenants were there, and with all armed
+	all       []float64  // the ratio of each round, from low to high
+}
+
+// storming is what the rounds have in common.
+type storming struct {
+	daemon *daemon
+	python app
+	dir    string
+	names  []string
 }
 
 // runStorm has n sleeping tenants get a request each at once, under each of some
@@ -65,22 +82,21 @@ func runStorm(ctx context.Context, repo string, n int, isolations []string) (err
 	var storms []*storm
 	for _, isolation := range isolations {
 		for _, arms := range []bool{true, false} {
-			s, err := oneStorm(ctx, repo, isolation, n, arms)
+			s, err := someStorms(ctx, repo, storm{cores: hardware.Cores, isolation: isolation, arms: arms, tenants: n})
 			if err != nil {
 				return err
 			}
-			s.print(hardware.Cores)
+			s.print()
 			storms = append(storms, s)
 		}
 	}
-	if hardware.LoadAfter, err = loadAverage(); err != nil {
-		return err
-	}
+	hardware.LoadAfter = platform.Load()
 	fmt.Printf("\n%s\n\n%s", hardware, stormSection(hardware, storms))
 	return nil
 }
 
-func oneStorm(ctx context.Context, repo, isolation string, n int, arms bool) (_ *storm, err error) {
+// someStorms makes the rounds of one kind and gives the one in the middle.
+func someStorms(ctx context.Context, repo string, kind storm) (_ *storm, err error) {
 	dir, err := makeDir()
 	if err != nil {
 		return nil, err
@@ -90,70 +106,86 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, arms bool) (_ 
 	if err != nil {
 		return nil, err
 	}
-	python := apps[0]
+	of := storming{python: apps[0], dir: dir}
 	var config strings.Builder
 	fmt.Fprintf(&config, "[settings]\ndata_dir = %q\n", filepath.Join(dir, "data"))
-	if !arms {
+	if !kind.arms {
 		config.WriteString("armed = 0\n")
 	}
 	for _, service := range []string{"storm", "warm"} {
 		// Many gVisors at once take a while.
 		fmt.Fprintf(&config, "[service.%s]\ncommand = [%q, %q]\nisolation = %q\non_demand = true\nmax_instances = 10000\nstartup_timeout = 60\n",
-			service, python.argv[0], python.argv[1], isolation)
+			service, of.python.argv[0], of.python.argv[1], kind.isolation)
 	}
-	s := &storm{isolation: isolation, arms: arms, tenants: n}
-	if s.reload[0], err = reload(ctx); err != nil {
+	if kind.reload[0], err = reload(ctx); err != nil {
 		return nil, err
 	}
 	d, err := startDaemon(ctx, repo, dir, config.String(), daemonPort)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for i := range n {
-		names = append(names, "storm:t"+strconv.Itoa(i))
+	of.daemon = d
+	for i := range kind.tenants {
+		of.names = append(of.names, "storm:t"+strconv.Itoa(i))
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), stormTimeout)
 		defer cancel()
-		_, derr := d.runFor(ctx, stormTimeout, append([]string{"destroy", "--yes", "warm:w"}, names...)...)
+		_, derr := d.runFor(ctx, stormTimeout, append([]string{"destroy", "--yes", "warm:w"}, of.names...)...)
 		if err = errors.Join(err, derr, d.end()); err != nil {
 			err = fmt.Errorf("%w\nthe daemon's last words:\n%s", err, d.lastWords())
 		}
 	}()
 	// The first requests create them; that is not the storm.
-	if _, _, err := d.askAll(ctx, append([]string{"warm:w"}, names...)); err != nil {
+	if _, _, err := d.askAll(ctx, append([]string{"warm:w"}, of.names...)); err != nil {
 		return nil, err
 	}
-	if _, err := d.runFor(ctx, stormTimeout, append([]string{"stop"}, names...)...); err != nil {
+	var rounds []*storm
+	for range stormRounds {
+		s, err := of.round(ctx, kind)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Printf("isolation %s, %s: %.2f × the formula, %.2f × as many bare starts\n", s.isolation, s.how(), s.ratio(), s.total/s.alone)
+		rounds = append(rounds, s)
+	}
+	return middle(rounds), nil
+}
+
+// middle gives the storm whose ratio is the median, with those of all.
+func middle(rounds []*storm) *storm {
+	slices.SortFunc(rounds, func(a, b *storm) int { return cmp.Compare(a.ratio(), b.ratio()) })
+	s := rounds[len(rounds)/2]
+	for _, r := range rounds {
+		s.all = append(s.all, r.ratio())
+	}
+	return s
+}
+
+// round has all fall asleep and makes one storm, with bare starts before and after.
+func (of storming) round(ctx context.Context, kind storm) (_ *storm, err error) {
+	s, d := &kind, of.daemon
+	if _, err := d.runFor(ctx, stormTimeout, append([]string{"stop"}, of.names...)...); err != nil {
 		return nil, err
 	}
-	if arms {
-		if s.armed, err = d.awaitArmed(ctx, n); err != nil {
+	if s.arms {
+		if s.armed, err = d.awaitArmed(ctx, s.tenants); err != nil {
 			return nil, err
 		}
 		if s.reload[1], err = reload(ctx); err != nil {
 			return nil, err
 		}
 	}
-	var bares []float64
-	for range stormBares {
-		if err := settle(ctx); err != nil {
-			return nil, err
-		}
-		took, err := python.startBare(ctx, dir, barePort)
-		if err != nil {
-			return nil, err
-		}
-		bares = append(bares, milliseconds(took))
-	}
-	s.bare = percentile(bares, 50)
-	before := readCPUTime(d.cmd.Process.Pid)
-	alone, err := python.startMany(ctx, dir, n)
+	bares, err := of.bares(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.bareCPU = readCPUTime(d.cmd.Process.Pid).perTenant(before, n)
+	before := readCPUTime(d.cmd.Process.Pid)
+	alone, err := of.python.startMany(ctx, of.dir, s.tenants)
+	if err != nil {
+		return nil, err
+	}
+	s.bareCPU = readCPUTime(d.cmd.Process.Pid).perTenant(before, s.tenants)
 	quiet, cancel := context.WithTimeout(ctx, warmQuiet)
 	s.quiet, err = d.askAgain(quiet, "warm:w")
 	cancel()
@@ -169,23 +201,43 @@ func oneStorm(ctx context.Context, repo, isolation string, n int, arms bool) (_ 
 		}
 	}
 
-	storming, over := context.WithCancel(ctx)
+	stormy, over := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var warmErr error
-	wg.Go(func() { s.during, warmErr = d.askAgain(storming, "warm:w") })
+	wg.Go(func() { s.during, warmErr = d.askAgain(stormy, "warm:w") })
 	before = readCPUTime(d.cmd.Process.Pid)
 	begun := time.Now()
-	s.answered, s.phases, err = d.askAll(ctx, names)
+	s.answered, s.phases, err = d.askAll(ctx, of.names)
 	s.total = milliseconds(time.Since(begun))
-	s.cpu = readCPUTime(d.cmd.Process.Pid).perTenant(before, n)
+	s.cpu = readCPUTime(d.cmd.Process.Pid).perTenant(before, s.tenants)
 	over()
 	wg.Wait()
 	if s.memory[1], _ = d.memory("VmHWM:"); err != nil || warmErr != nil {
 		return nil, errors.Join(err, warmErr)
 	}
-	again, err := python.startMany(ctx, dir, n)
+	again, err := of.python.startMany(ctx, of.dir, s.tenants)
+	if err != nil {
+		return nil, err
+	}
 	s.alone = (alone + again) / 2
+	after, err := of.bares(ctx)
+	s.bare = percentile(append(bares, after...), 50)
 	return s, err
+}
+
+// bares gives the milliseconds of some bare starts, one after the other.
+func (of storming) bares(ctx context.Context) (all []float64, err error) {
+	for range stormBares {
+		if err := settle(ctx); err != nil {
+			return nil, err
+		}
+		took, err := of.python.startBare(ctx, of.dir, barePort)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, milliseconds(took))
+	}
+	return all, nil
 }
 
 // reload gives the milliseconds of a daemon-reload (systemctl(1)).

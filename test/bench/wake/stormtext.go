@@ -8,8 +8,8 @@ import (
 
 // ratio is the storm's time, in times of what the bare starts would take on so many
 // processors if they did not slow each other down.
-func (s *storm) ratio(cores int) float64 {
-	return s.total / (float64(s.tenants) * s.bare / float64(cores))
+func (s *storm) ratio() float64 {
+	return s.total / (float64(s.tenants) * s.bare / float64(s.cores))
 }
 
 // warm are the p99 of the warm tenant's answers, in milliseconds.
@@ -24,6 +24,15 @@ func (s *storm) how() string {
 	return "none armed"
 }
 
+// rounds are the ratios of all rounds, from low to high.
+func (s *storm) rounds() string {
+	var all []string
+	for _, r := range s.all {
+		all = append(all, fmt.Sprintf("%.2f", r))
+	}
+	return strings.Join(all, ", ")
+}
+
 // verdict says whether a goal is reached.
 func verdict(value, goal float64) string { return met(value <= goal) }
 
@@ -35,9 +44,9 @@ func met(yes bool) string {
 }
 
 // print prints all that was measured, for people.
-func (s *storm) print(cores int) {
+func (s *storm) print() {
 	fmt.Printf("\nisolation %s, %s: %d of %d answered in %.0f ms; a bare start takes %.1f ms\n", s.isolation, s.how(), s.answered, s.tenants, s.total, s.bare)
-	fmt.Printf("  %.2f × (%d × bare ÷ %d), goal %.1f: %s\n", s.ratio(cores), s.tenants, cores, stormGoal, verdict(s.ratio(cores), stormGoal))
+	fmt.Printf("  %.2f × (%d × bare ÷ %d), goal %.1f: %s; of %s\n", s.ratio(), s.tenants, s.cores, stormGoal, verdict(s.ratio(), stormGoal), s.rounds())
 	fmt.Printf("  as many bare starts, one per processor at a time: %.0f ms; the storm is %.2f × that\n", s.alone, s.total/s.alone)
 	fmt.Printf("  processor ms per tenant: %s\n  processor ms per bare start: %s\n", s.cpu, s.bareCPU)
 	fmt.Printf("  mean ms by phase:")
@@ -61,13 +70,14 @@ func stormSection(h hardware, storms []*storm) string {
 	fmt.Fprintf(&b, "<!-- begin storm -->\n## A storm\n\n")
 	fmt.Fprintf(&b, "`make bench-storm`: %d sleeping tenants in Python get one request each at once, while another is awake and is asked every\n", n)
 	fmt.Fprintf(&b, "%d ms. %d cores of %s, Linux %s, systemd %s, load average %s before and %s after. Besides, the same app is started\n", warmPause.Milliseconds(), h.Cores, h.CPU, h.Kernel, h.Systemd, h.LoadBefore, h.LoadAfter)
-	fmt.Fprintf(&b, "%d times by hand, one per core at a time: that takes longer than %d × bare ÷ %d where cores share their parts.\n\n", n, n, h.Cores)
+	fmt.Fprintf(&b, "%d times by hand, one per core at a time: that takes longer than %d × bare ÷ %d where cores share their parts.\n", n, n, h.Cores)
+	fmt.Fprintf(&b, "Of each kind there are %d storms, with bare starts before and after each; told of is the one in the middle.\n\n", stormRounds)
 	fmt.Fprintf(&b, "| | answered | ms to the last answer | × (%d × bare ÷ %d), goal %.1f | × as many bare starts | a warm tenant's p99, goal %.0f × | daemon, MB at most |\n", n, h.Cores, stormGoal, warmGoal)
 	b.WriteString("|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, s := range storms {
 		quiet, during := s.warm()
-		fmt.Fprintf(&b, "| `%s`, %s | %d | %.0f | %.2f, %s | %.2f | %.1f × %.1f ms, %s | %.0f |\n", s.isolation, s.how(), s.answered, s.total,
-			s.ratio(h.Cores), verdict(s.ratio(h.Cores), stormGoal), s.total/s.alone, during/quiet, quiet, verdict(during/quiet, warmGoal), float64(s.memory[1])/1024)
+		fmt.Fprintf(&b, "| `%s`, %s | %d | %.0f | %.2f of %s, %s | %.2f | %.1f × %.1f ms, %s | %.0f |\n", s.isolation, s.how(), s.answered, s.total,
+			s.ratio(), s.rounds(), verdict(s.ratio(), stormGoal), s.total/s.alone, during/quiet, quiet, verdict(during/quiet, warmGoal), float64(s.memory[1])/1024)
 	}
 	b.WriteString("\nProcessor time in milliseconds, of the whole machine and by part, per tenant and per bare start:\n\n| | per tenant | per bare start |\n|---|---|---|\n")
 	for _, s := range storms {

@@ -1,4 +1,4 @@
-// Tenant is the hostile app of test/hostile: it answers requests, and each asks for an
+// Command tenant is the hostile app of test/hostile: it answers requests, and each asks for an
 // attempt on what is not its own, or for an attack that lasts a while. As "ten-init" it is
 // what a tenant could put in the place of its own first process.
 package main
@@ -27,7 +27,11 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "child" {
 		select {} // one of those that must not outlive a stop
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", os.Getenv("PORT")))
+	network, address := "tcp", net.JoinHostPort("127.0.0.1", os.Getenv("PORT"))
+	if path := os.Getenv("SOCKET_PATH"); path != "" {
+		network, address = "unix", path
+	}
+	l, err := net.Listen(network, address)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tenant:", err)
 		os.Exit(1)

@@ -1,4 +1,4 @@
-// Shell boots a throwaway test machine and gives a shell in it, or runs one command there:
+// Command shell boots a throwaway test machine and gives a shell in it, or runs one command there:
 //
 //	go run ./test/machine/shell
 //	go run ./test/machine/shell -user dev

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -32,6 +33,7 @@ func TestReloadRefusesWhatOnlyAStartTakes(t *testing.T) {
 		`domain = "example.com"`:            "domain",
 		`api_listen = "127.0.0.1:9090"`:     "api_listen",
 		`metrics_listen = "127.0.0.1:9464"`: "metrics_listen",
+		`fast_path = false`:                 "fast_path",
 		`proxy_protocol = true`:             "proxy_protocol",
 		"[settings.tls]\nacme = true":       "[settings.tls]",
 		`max_waiting = 10`:                  "",
@@ -42,6 +44,20 @@ func TestReloadRefusesWhatOnlyAStartTakes(t *testing.T) {
 			t.Errorf("%s: %v", settings, err)
 		case want != "" && (!errors.Is(err, errNeedsRestart) || !strings.Contains(err.Error(), want)):
 			t.Errorf("%s: got %v, want that %s cannot change", settings, err, want)
+		}
+	}
+
+	// One fault is said once, with what to do, each of several on a line of its own.
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("adopt: %w", &tenant.Error{Op: "read configuration", Msg: "it is not root's: mode 0666", Hint: "chmod go-w", Err: errors.New("mode 0666")}), "it is not root's: mode 0666; chmod go-w"},
+		{&tenant.Error{Msg: "no hint"}, "no hint"},
+		{errors.New("a:1: x\na:2: y\n"), "a:1: x|a:2: y"},
+	} {
+		if got := strings.Join(faultLines(c.err), "|"); got != c.want {
+			t.Errorf("faults: got %q, want %q", got, c.want)
 		}
 	}
 

@@ -107,7 +107,7 @@ func (p *program) secret() (string, error) {
 	path := p.tokenFile
 	if path == "" {
 		if secret := p.getenv("TENEMENT_TOKEN"); secret != "" {
-			return strings.TrimSpace(secret), nil
+			return oneWord("TENEMENT_TOKEN", secret)
 		}
 		path = p.getenv("TENEMENT_TOKEN_FILE")
 	}
@@ -125,7 +125,19 @@ func (p *program) secret() (string, error) {
 			Msg: fmt.Sprintf("the token cannot be read: %v", err), Hint: "the file is to hold the token alone",
 		}
 	}
-	return strings.TrimSpace(string(text)), nil
+	return oneWord(path, string(text))
+}
+
+// oneWord is the token that is in a text, which must have nothing else: it goes into a header.
+func oneWord(where, text string) (string, error) {
+	words := strings.Fields(text)
+	if len(words) == 1 && !strings.ContainsFunc(words[0], func(r rune) bool { return r < '!' || r > '~' }) {
+		return words[0], nil
+	}
+	return "", &tenant.Error{
+		Code: tenant.CodeInvalid, Op: "find the token",
+		Msg: fmt.Sprintf("%s does not hold a token, and nothing else", where), Hint: "a token is one word, which begins with ten_: `ten token gen > FILE` writes it alone",
+	}
 }
 
 // dial makes a client of the daemon that is meant. It does not connect.
@@ -170,11 +182,19 @@ func (p *program) explainAbsence(addr address, err error) error {
 		return err
 	}
 	told := *e
+	system := p.systemSocket()
+	installed := exists(p.systemConfig())
 	if p.euid != 0 {
-		if system := p.systemSocket(); isSocket(system) && system != addr.path {
+		switch {
+		case isSocket(system) && system != addr.path:
 			told.Hint += fmt.Sprintf("; or use the system's, at %s, with sudo%s", system, orMember(system))
+		case installed:
+			told.Hint += "; the system's does not run either: `systemctl start tenement`, as root"
 		}
 		return &told
+	}
+	if installed && addr.path == system {
+		told.Hint = "start that of this machine with `systemctl start tenement`; `journalctl -u tenement` says why it ended"
 	}
 	// The pattern is well-formed, so there is no error.
 	users, _ := filepath.Glob(filepath.Join(p.run, "user", "*", "tenement", socketName))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,8 @@ func newConfigCommand(p *program) *cobra.Command {
 		Use:   "config",
 		Short: "Look at tenement.toml: check it, show what holds",
 		Long: `Look at tenement.toml without a daemon: whether it has faults, and what holds by it with
-the defaults.`,
+the defaults. It is that of this directory, or that of --config, or else the one in
+/etc/tenement, which the daemon of the package reads.`,
 		Example: "  ten config check\n  ten config show",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -31,23 +33,35 @@ the defaults.`,
 
 // fileFlag is --config for the commands that read the file and nothing else.
 func fileFlag(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVarP(path, "config", "c", "tenement.toml", "the `file`")
+	cmd.Flags().StringVarP(path, "config", "c", defaultConfig, "the `file`; where there is none here, that of /etc/tenement")
 }
 
-// orSystems names the package's file in an error, where no other was named and there is none
-// here.
-func (p *program) orSystems(cmd *cobra.Command, err error) error {
-	var e *tenant.Error
-	if !errors.Is(err, config.ErrNoFile) || !errors.As(err, &e) || cmd.Flags().Changed("config") {
-		return err
+// fileOr is the file that a command reads which takes fileFlag.
+func (p *program) fileOr(cmd *cobra.Command, path string) string {
+	if cmd.Flags().Changed("config") {
+		return path
 	}
-	path := filepath.Join(p.etc, "tenement", "tenement.toml")
-	if _, statErr := os.Stat(path); statErr != nil {
-		return err
+	return p.orSystems(path)
+}
+
+// systemConfig is what the daemon of this machine reads.
+func (w world) systemConfig() string { return filepath.Join(w.etc, "tenement", "tenement.toml") }
+
+// orSystems is the file that a command reads which was told of none: that of this directory, and where there is none that of
+// the daemon of this machine, which it says where nobody would see it otherwise.
+func (p *program) orSystems(path string) string {
+	system := p.systemConfig()
+	if exists(path) || !exists(system) {
+		return path
 	}
-	told := *e
-	told.Hint = fmt.Sprintf("for the daemon of this machine say `%s -c %s`; `ten init` writes one here", cmd.CommandPath(), path)
-	return &told
+	p.note("there is no %s here; this is of %s\n", path, system)
+	return system
+}
+
+// exists reports whether there is something at path, whatever it is.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // checked is what `ten config check --json` prints.
@@ -69,13 +83,14 @@ are any.`,
 		Example: "  ten config check\n  ten config check --config /etc/tenement/tenement.toml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			path := p.fileOr(cmd, path)
 			cfg, err := loadConfig(cmd.Context(), path)
 			var faults config.Faults
 			switch {
 			case errors.As(err, &faults) && asJSON:
 				return errors.Join(printJSON(p.out, checked{path, false, faults}), reported(exitConfig))
 			case err != nil:
-				return p.orSystems(cmd, err)
+				return err
 			case asJSON:
 				return printJSON(p.out, checked{path, true, []config.Fault{}})
 			}
@@ -100,10 +115,10 @@ it is a comment.`,
 		Example: "  ten config show\n  ten config show --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := config.Show(path, calendarOf(cmd.Context()))
+			list, err := config.Show(p.fileOr(cmd, path), calendarOf(cmd.Context()))
 			switch {
 			case err != nil:
-				return p.orSystems(cmd, err)
+				return err
 			case asJSON:
 				return printJSON(p.out, list)
 			}

@@ -63,6 +63,22 @@ func (p *program) keeper(ctx context.Context, o keeperOptions) error {
 	if p.euid != 0 {
 		return &tenant.Error{Code: tenant.CodeInvalid, Op: "keep", Msg: "the keeper runs as root", Hint: "systemd starts it: `systemctl start tenement-keeper.socket`"}
 	}
+	if o.probe {
+		return p.keep(ctx, o, nil, log)
+	}
+	l, err := keeperSocket()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if err = p.keep(ctx, o, l, log); err != nil {
+		keeper.Explain(ctx, l, err)
+	}
+	return err
+}
+
+// keep serves who connects to l, or looks at the machine.
+func (p *program) keep(ctx context.Context, o keeperOptions, l *net.UnixListener, log *slog.Logger) error {
 	init, err := initPath()
 	if err != nil {
 		return err
@@ -77,11 +93,6 @@ func (p *program) keeper(ctx context.Context, o keeperOptions) error {
 			return keeper.ProbeMachine(ctx, systemd, host, config)
 		})
 	}
-	l, err := keeperSocket()
-	if err != nil {
-		return err
-	}
-	defer l.Close()
 	account, err := tenant.LookupAccount(o.proxy)
 	if err != nil {
 		return &tenant.Error{Code: tenant.CodeInvalid, Op: "keep", Err: err, Msg: fmt.Sprintf("there is no account %q", o.proxy), Hint: "--user names that of the daemon"}

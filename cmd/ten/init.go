@@ -22,8 +22,8 @@ func newInitCommand(p *program) *cobra.Command {
 		Use:   "init [DIRECTORY]",
 		Short: "Write a tenement.toml for the app in a directory",
 		Long: `Write a tenement.toml for the app in a directory, this one where none is named. It looks
-what the app is written in (Python, with uv or without, Node, Go, Rust), and what its
-command, its health path and its name may be; --name and --command say so themselves.
+what the app is written in (Python, with uv or without, Node, Go, Rust, Ruby, PHP), and what
+its command, its health path and its name may be; --name and --command say so themselves.
 What it has guessed is for you to check. A file that is there already is left alone.`,
 		Example: "  ten init\n  ten init --name notes --command \"python3 app.py\"",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -64,7 +64,7 @@ func (p *program) init(dir, name, command string, asJSON bool) error {
 	if project.Command == "" {
 		return &tenant.Error{
 			Code: tenant.CodeInvalid, Op: "init",
-			Msg:  "what runs the app in " + dir + " is not plain: there is no pyproject.toml, app.py, package.json, go.mod or Cargo.toml",
+			Msg:  "what runs the app in " + dir + " is not plain: there is no pyproject.toml, app.py, package.json, go.mod, Cargo.toml, config.ru or index.php",
 			Hint: `say it: ten init --command "python3 app.py"`,
 		}
 	}

@@ -43,9 +43,11 @@ The data becomes the instance's own, whoever it belonged to. FILE - is standard 
 				return err
 			}
 			return p.putBack(cmd.Context(), "restore", args[1], asJSON, func(ctx context.Context, c *client.Client, r io.Reader) (done, error) {
-				if err := p.grantData(ctx, id); err != nil {
+				withdraw, err := p.grantData(ctx, id)
+				if err != nil {
 					return done{}, err
 				}
+				defer withdraw()
 				res, err := c.Restore(ctx, id, r, o)
 				if err != nil {
 					return done{}, err
@@ -93,9 +95,11 @@ that has one of its host names. FILE - is standard input.`,
 				if err != nil {
 					return done{}, err
 				}
-				if err := p.grantData(ctx, id); err != nil {
+				withdraw, err := p.grantData(ctx, id)
+				if err != nil {
 					return done{}, err
 				}
+				defer withdraw()
 				res, err := c.Import(ctx, id, r, o)
 				if err != nil {
 					return done{}, err
@@ -119,8 +123,16 @@ func addOutsideLinks(cmd *cobra.Command, o *tenant.RestoreOptions) {
 	cmd.Flags().BoolVar(&o.OutsideLinks, "outside-links", false, "take symbolic links that lead out of the data as they are")
 }
 
+// sizeInWords is a size within a sentence, where a bare number would say nothing.
+func sizeInWords(n int64) string {
+	if n < 1<<10 {
+		return tenant.Count(n, "byte", "bytes")
+	}
+	return tenant.FormatBytes(n)
+}
+
 func describeSize(res wire.Restored) string {
-	return fmt.Sprintf("%s in %s", tenant.FormatBytes(res.Bytes), tenant.Count(res.Files, "file", "files"))
+	return fmt.Sprintf("%s in %s", sizeInWords(res.Bytes), tenant.Count(res.Files, "file", "files"))
 }
 
 // putBack has do send a file to the daemon.
