@@ -7,7 +7,7 @@
 //   - stdout has what was asked for. What goes wrong is on stderr: a line "ten: what"
 //     and a line "hint: what to do". The exit codes are in `ten --help`.
 //   - Nothing that a tenant can choose reaches a terminal with its control characters.
-//   - serve.go alone knows all parts of the daemon.
+//   - serve.go and parts.go alone know all parts of the daemon.
 //
 // # Where to find what
 //
@@ -30,7 +30,8 @@
 //
 // Of the daemon, which `ten serve` runs:
 //
-//	serve.go         its parts, and their order
+//	serve.go         its start and its end
+//	parts.go         its parts, and what they know of each other
 //	powers.go        what it does with rights that are its own or the keeper's
 //	probe.go         what it finds out about the machine
 //	locate.go        where it finds ten-init and its state

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,9 +13,74 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sys/unix"
 
+	"tenement.dev/internal/api"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/tenant"
 )
+
+// sockets are what a daemon listens on.
+type sockets struct {
+	// plain and secure are for clients, and unserved those for TLS where there is none.
+	plain, secure, unserved []net.Listener
+	// api is for operators' orders, and metrics for who reads them, nil where nobody does.
+	api     []net.Listener
+	metrics net.Listener
+}
+
+// listen makes a daemon's sockets, but for those of addOperators. What it could make is
+// given also where it fails.
+func listen(o serveOptions, s config.Settings, runtime string, admins int) (made sockets, err error) {
+	made.plain, made.api, err = listenHTTP(o.listen, o.port, o.domains)
+	if err != nil {
+		return made, err
+	}
+	if s.TLS.Enabled {
+		made.plain, made.secure, err = listenTLS(made.plain, o)
+	} else {
+		made.plain, made.unserved = splitSecure(made.plain, o.httpsPort)
+	}
+	if err == nil {
+		err = made.addManagement(runtime, admins)
+	}
+	return made, err
+}
+
+// addManagement makes the socket in the runtime directory, if systemd has passed on none.
+func (s *sockets) addManagement(runtime string, group int) error {
+	if len(s.api) > 0 {
+		return nil
+	}
+	l, err := api.Listen(filepath.Join(runtime, socketName), group)
+	if err != nil {
+		return err
+	}
+	s.api = append(s.api, l)
+	return nil
+}
+
+// addOperators makes those that the configuration asks for.
+func (s *sockets) addOperators(settings config.Settings) error {
+	remote, err := listenAt("api_listen", settings.APIListen)
+	if err != nil {
+		return err
+	}
+	if remote != nil {
+		s.api = append(s.api, remote)
+	}
+	s.metrics, err = listenAt("metrics_listen", settings.MetricsListen)
+	return err
+}
+
+func (s *sockets) close() {
+	for _, list := range [][]net.Listener{s.plain, s.secure, s.unserved, s.api} {
+		for _, l := range list {
+			l.Close()
+		}
+	}
+	if s.metrics != nil {
+		s.metrics.Close()
+	}
+}
 
 // listenHTTP gives the listeners for clients: those that systemd passed on
 // (sd_listen_fds(3)), else new ones. Domains that only this machine can resolve are

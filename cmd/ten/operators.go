@@ -36,17 +36,6 @@ func (w world) adminGroup(system bool) int {
 	return gid
 }
 
-// listenOperators listens there: for the API and for metrics, nil for what is not wanted.
-func listenOperators(s config.Settings) (remote, metrics net.Listener, err error) {
-	if remote, err = listenAt("api_listen", s.APIListen); err != nil {
-		return nil, nil, err
-	}
-	if metrics, err = listenAt("metrics_listen", s.MetricsListen); err != nil && remote != nil {
-		remote.Close()
-	}
-	return remote, metrics, err
-}
-
 // listenAt makes the TCP listener that a key asks for, nil where none is wanted.
 func listenAt(key, address string) (net.Listener, error) {
 	if address == "" {

@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net"
 	"path/filepath"
 
 	"tenement.dev/dbusctl"
-	"tenement.dev/internal/api"
 	"tenement.dev/internal/config"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/lifecycle"
@@ -87,18 +85,6 @@ func (p *program) ownDirs(separate bool, dataDir string) (state, runtime string)
 		state = dir
 	}
 	return state, p.runtimeDir()
-}
-
-// managementSocket is that which systemd passed on, or a new one in the runtime directory.
-func managementSocket(passed []net.Listener, runtime string, group int) ([]net.Listener, error) {
-	if len(passed) > 0 {
-		return passed, nil
-	}
-	l, err := api.Listen(filepath.Join(runtime, socketName), group)
-	if err != nil {
-		return nil, err
-	}
-	return []net.Listener{l}, nil
 }
 
 // checkKeeper refuses what makes no sense beside a keeper.
