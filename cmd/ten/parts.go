@@ -98,7 +98,7 @@ func (d *parts) assemble(ctx context.Context, hangups <-chan os.Signal) (err err
 }
 
 // run has the parts work until ctx ends, but for those that serve.
-func (d *parts) run(group *errgroup.Group, ctx context.Context) {
+func (d *parts) run(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return journal.NewEvents(d.log, d.logsToJournal()).Run(ctx, d.events) })
 	group.Go(func() error { return d.memory.Run(ctx) })
 	group.Go(func() error { return d.powers.controller.Run(ctx) })
@@ -110,7 +110,7 @@ func (d *parts) run(group *errgroup.Group, ctx context.Context) {
 }
 
 // runReady is run for those who ask for instances: the manager must know them all.
-func (d *parts) runReady(group *errgroup.Group, ctx context.Context) {
+func (d *parts) runReady(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return d.rollouts.Run(ctx) })
 	if d.source != nil {
 		group.Go(func() error { return d.source.Run(ctx) })

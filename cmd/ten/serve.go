@@ -168,7 +168,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 	if err := d.assemble(ctx, hangups); err != nil {
 		return end(err)
 	}
-	d.run(group, below)
+	d.run(below, group)
 
 	select {
 	case <-d.manager.Ready():
@@ -176,7 +176,7 @@ func (p *program) serve(ctx context.Context, o serveOptions) (err error) {
 		stopBelow()
 		return group.Wait()
 	}
-	d.runReady(group, below)
+	d.runReady(below, group)
 	clients, operators := d.servers(&sockets)
 	for _, l := range sockets.plain {
 		group.Go(func() error { return clients.Serve(l) })
