@@ -93,3 +93,16 @@ func TestReportOfSeveralLines(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestClockHasTheDateWhereItIsAnothers(t *testing.T) {
+	now := time.Date(2026, 12, 31, 23, 40, 0, 0, time.Local)
+	for after, want := range map[time.Duration]string{
+		10 * time.Minute:     "23:50:00",
+		30 * time.Minute:     "2027-01-01 00:10:00",
+		365 * 24 * time.Hour: "2027-12-31 23:40:00",
+	} {
+		if got := clock(now, now.Add(after)); got != want {
+			t.Errorf("after %v: got %s, want %s", after, got, want)
+		}
+	}
+}
