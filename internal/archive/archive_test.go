@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tenement.dev/internal/archive"
 	"tenement.dev/internal/tenant"
 )
@@ -418,6 +420,55 @@ func TestHolesWithoutEnd(t *testing.T) {
 	}
 	if size, err := archive.Clone(t.Context(), open(t, dir), open(t, to)); tenant.CodeOf(err) != tenant.CodeLimit {
 		t.Errorf("got %+v, %v", size, err)
+	}
+}
+
+// What is copied can be restored; where that would not go there is no backup.
+func TestLongestNames(t *testing.T) {
+	deep := func(n int, part string) string { return strings.Repeat(part+"/", n) }
+	long := deep(16, strings.Repeat("d", 249)) // 4000 bytes
+	for name, c := range map[string]struct {
+		dir, file, link string
+		refused         bool
+	}{
+		"deep":         {dir: deep(127, "d"), file: "x"},
+		"too deep":     {dir: deep(128, "d"), file: "x", refused: true},
+		"deep dirs":    {dir: deep(128, "d")},
+		"too deep dir": {dir: deep(129, "d"), refused: true},
+		"long":         {dir: long[:3750], file: strings.Repeat("f", 250)},
+		"too long":     {dir: long[:3750], file: strings.Repeat("f", 251), refused: true},
+		"long link":    {link: strings.Repeat("l/", 2047) + "l"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, to := t.TempDir(), t.TempDir()
+			at := open(t, dir)
+			for part := range strings.SplitSeq(strings.TrimSuffix(c.dir, "/"), "/") {
+				if part == "" {
+					continue
+				}
+				must(t, unix.Mkdirat(int(at.Fd()), part, 0o700))
+				fd, err := unix.Openat(int(at.Fd()), part, unix.O_DIRECTORY, 0)
+				must(t, err)
+				at = os.NewFile(uintptr(fd), part)
+				t.Cleanup(func() { at.Close() })
+			}
+			if c.file != "" {
+				must(t, unix.Mknodat(int(at.Fd()), c.file, unix.S_IFREG|0o600, 0))
+			}
+			if c.link != "" {
+				must(t, unix.Symlinkat(c.link, int(at.Fd()), "link"))
+			}
+			if _, err := archive.Clone(t.Context(), open(t, dir), open(t, t.TempDir())); c.refused {
+				if tenant.CodeOf(err) != tenant.CodeLimit || len(err.Error()) > 5000 {
+					t.Errorf("got %d bytes %.300v, want that it is too much", len(fmt.Sprint(err)), err)
+				}
+				return
+			}
+			packed, size := pack(t, dir)
+			if got, err := unpack(t, packed, to, tenant.Unpacking{}); err != nil || got.Files+got.Others != size.Files+size.Others {
+				t.Errorf("got %+v, %v, want %+v", got, err, size)
+			}
+		})
 	}
 }
 

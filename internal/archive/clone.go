@@ -77,13 +77,6 @@ type cloner struct {
 
 // dir copies what is in src, whose path is that of dst below the root.
 func (c *cloner) dir(src, dst *os.File, st *unix.Stat_t, at string, depth int) error {
-	if depth > MaxDepth {
-		return &tenant.Error{
-			Code: tenant.CodeLimit, Op: "copy data",
-			Msg:  fmt.Sprintf("the data has directories nested deeper than %d", MaxDepth),
-			Hint: "remove them",
-		}
-	}
 	for {
 		names, err := src.Readdirnames(batch)
 		for _, name := range names {
@@ -131,7 +124,10 @@ func (c *cloner) entry(src, dst *os.File, parent *unix.Stat_t, name, at string, 
 	if c.size.Files+c.size.Others >= maxEntries {
 		return &tenant.Error{Code: tenant.CodeLimit, Op: "copy data", Msg: fmt.Sprintf("the data has more than %d files", maxEntries), Hint: "remove some of them"}
 	}
-	var err error
+	err := restorable(at, depth)
+	if err != nil {
+		return err
+	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		err = c.subdir(src, dst, parent, name, at, depth)
@@ -142,10 +138,25 @@ func (c *cloner) entry(src, dst *os.File, parent *unix.Stat_t, name, at string, 
 	default:
 		c.size.Skipped++
 	}
-	if err != nil {
-		return fmt.Errorf("copy %s: %w", at, err)
+	var known *fs.PathError // by a directory further down
+	if err != nil && !errors.As(err, &known) {
+		return &fs.PathError{Op: "copy", Path: at, Err: err}
 	}
-	return nil
+	return err
+}
+
+// restorable refuses names that Unpack would not take: what cannot come back is no backup.
+func restorable(at string, depth int) error {
+	e := &tenant.Error{Code: tenant.CodeLimit, Op: "copy data", Hint: "remove or rename them"}
+	switch {
+	case depth >= MaxDepth:
+		e.Msg = fmt.Sprintf("the data has directories nested deeper than %d", MaxDepth)
+	case len(at) > maxName:
+		e.Msg = fmt.Sprintf("the data has paths longer than %d bytes, such as %.100q...", maxName, at)
+	default:
+		return nil
+	}
+	return e
 }
 
 // gone reports whether what was there a moment ago has been removed, or replaced by

@@ -140,7 +140,7 @@ func (u *unpacker) dir(h *tar.Header, at, name string) error {
 }
 
 func (u *unpacker) link(h *tar.Header, at, name string) error {
-	if h.Linkname == "" || len(h.Linkname) > maxName {
+	if h.Linkname == "" || len(h.Linkname) >= unix.PathMax {
 		return bad("the link %.100q leads nowhere", h.Name)
 	}
 	if leadsOut(at, h.Linkname) {
