@@ -46,7 +46,7 @@ const configPath = "/etc/tenement/tenement.toml"
 func configText(command string, timeout string) string {
 	return fmt.Sprintf(`[settings]
 data_dir = "/var/lib/tenement/data"
-port_range = "42000-43999"
+port_range = "22000-23999"
 [service.conform]
 command = %q
 workdir = "/usr"

@@ -75,12 +75,7 @@ func start(t *testing.T, spawn ...string) *server {
 		Server: harness.New(t, harness.Options{Config: services, Files: map[string]string{"tls.crt": cert, "tls.key": key}}),
 		roots:  roots,
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.tlsPort = l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	s.tlsPort = harness.FreePort(t)
 	if err := s.TryRun("--https-port", strconv.Itoa(s.tlsPort)); err != nil {
 		t.Fatalf("%v\n%s", err, s.Log)
 	}

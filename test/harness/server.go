@@ -110,7 +110,7 @@ func New(tb testing.TB, o Options) *Server {
 			tb.Fatal(err)
 		}
 	}
-	s.Port = freePort(tb)
+	s.Port = FreePort(tb)
 	if s.installed {
 		s.prepareInstalled()
 	}
@@ -218,17 +218,4 @@ func (s *Server) Signal(sig syscall.Signal) {
 		s.tb.Fatalf("the daemon did not end on %v\n%s", sig, s.Log)
 	}
 	s.HTTP.CloseIdleConnections()
-}
-
-func freePort(tb testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer l.Close()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		tb.Fatalf("listener on %v", l.Addr())
-	}
-	return addr.Port
 }

@@ -36,7 +36,7 @@ func TestBehindCaddy(t *testing.T) {
 	}
 
 	// The machine has no way to a real certificate authority: Caddy's own signs.
-	port := unusedPort(t)
+	port := harness.FreePort(t)
 	settings := fmt.Sprintf("[settings]\ntrusted_proxies = [\"127.0.0.1\", \"::1\"]\npublic = \"https:%d\"\n", port)
 	s.WriteFile("tenement.toml", settings+app)
 	ok(t, s, "reload")
@@ -46,7 +46,7 @@ func TestBehindCaddy(t *testing.T) {
 		}
 	}
 	s.WriteFile("Caddyfile", strings.Replace(strings.Replace(r.Stdout, "\temail ops@example.com\n",
-		fmt.Sprintf("\tlocal_certs\n\tskip_install_trust\n\tadmin off\n\tstorage file_system %s\n\thttps_port %d\n\thttp_port %d\n", t.TempDir(), port, unusedPort(t)), 1),
+		fmt.Sprintf("\tlocal_certs\n\tskip_install_trust\n\tadmin off\n\tstorage file_system %s\n\thttps_port %d\n\thttp_port %d\n", t.TempDir(), port, harness.FreePort(t)), 1),
 		"https:// {", fmt.Sprintf("https://:%d {", port), 1))
 	run(t, "serving initial configuration", "caddy", "run", "--config", path, "--adapter", "caddyfile")
 	client := browser(s, port, x509.NewCertPool())

@@ -51,7 +51,7 @@ func TestBehindNginxAndHAProxy(t *testing.T) {
 			if guide[front.name] == "" {
 				t.Fatal("the guide has no configuration of it")
 			}
-			port := unusedPort(t)
+			port := harness.FreePort(t)
 			text := strings.NewReplacer("DIR", s.Dir, "listen 443", fmt.Sprintf("listen 127.0.0.1:%d", port), "bind :443", fmt.Sprintf("bind 127.0.0.1:%d", port),
 				"notes.example.com", "app.localhost", "/etc/ssl", s.Dir, "127.0.0.1:8080", s.Addr()).Replace(front.before + guide[front.name] + "\n" + front.after)
 			s.WriteFile(front.name+".conf", text)

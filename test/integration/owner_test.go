@@ -17,7 +17,7 @@ import (
 // record of one of those who wait for it is there.
 func TestDomainOfItsOwner(t *testing.T) {
 	dns, control := nameserver(t)
-	tlsPort := unusedPort(t)
+	tlsPort := harness.FreePort(t)
 	s := harness.New(t, harness.Options{Config: app})
 	acme, files, rootsURL := pebble(t, dns, s.Port, tlsPort, time.Hour)
 	for name, text := range files {

@@ -120,21 +120,6 @@ func body(t *testing.T, client *http.Client, url string) (*http.Response, string
 	return resp, string(text)
 }
 
-func unusedPort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 func runTLS(t *testing.T, s *harness.Server, port int, args ...string) {
 	t.Helper()
 	if err := s.TryRun(append([]string{"--https-port", strconv.Itoa(port)}, args...)...); err != nil {
@@ -149,7 +134,7 @@ func TestTLSFromFiles(t *testing.T) {
 		Config: "[settings]\napi_domain = true\n[settings.tls]\ncert = \"tls.crt\"\nkey = \"tls.key\"\nhsts = \"1h\"\n" + app,
 		Files:  map[string]string{"tls.crt": cert, "tls.key": key},
 	})
-	port := unusedPort(t)
+	port := harness.FreePort(t)
 	runTLS(t, s, port)
 	for _, host := range []string{"localhost", "app.localhost"} { // the dashboard's, and the service's own
 		eventually(t, "the daemon says that nothing covers "+host, func() bool {
@@ -229,7 +214,7 @@ func nameserver(t *testing.T) (address, control string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address, control = fmt.Sprintf("127.0.0.1:%d", unusedPort(t)), fmt.Sprintf("127.0.0.1:%d", unusedPort(t))
+	address, control = fmt.Sprintf("127.0.0.1:%d", harness.FreePort(t)), fmt.Sprintf("127.0.0.1:%d", harness.FreePort(t))
 	run(t, "Starting management", filepath.Join(repo, "bin/pebble-challtestsrv"), "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "",
 		"-doh", "", "-dnsserver", address, "-management", control)
 	return address, control
@@ -246,7 +231,7 @@ func pebble(t *testing.T, dns string, httpPort, tlsPort int, validity time.Durat
 	ca := newAuthority(t)
 	cert, key := ca.sign(t, 7, "localhost")
 	dir := t.TempDir()
-	listen, manage := unusedPort(t), unusedPort(t)
+	listen, manage := harness.FreePort(t), harness.FreePort(t)
 	config := fmt.Sprintf(`{"pebble": {"listenAddress": "127.0.0.1:%d", "managementListenAddress": "127.0.0.1:%d",
 		"certificate": %q, "privateKey": %q, "httpPort": %d, "tlsPort": %d, "keyAlgorithm": "ecdsa",
 		"retryAfter": {"authz": 1, "order": 1}, "profiles": {"default": {"description": "d", "validityPeriod": %d}}}}`,
@@ -298,7 +283,7 @@ func rootsAt(t *testing.T, url string) *x509.CertPool {
 }
 
 func TestCertificatesFromAnACMEServer(t *testing.T) {
-	tlsPort := unusedPort(t)
+	tlsPort := harness.FreePort(t)
 	s := harness.New(t, harness.Options{Config: app})
 	dns, _ := nameserver(t)
 	settings, files, rootsURL := pebble(t, dns, s.Port, tlsPort, 15*time.Second)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"os/user"
@@ -71,12 +70,7 @@ func (o operators) want(status int, secret, method, path, body string) string {
 // Tokens from before the daemon's start and from its life, over TCP and at the base
 // domain: what they are good for, until they are revoked or expire.
 func TestTokens(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listen := l.Addr().String()
-	l.Close()
+	listen := fmt.Sprintf("127.0.0.1:%d", harness.FreePort(t))
 	config := "[settings]\napi_listen = \"" + listen + "\"\napi_domain = true\n" +
 		strings.Replace(app, "[settings]\n", "", 1) + "[service.web]\ncommand = \"{bin}/testapp\"\n"
 	s := harness.New(t, harness.Options{Config: config})

@@ -169,18 +169,18 @@ func TestTakenOver(t *testing.T) {
 	t.Run("keeper", func(t *testing.T) {
 		logged := s.Log.Watch("msg=refused")
 		requests := []string{
-			`{"verb":"load","service":"other","name":"mallory","port":42500}`,             // a service that there is not
-			`{"verb":"load","service":"app","name":"../../etc","port":42500}`,             // names
-			`{"verb":"load","service":"app","name":"a b","port":42500}`,                   //
+			`{"verb":"load","service":"other","name":"mallory","port":31500}`,             // a service that there is not
+			`{"verb":"load","service":"app","name":"../../etc","port":31500}`,             // names
+			`{"verb":"load","service":"app","name":"a b","port":31500}`,                   //
 			`{"verb":"load","service":"app","name":"` + strings.Repeat("a", 64) + `"}`,    //
 			`{"verb":"wipe","service":"..","name":"serve"}`,                               //
 			`{"verb":"load","service":"app","name":"mallory","port":22}`,                  // others' ports
 			`{"verb":"load","service":"app","name":"mallory"}`,                            // none
-			`{"verb":"load","service":"app","name":"mallory","port":42500,"release":"x"}`, // a release of a service without
-			`{"verb":"load","service":"trusting","name":"mallory","port":42500}`,          // as root, by a mistake of root's
-			`{"verb":"load","service":"weak","name":"mallory","port":42500}`,              // a program that he can replace
-			`{"verb":"load","service":"app","name":"m","port":42500,"argv":["/bin/sh"]}`,  // a command
-			`{"verb":"load","service":"app","name":"m","port":42500,"properties":{"User":"root"}}`,
+			`{"verb":"load","service":"app","name":"mallory","port":31500,"release":"x"}`, // a release of a service without
+			`{"verb":"load","service":"trusting","name":"mallory","port":31500}`,          // as root, by a mistake of root's
+			`{"verb":"load","service":"weak","name":"mallory","port":31500}`,              // a program that he can replace
+			`{"verb":"load","service":"app","name":"m","port":31500,"argv":["/bin/sh"]}`,  // a command
+			`{"verb":"load","service":"app","name":"m","port":31500,"properties":{"User":"root"}}`,
 			`{"verb":"look","sum":"` + strings.Repeat("0", 64) + `"}`, // another configuration
 			`{"verb":"look","config":"/var/lib/tenement/serve/tenement.toml"}`,
 			`{"verb":"limit","service":"app","name":"alice","limits":{"tasks":-1}}`,

@@ -20,7 +20,7 @@ const dir = "/etc/tenement"
 // config has what a server with a few apps has.
 const config = `[settings]
 data_dir = "/var/lib/tenement/data"
-port_range = "42000-42999"
+port_range = "31000-31999"
 [service.app]
 command = "{bin}/testapp"
 idle_timeout = 600
