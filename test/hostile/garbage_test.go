@@ -143,6 +143,7 @@ func TestNothingSurvivesAStop(t *testing.T) {
 				}
 			}
 			own := filepath.Join("/sys/fs/cgroup", s.Show(mallory, "ControlGroup"))
+			apart(t, s, mallory)
 			left := append(pids(t, s, mallory, "app"), pids(t, s, mallory, "init")...)
 			if len(left) < 12 {
 				t.Fatalf("processes: got %v, want the app, ten-init and ten more", left)

@@ -5,9 +5,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"tenement.dev/test/harness"
 )
@@ -51,6 +53,21 @@ func ask(t *testing.T, s *harness.Server, id, path string, args ...string) resul
 		t.Fatalf("%s %v: got %s", path, args, text)
 	}
 	return r
+}
+
+// apart waits until ten-init has moved out of the part of an instance's cgroup that is the
+// app's, in which it begins.
+func apart(t *testing.T, s *harness.Server, id string) {
+	t.Helper()
+	first, err := strconv.Atoi(s.Show(id, "MainPID"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(harness.Timeout); slices.Contains(pids(t, s, id, "app"), first); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the ten-init of %s does not move out", id)
+		}
+	}
 }
 
 // pids are the processes in a part of an instance's cgroup, as this machine numbers them.

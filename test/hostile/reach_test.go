@@ -41,6 +41,7 @@ func reach(t *testing.T, rootless bool) {
 	if rootless {
 		runtime = "/run/user/1000/tenement"
 	}
+	apart(t, s, bob)
 	neighbour := strconv.Itoa(pids(t, s, bob, "app")[0])
 	neighbourInit := strconv.Itoa(pids(t, s, bob, "init")[0])
 	daemon := strconv.Itoa(s.PID())

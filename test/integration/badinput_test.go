@@ -147,9 +147,7 @@ func TestBadRequestsOfOperators(t *testing.T) {
 	if r := s.Ten("spawn", "app:alice"); r.Code != 0 || !strings.Contains(r.Stdout, "already") {
 		t.Errorf("spawn of one that is awake: %s", r)
 	}
-	if got := len(appPIDs(t, s, "app:alice")); got != 1 {
-		t.Errorf("spawned twice: got %d processes, want 1", got)
-	}
+	appPID(t, s, "app:alice") // one, though spawned twice
 }
 
 func TestOthersMayNotUseTheSocket(t *testing.T) {
