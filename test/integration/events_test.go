@@ -63,9 +63,10 @@ func TestEvents(t *testing.T) {
 			if !fits(lines) {
 				t.Errorf("got %q, want %q", lines, story)
 			}
-			if got := s.Ten("events", id).Stdout; strings.Count(got, " asked for stop of "+id) != 2 || strings.Count(got, " asked for limit of "+id) != 1 {
-				t.Errorf("who asked for what:\n%s", got)
-			}
+			eventually(t, "ten events tells who asked for what", func() bool {
+				got := s.Ten("events", id).Stdout
+				return strings.Count(got, " asked for stop of "+id) == 2 && strings.Count(got, " asked for limit of "+id) == 1
+			})
 			for kind, want := range map[string]int{"woke": 2, "stopped": 2, "limits": 1, "adopted": 1} {
 				out, err := exec.Command("journalctl", "--quiet", "--output=cat", "-t", "tenement", "TENEMENT_INSTANCE="+id, "TENEMENT_SERVICE=app", "TENEMENT_EVENT="+kind).Output()
 				if got := strings.Count(string(out), "\n"); err != nil || got != want {

@@ -76,15 +76,19 @@ func TestDozeByHand(t *testing.T) {
 func TestDozingKeepsTheProcess(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: app + "doze_timeout = \"300ms\"\n"})
 	s.Spawn("app:alice")
+	thaws := int64(0) // by the first request: it may come late
 	for want := 1; want <= 3; want++ {
 		if got := s.Text("app:alice", "/count"); got != fmt.Sprint(want) {
 			t.Errorf("count: got %s, want %d", got, want)
 		}
+		if want == 1 {
+			thaws = s.Get("app:alice").Thaws
+		}
 		s.Await("app:alice", tenant.Dozing)
 		eventually(t, "it is frozen, which takes a moment", func() bool { return isFrozen(t, s, "app:alice") })
 	}
-	if got := s.Get("app:alice"); got.Wakes != 1 || got.Thaws != 2 {
-		t.Errorf("got %d wakes and %d thaws, want 1 and 2", got.Wakes, got.Thaws)
+	if got := s.Get("app:alice"); got.Wakes != 1 || got.Thaws != thaws+2 {
+		t.Errorf("got %d wakes and %d thaws, want 1 and %d", got.Wakes, got.Thaws, thaws+2)
 	}
 	if got := s.Show("app:alice", "ActiveState"); got != "active" {
 		t.Errorf("unit: got %s, want active", got)
