@@ -169,23 +169,13 @@ func (f file) backupPath(version int) string {
 // backup puts a copy of the file beside it; it takes the place of the copy that an
 // earlier attempt to migrate from the same version left.
 func (f file) backup(ctx context.Context, db *sql.DB, version int) error {
-	temp, err := os.OpenFile(f.backupPath(version)+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+	temp := f.backupPath(version) + ".tmp"
+	if err := f.copyTo(ctx, db, temp); err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name()) // of no effect after Rename
-	if _, err := db.ExecContext(ctx, sqlBackup, temp.Name()); err != nil {
-		return errors.Join(err, temp.Close())
-	}
-	if err := errors.Join(temp.Sync(), temp.Close()); err != nil {
+	defer os.Remove(temp) // of no effect after Rename
+	if err := os.Rename(temp, f.backupPath(version)); err != nil {
 		return err
 	}
-	if err := os.Rename(temp.Name(), f.backupPath(version)); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(f.path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return f.syncDir()
 }

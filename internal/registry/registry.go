@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -48,6 +50,9 @@ type Instance struct {
 type Registry struct {
 	file file
 	db   *sql.DB
+
+	placing sync.Mutex  // guards opened
+	opened  os.FileInfo // of the file that db has
 }
 
 // Open opens the registry at path. A missing file and a missing directory are made, for
@@ -68,12 +73,22 @@ func open(ctx context.Context, path string, migrations []string) (*Registry, err
 	if err != nil {
 		return nil, f.explain("open", tenant.ID{}, err)
 	}
-	return &Registry{file: f, db: db}, nil
+	opened, err := os.Stat(abs)
+	if err != nil {
+		return nil, f.explain("open", tenant.ID{}, errors.Join(err, db.Close()))
+	}
+	return &Registry{file: f, db: db, opened: opened}, nil
 }
 
-// Close writes everything into the file itself and closes it.
+// Close writes everything into the file itself and closes it. The file is put back first where
+// it is missing; what is in it goes to a file beside it where another one has its path.
 func (r *Registry) Close() error {
-	return r.file.explain("close", tenant.ID{}, r.db.Close())
+	ctx := context.Background()
+	_, err := r.Check(ctx)
+	if tenant.CodeOf(err) == tenant.CodeConflict {
+		err = errors.Join(err, r.leaveBeside(ctx))
+	}
+	return r.file.explain("close", tenant.ID{}, errors.Join(err, r.db.Close()))
 }
 
 // Instances lists all instances, sorted by service and name.

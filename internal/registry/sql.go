@@ -195,6 +195,7 @@ const (
 	sqlSetApplication = `PRAGMA application_id = %d`
 	sqlSetVersion     = `PRAGMA user_version = %d`
 	sqlBackup         = `VACUUM INTO ?`
+	sqlEmptyLog       = `PRAGMA wal_checkpoint(TRUNCATE)`
 )
 
 // Instances. A port of 0 is stored as NULL, of which a unique column holds many.
