@@ -54,6 +54,7 @@
 //	servicehost.go   services that any instance answers for
 //	orphans.go       instances that nobody reaches
 //	room.go          disks that are nearly full
+//	registryfile.go  the registry's file, which somebody may take away
 //	memory.go        where the memory of all instances is told
 //	heap.go          the daemon's own
 //	asynclog.go      a log that nobody waits for

@@ -67,6 +67,7 @@ type parts struct {
 	source  *certs.Source
 	reloads *reloader
 	manage  *api.API
+	file    *registryFile
 	dash    *dashboard.Dashboard
 }
 
@@ -90,6 +91,7 @@ func (d *parts) assemble(ctx context.Context, hangups <-chan os.Signal) (err err
 	}
 	warnOfCerts(d.began, d.domains, d.source, d.now(), d.log)
 	warnOfNothing(d.began, d.httpsGiven, d.log)
+	d.file = &registryFile{check: d.store.Check, path: filepath.Join(d.private, registryName), log: d.log}
 	d.reloads = d.newReloader(ctx, hangups)
 	d.manage = api.New(d.apiOptions())
 	d.counted.SetStreams(d.manage.Streams)
@@ -107,6 +109,7 @@ func (d *parts) run(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return d.access.Run(ctx) })
 	group.Go(func() error { return d.tokens.Run(ctx) })
 	group.Go(func() error { return d.dash.Run(ctx) })
+	group.Go(func() error { return d.file.run(ctx) })
 }
 
 // runReady is run for those who ask for instances: the manager must know them all.
@@ -300,6 +303,9 @@ func (d *parts) doctor(ctx context.Context) ([]wire.Check, error) {
 		list = append(list, checkOrphans(cfg, instances, loaded)...)
 	}
 	if check, ok := checkRoom(roomAt, cfg.Settings.DataDir, d.private); ok {
+		list = append(list, check)
+	}
+	if check, ok := d.file.doctor(ctx); ok {
 		list = append(list, check)
 	}
 	return wireChecks(list), nil

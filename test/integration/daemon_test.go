@@ -219,6 +219,48 @@ func TestDamagedRegistry(t *testing.T) {
 	s.Text("app:alice", "/count")
 }
 
+// A registry that is deleted under its daemon is back by itself; another one in its place is
+// told of, and left.
+func TestRegistryTakenAway(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: app})
+	s.Spawn("app:alice")
+	path := filepath.Join(s.Dir, "data/.tenement/registry.db")
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Spawn("app:bob")
+	if r := s.Ten("doctor"); r.Code != 0 || strings.Contains(r.Stdout, "registry") {
+		t.Errorf("%s: want nothing said of the registry, which is back", r)
+	}
+	s.Signal(syscall.SIGKILL)
+	s.Run()
+	for _, id := range []string{"app:alice", "app:bob"} {
+		if got := s.Text(id, "/count"); got == "" {
+			t.Errorf("%s: no answer", id)
+		}
+	}
+	if err := os.Rename(path, path+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	s.WriteFile("data/.tenement/registry.db", "another file\n")
+	if r := s.Ten("doctor"); !strings.Contains(r.Stdout, "no  registry") || !strings.Contains(r.Stdout, "hint: move that file away") {
+		t.Errorf("%s: want to be told of the other file", r)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the registry is not back\n%s", s.Log)
+		}
+	}
+}
+
 func TestStateOfTheManagerIsFollowed(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: app})
 	s.Spawn("app:alice")
