@@ -67,12 +67,12 @@ func TestCheckRoom(t *testing.T) {
 		}
 		return r, unix.Fsid{Val: [2]int32{int32(len(dir)), int32(dir[1])}}, nil
 	}
-	if c, ok := checkRoom(look, "/roomy", "/large", "/nothing", "/unknown"); ok {
+	if c, ok := checkRoom(look, "room", "hint", "/roomy", "/large", "/nothing", "/unknown"); ok {
 		t.Errorf("of disks with room: got %+v, want nothing", c)
 	}
-	c, ok := checkRoom(look, "/full", "/full", "/many", "/roomy")
-	if want := "/full: 12K of 4M is free, /many: 3 of 1000 files can be made"; !ok || c.OK || c.Detail != want || c.Hint == "" {
-		t.Errorf("got %+v, %t, want %q and a hint", c, ok, want)
+	c, ok := checkRoom(look, "room", "hint", "/full", "/full", "/many", "/roomy")
+	if want := "/full: 12K of 4M is free, /many: 3 of 1000 files can be made"; !ok || c.OK || c.Name != "room" || c.Detail != want || c.Hint != "hint" {
+		t.Errorf("got %+v, %t, want %q, with the name and the hint", c, ok, want)
 	}
 	if r, _, err := roomAt(filepath.Join(t.TempDir(), "not", "there")); err != nil || r.all == 0 {
 		t.Errorf("of a directory that is not there: got %+v, %v, want those of its file system", r, err)

@@ -302,7 +302,10 @@ func (d *parts) doctor(ctx context.Context) ([]wire.Check, error) {
 	if loaded, err := d.powers.controller.List(bounded); err == nil {
 		list = append(list, checkOrphans(cfg, instances, loaded)...)
 	}
-	if check, ok := checkRoom(roomAt, cfg.Settings.DataDir, d.private); ok {
+	if check, ok := checkRoom(roomAt, "room on the disk", diskHint, cfg.Settings.DataDir, d.private); ok {
+		list = append(list, check)
+	}
+	if check, ok := checkRoom(roomAt, "room in /run", runHint, d.powers.host.RuntimeDir); ok {
 		list = append(list, check)
 	}
 	if check, ok := d.file.doctor(ctx); ok {

@@ -40,9 +40,15 @@ func roomAt(dir string) (r room, id unix.Fsid, err error) {
 	return room{int64(fs.Bavail) * fs.Bsize, int64(fs.Blocks) * fs.Bsize, int64(fs.Ffree), int64(fs.Files)}, fs.Fsid, err
 }
 
-// checkRoom is what doctor says of disks that are nearly full: apps fail there, each in its own
-// way, and nothing can be registered. Not ok where there is room.
-func checkRoom(look func(dir string) (room, unix.Fsid, error), dirs ...string) (c keeper.Check, ok bool) {
+// What follows where there is little room, on a disk and in /run.
+const (
+	diskHint = "apps fail where they cannot write; `ten usage` tells who has how much data, `ten destroy` makes room"
+	runHint  = "without room there systemd takes no units, and no instance starts that is not ready; `du -x /run` tells what is there"
+)
+
+// checkRoom is what doctor says of file systems that are nearly full: apps fail there, each in its
+// own way, and nothing can be registered or started. Not ok where there is room.
+func checkRoom(look func(dir string) (room, unix.Fsid, error), name, hint string, dirs ...string) (c keeper.Check, ok bool) {
 	var full []string
 	seen := map[unix.Fsid]bool{}
 	for _, dir := range dirs {
@@ -56,8 +62,5 @@ func checkRoom(look func(dir string) (room, unix.Fsid, error), dirs ...string) (
 	if len(full) == 0 {
 		return c, false
 	}
-	return keeper.Check{
-		Name: "room on the disk", Detail: strings.Join(full, ", "),
-		Hint: "apps fail where they cannot write; `ten usage` tells who has how much data, `ten destroy` makes room",
-	}, true
+	return keeper.Check{Name: name, Detail: strings.Join(full, ", "), Hint: hint}, true
 }

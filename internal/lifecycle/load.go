@@ -73,7 +73,7 @@ func loadError(id tenant.ID, err error) error {
 	return &tenant.Error{
 		Code: tenant.CodeUnavailable, Op: "load", ID: id, Err: err,
 		Msg:  "systemd did not take its units",
-		Hint: "the daemon's log says why; is systemd busy? `systemctl list-jobs` shows that",
+		Hint: "the daemon's log says why; is systemd busy (`systemctl list-jobs`), or /run full (`ten doctor`)?",
 	}
 }
 
