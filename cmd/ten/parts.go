@@ -243,12 +243,13 @@ func (d *parts) proxyOptions() proxy.Options {
 
 func (d *parts) newReloader(ctx context.Context, hangups <-chan os.Signal) *reloader {
 	return &reloader{
-		signals: hangups, asked: make(chan chan error), old: d.began, adopt: d.powers.adopt, events: d.events, log: d.log,
+		signals: hangups, asked: make(chan chan reloaded), old: d.began, adopt: d.powers.adopt, events: d.events, log: d.log,
 		look: func(cfg *config.Config) {
 			warnOfServices(cfg, lookedAt(ctx, cfg, d.powers.host, d.powers.sandbox, d.log), d.log)
 			warnOfCerts(cfg, d.domains, d.source, d.now(), d.log)
 			warnOfNothing(cfg, d.httpsGiven, d.log)
 		},
+		unserved: func(cfg *config.Config) []string { return unserved(cfg, d.manager.List()) },
 		set: func(cfg *config.Config) {
 			setMetrics(d.counted, cfg)
 			d.manager.SetConfig(cfg)

@@ -17,7 +17,7 @@ func newReloadCommand(p *program) *cobra.Command {
 		Long: `Have the daemon read tenement.toml again, and the pages of services with it. Where there
 is a fault in it nothing changes, each fault is printed and the exit code is 6: as
 ExecReload= of the daemon's unit it makes "systemctl reload" fail. Instances that have
-come to [instances] are started.`,
+come to [instances] are started; those whose service is gone are named.`,
 		Example: "  ten reload",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,6 +35,9 @@ come to [instances] are started.`,
 				}
 				if err != nil {
 					return err
+				}
+				if len(out.Unserved) > 0 {
+					p.note("%s\nhint: %s\n", unservedText(out.Unserved), unservedHint)
 				}
 				return p.say(done{"reloaded " + out.Config, out}, asJSON)
 			})

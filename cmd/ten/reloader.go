@@ -21,45 +21,60 @@ import (
 // for it. One with a fault is refused as a whole, and the old one stays.
 type reloader struct {
 	signals <-chan os.Signal
-	asked   chan chan error
+	asked   chan chan reloaded
 	// old is the configuration of the start, present the latest, nil until there is another.
 	old, present *config.Config
 	// adopt has others take a configuration, or refuse it.
 	adopt func(context.Context, *config.Config) error
 	// look is told of a new configuration before it counts, set makes it count.
 	look, set func(*config.Config)
-	events    *event.Bus
-	log       *slog.Logger
+	// unserved gives the instances whose service a configuration does not have.
+	unserved func(*config.Config) []string
+	events   *event.Bus
+	log      *slog.Logger
 }
 
-// Reload reads the file again; the error says why the old configuration stays.
-func (r *reloader) Reload(ctx context.Context) (path string, err error) {
-	answer := make(chan error, 1)
+// reloaded is what came of it.
+type reloaded struct {
+	unserved []string
+	err      error
+}
+
+// Reload reads the file again; the error says why the old configuration stays. Instances
+// that are unserved are so by the file that was taken.
+func (r *reloader) Reload(ctx context.Context) (path string, unserved []string, err error) {
+	answer := make(chan reloaded, 1)
 	select {
 	case r.asked <- answer:
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+		return "", nil, context.Cause(ctx)
 	}
+	var got reloaded
 	select {
-	case err = <-answer:
+	case got = <-answer:
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+		got.err = context.Cause(ctx)
 	}
-	return r.old.Path, err // which never changes
+	return r.old.Path, got.unserved, got.err // the path never changes
 }
 
 // run serves signals and Reload until ctx ends.
 func (r *reloader) run(ctx context.Context) error {
 	for {
-		var answer chan error // nobody reads that of a signal
+		var answer chan reloaded // nobody reads that of a signal
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-r.signals:
-			answer = make(chan error, 1)
+			answer = make(chan reloaded, 1)
 		case answer = <-r.asked:
 		}
-		answer <- r.reload(ctx)
+		var got reloaded
+		if got.err = r.reload(ctx); got.err == nil {
+			got.unserved = r.unserved(r.present)
+			warnOfUnserved(got.unserved, r.log)
+		}
+		answer <- got
 	}
 }
 

@@ -148,8 +148,9 @@ type Options struct {
 	// ClientAddr gives the address that a request comes from, where it is not that of its
 	// connection; it may be nil.
 	ClientAddr func(*http.Request) netip.Addr
-	// Reload reads the configuration again and gives its path.
-	Reload func(ctx context.Context) (path string, err error)
+	// Reload reads the configuration again and gives its path, and the instances whose service it
+	// does not have.
+	Reload func(ctx context.Context) (path string, unserved []string, err error)
 	// URL gives where an instance answers; it may be nil.
 	URL func(tenant.ID) string
 	// Services tells of the configured services, sorted by name; who asks counts their
@@ -177,7 +178,7 @@ type API struct {
 	backups   Backups
 	logs      Logs
 	doctor    func(ctx context.Context) ([]wire.Check, error)
-	reload    func(ctx context.Context) (string, error)
+	reload    func(ctx context.Context) (string, []string, error)
 	url       func(tenant.ID) string
 	version   wire.Version
 	services  func() []wire.Service

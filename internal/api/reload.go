@@ -7,10 +7,10 @@ import (
 )
 
 func (a *API) postReload(w http.ResponseWriter, r *http.Request) error {
-	path, err := a.reload(r.Context())
+	path, unserved, err := a.reload(r.Context())
 	if err != nil {
 		return err
 	}
-	a.reply(w, r, http.StatusOK, wire.Reload{Config: path})
+	a.reply(w, r, http.StatusOK, wire.Reload{Config: path, Unserved: unserved})
 	return nil
 }

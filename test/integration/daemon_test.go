@@ -353,6 +353,11 @@ func TestReloadOfAUnit(t *testing.T) {
 	s.WriteFile("tenement.toml", "")
 	s.Unit("reload")
 	eventually(t, "something is said of an empty configuration", func() bool { return strings.Contains(s.UnitLog(), "no service is configured") })
+	const lost = "no service for app:alice, app:bob: their hosts are a 404"
+	eventually(t, "and of its instances", func() bool { return strings.Contains(s.UnitLog(), lost) })
+	if r := s.Ten("reload"); r.Code != 0 || !strings.Contains(r.Stderr, lost) {
+		t.Errorf("ten reload: got %s, want %q in it", r, lost)
+	}
 	s.WriteFile("tenement.toml", app)
 	s.Unit("reload")
 }

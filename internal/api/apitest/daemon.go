@@ -129,14 +129,19 @@ func (d *Daemon) metrics(w http.ResponseWriter, _ *http.Request) {
 }
 
 // reload fails where the instance notes:faulty is there.
-func (d *Daemon) reload(context.Context) (string, error) {
+func (d *Daemon) reload(context.Context) (path string, unserved []string, err error) {
 	if _, err := d.Instances.Get(tenant.ID{Service: "notes", Name: "faulty"}); err == nil {
-		return "", &tenant.Error{
+		return "", nil, &tenant.Error{
 			Code: tenant.CodeConflict, Op: "reload", Msg: "tenement.toml was not taken, and what was read before stays",
 			Hint: "mend it", Log: []string{"tenement.toml:3: colour: unknown key", "tenement.toml:4: shape: unknown key"},
 		}
 	}
-	return "/srv/tenement.toml", nil
+	for _, s := range d.Instances.List() {
+		if s.ID.Service == "gone" {
+			unserved = append(unserved, s.ID.String())
+		}
+	}
+	return "/srv/tenement.toml", unserved, nil
 }
 
 // Stop ends the Daemon; its socket is gone afterwards.
