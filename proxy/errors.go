@@ -44,7 +44,10 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = &tenant.Error{Code: tenant.CodeInternal, Op: "serve", Msg: "internal error", Err: err}
 	}
 	status, ok := statuses[e.Code]
-	if !ok {
+	switch {
+	case errors.Is(err, tenant.ErrNoPort):
+		status = http.StatusServiceUnavailable // it is the server that has too little
+	case !ok:
 		status = http.StatusInternalServerError
 	}
 	p.write(w, r, status, e)

@@ -222,6 +222,15 @@ func TestErrorsAsStatuses(t *testing.T) {
 	}
 }
 
+// That the server has no port left is its own fault, not the client's.
+func TestNoPortIsUnavailable(t *testing.T) {
+	address, _ := serve(t, &backend{err: fmt.Errorf("wake: %w", &tenant.Error{Code: tenant.CodeLimit, Msg: "all ports are in use", Err: tenant.ErrNoPort})}, nil)
+	resp, _, err := get(t, address, http.MethodGet)
+	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || resp.Header.Get("Tenement-Error") != "limit" {
+		t.Errorf("got %v %v, want 503 with Retry-After", resp, err)
+	}
+}
+
 // TestRepeats drops the first connections without an answer, as netcat does.
 func TestRepeats(t *testing.T) {
 	for _, test := range []struct {

@@ -165,9 +165,6 @@ func (m *Manager) takePort(ctx context.Context, inst *instance, cfg *config.Conf
 	return port, nil
 }
 
-// errNoPort is the cause where port_range has no port for an instance.
-var errNoPort = errors.New("no port is left")
-
 // freePort reserves a port that no instance has and nobody listens on. It goes round
 // the range, so that a port which turned out to be taken is not tried again next.
 func (m *Manager) freePort(id tenant.ID, s config.Settings) (int, error) {
@@ -196,7 +193,7 @@ func (m *Manager) freePort(id tenant.ID, s config.Settings) (int, error) {
 		m.mu.Unlock()
 	}
 	return 0, &tenant.Error{
-		Code: tenant.CodeLimit, Op: "take port", ID: id, Err: errNoPort,
+		Code: tenant.CodeLimit, Op: "take port", ID: id, Err: tenant.ErrNoPort,
 		Msg:  fmt.Sprintf("all %d ports from %d to %d are in use", size, s.PortMin, s.PortMax),
 		Hint: `widen port_range, or use listen = "unix" or network = "private", which need none`,
 	}

@@ -173,7 +173,7 @@ func (m *Manager) endWake(inst *instance, op *operation, w *tenant.Wake, spare n
 	}
 	f := fate{state: tenant.Asleep, reason: reasonOf(err), revive: inst.reviving && !m.isPaused(inst.id)}
 	switch {
-	case m.ctx.Err() != nil, errors.Is(err, errOverQuota), errors.Is(err, errNoPort): // that is no failure of the app
+	case m.ctx.Err() != nil, errors.Is(err, errOverQuota), errors.Is(err, tenant.ErrNoPort): // that is no failure of the app
 		f.revive = false
 	case errors.Is(err, errToldToStop):
 		f = fate{state: tenant.Asleep, rested: "told to stop while it started"}
@@ -251,7 +251,7 @@ func (m *Manager) start(ctx context.Context, inst *instance, w *tenant.Wake) (ne
 	for range maxLoads {
 		begun := time.Now()
 		err := m.load(loading, inst, cfg)
-		for errors.Is(err, errNoPort) && m.takePortBack(loading) {
+		for errors.Is(err, tenant.ErrNoPort) && m.takePortBack(loading) {
 			err = m.load(loading, inst, cfg)
 		}
 		if err != nil {

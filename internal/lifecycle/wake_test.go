@@ -318,6 +318,9 @@ func TestPortsAreForThoseThatRun(t *testing.T) {
 		for range 10 { // both ports are in use
 			_, err := w.request(alice)
 			code(t, err, tenant.CodeLimit)
+			if !errors.Is(err, tenant.ErrNoPort) {
+				t.Errorf("got %v, want to be told that it is for want of a port", err)
+			}
 			w.state(alice, tenant.Asleep)
 			time.Sleep(time.Second)
 		}

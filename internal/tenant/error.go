@@ -82,6 +82,10 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// ErrNoPort is the cause where port_range has no port for an instance: of all CodeLimit errors it
+// is the one that no client has brought about.
+var ErrNoPort = errors.New("no port is left")
+
 // NoInstance is the error about an instance that there is not. Its hint is for who types commands and for who writes programs.
 func NoInstance(op string, id ID) *Error {
 	return &Error{
