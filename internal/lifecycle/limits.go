@@ -188,15 +188,14 @@ func (m *Manager) changeLimits(asked context.Context, inst *instance, change ten
 	inst.mu.Unlock()
 	// The machine comes first, since it may refuse; also what changes nothing, so that
 	// an instance never has a limit of its own that it could not be loaded with.
+	asks := tenant.Limits{}
 	for limit, v := range change.Set {
-		if _, ok := missing[limit]; !ok && limit.Live() {
-			missing[limit] = v
+		if limit.Live() {
+			asks[limit], missing[limit] = v, v
 		}
 	}
-	if len(missing) > 0 {
-		if err := m.controller.SetLimits(ctx, inst.id, missing); err != nil {
-			return limitError(inst.id, err)
-		}
+	if err := m.applyLimits(ctx, inst.id, asks, missing); err != nil {
+		return limitError(inst.id, err)
 	}
 	err = m.store.SetLimits(ctx, inst.id, after)
 	inst.mu.Lock()
@@ -208,6 +207,32 @@ func (m *Manager) changeLimits(asked context.Context, inst *instance, change ten
 	}
 	m.tuneLocked(inst) // it has woken or fallen asleep meanwhile, or all is taken back
 	return err
+}
+
+// applyLimits sets limits, of which some were asked for. The others are taken back, or due anyway:
+// where the machine lacks what they need, that is no reason to refuse.
+func (m *Manager) applyLimits(ctx context.Context, id tenant.ID, asked, limits tenant.Limits) error {
+	if len(limits) == 0 {
+		return nil
+	}
+	err := m.controller.SetLimits(ctx, id, limits)
+	if tenant.CodeOf(err) != tenant.CodeUnsupported || len(asked) == len(limits) {
+		return err
+	}
+	if len(asked) > 0 {
+		if err := m.controller.SetLimits(ctx, id, asked); err != nil {
+			return err
+		}
+	}
+	for limit, v := range limits {
+		if _, ok := asked[limit]; ok {
+			continue
+		}
+		if err := m.controller.SetLimits(ctx, id, tenant.Limits{limit: v}); err != nil && tenant.CodeOf(err) != tenant.CodeUnsupported {
+			return err
+		}
+	}
+	return nil
 }
 
 func limitError(id tenant.ID, err error) error {

@@ -155,6 +155,41 @@ func TestLimitsRefused(t *testing.T) {
 	})
 }
 
+// Where the machine lacks what a limit needs it can be taken away, and that can be taken back;
+// what is asked for beside it counts.
+func TestLimitsTakenBackWhereTheMachineLacksThem(t *testing.T) {
+	bubble(t, notes(""), func(t *testing.T, w *world) {
+		w.spawn(alice)
+		w.systemd.Lack(tenant.LimitTasks)
+		none := set(tenant.Limits{tenant.LimitTasks: 0})
+		for _, back := range []tenant.LimitChange{
+			{Reset: []tenant.Limit{tenant.LimitTasks}}, {ResetAll: true},
+			{Reset: []tenant.Limit{tenant.LimitTasks}, Set: tenant.Limits{tenant.LimitMemory: 32 * mib}},
+		} {
+			if got := value(t, w.limit(none), tenant.LimitTasks); got.From != tenant.FromInstance || got.Value != 0 {
+				t.Errorf("none: got %+v", got)
+			}
+			if got := value(t, w.limit(back), tenant.LimitTasks); got.From != tenant.FromStandard {
+				t.Errorf("%+v: got %+v", back, got)
+			}
+		}
+		w.unit(tenant.Limits{tenant.LimitMemory: 32 * mib, tenant.LimitTasks: 0})
+
+		// One that is lacking is refused all the same, and with it the rest.
+		w.limit(none)
+		w.systemd.Lack(tenant.LimitTasks, tenant.LimitMemory)
+		_, err := w.manager.SetLimits(t.Context(), alice, tenant.LimitChange{
+			Reset: []tenant.Limit{tenant.LimitTasks}, Set: tenant.Limits{tenant.LimitMemory: 64 * mib, tenant.LimitCPUQuota: 50}})
+		code(t, err, tenant.CodeUnsupported)
+		w.unit(tenant.Limits{tenant.LimitMemory: 32 * mib, tenant.LimitTasks: 0})
+		// What is taken back with another one that is lacking is.
+		w.limit(set(tenant.Limits{tenant.LimitCPUQuota: 50}))
+		w.limit(tenant.LimitChange{ResetAll: true})
+		w.unit(tenant.Limits{tenant.LimitMemory: 0, tenant.LimitTasks: 0, tenant.LimitCPUQuota: 0})
+		w.served(alice, 1)
+	})
+}
+
 // What wakes has more of the CPU than what is awake, and never stays so.
 func TestWakeBoost(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
