@@ -21,6 +21,9 @@ func stop(ctx context.Context, c *client.Client, id tenant.ID) (done, error) {
 	if err != nil {
 		return done{}, err
 	}
+	if out.NoService && (out.State == tenant.Asleep || out.State == tenant.Failed) {
+		return done{fmt.Sprintf("%s does not run, and no request wakes it: tenement.toml has no service %s any more", id, id.Service), out}, nil
+	}
 	if out.State == tenant.Failed {
 		return done{fmt.Sprintf("%s does not run, and has failed; `ten restart %[1]s` starts it", id), out}, nil
 	}

@@ -68,6 +68,9 @@ func explainWhy(w wire.Why, now time.Time) []string {
 		}
 		add("%s; requests get 503 and wake nothing; `ten unpause %s` ends that", describePause(*w.Paused, now), name)
 	}
+	if w.NoService {
+		add("tenement.toml has no service %s any more: its host is a 404, and nothing wakes it", w.ID.Service)
+	}
 	switch w.State {
 	case tenant.Awake, tenant.Dozing:
 		if !w.CheckedAt.IsZero() {

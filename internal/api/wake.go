@@ -68,7 +68,8 @@ func (a *API) instance(s tenant.Snapshot) wire.Instance {
 	return wire.Instance{
 		Weight: weight, Paused: s.Paused, Release: s.Release, NextRelease: s.NextRelease,
 		Health: s.Health, Restarts: s.Restarts,
-		ID: s.ID, State: s.State, Reason: s.Reason, Armed: s.Armed, Failing: s.Failing, URL: a.url(s.ID), Unit: s.Unit, Port: s.Port,
+		ID: s.ID, State: s.State, Reason: s.Reason, Armed: s.Armed, Failing: s.Failing, NoService: a.instances.CheckService(s.ID.Service) != nil,
+		URL: a.url(s.ID), Unit: s.Unit, Port: s.Port,
 		InFlight: s.InFlight, Created: s.Created, LastActive: s.LastActive, Since: s.Since,
 		Storage: s.Storage, StorageLimit: s.StorageLimit,
 		Wakes: s.Wakes, Thaws: s.Thaws, LastWake: wake(s.LastWake), Leases: s.Leases, Unwoken: s.Unwoken,

@@ -17,6 +17,8 @@ type Instance struct {
 	Armed bool `json:"armed,omitempty"`
 	// Failing says of one that sleeps that this is because it failed.
 	Failing bool `json:"failing,omitempty"`
+	// NoService says that tenement.toml has no service of its name any more: no request wakes it.
+	NoService bool `json:"no_service,omitempty"`
 	// Health is of an awake instance.
 	Health tenant.Health `json:"health,omitempty"`
 	// Restarts counts the times that it was started again after a failure.
