@@ -110,6 +110,7 @@ func (s *story) prepare() error {
 	}
 	shorter := fmt.Sprintf("doze_timeout = %q\nidle_timeout = %q", dozeAfter, sleepAfter)
 	config = bytes.Replace(config, []byte(idle), []byte(shorter), 1)
+	config = append(config, "[settings]\narmed = 0            # who sleeps does: nothing is made ready for the next wake\n"...)
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "app.py"), app, 0o644),
 		os.WriteFile(filepath.Join(dir, "tenement.toml"), config, 0o644),
