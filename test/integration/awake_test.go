@@ -272,7 +272,7 @@ func TestSchedule(t *testing.T) {
 }
 
 func TestWhy(t *testing.T) {
-	s := harness.Start(t, harness.Options{Config: "[settings]\nmax_restarts = 0\n" + app + `idle_timeout = 2
+	s := harness.Start(t, harness.Options{Config: "[settings]\nmax_restarts = 0\n" + app + `idle_timeout = 5
 [service.broken]
 command = "{bin}/testapp exit=7"
 [service.dozes]
@@ -299,7 +299,7 @@ doze_timeout = "300ms"
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
-	s.Spawn("app:alice", "dozes:alice")
+	s.Spawn("dozes:alice", "app:alice")
 	says("app:alice", "app:alice is awake since ", "woken last at ", ": operator", "unit start ", "if nothing happens it sleeps at ")
 	s.Ten("stop", "app:alice")
 	says("app:alice", "is asleep since ", "because: asked to")

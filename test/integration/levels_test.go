@@ -88,7 +88,7 @@ func runtimesAt(level string, runtimes map[string]struct{ command, listen, path 
 	}
 	var config strings.Builder
 	for name, r := range runtimes {
-		fmt.Fprintf(&config, "[service.%s]\ncommand = %q\nlisten = %q\nisolation = %q\nnetwork = %q\ndoze_timeout = \"300ms\"\nidle_timeout = \"1s\"\nstop_grace = 3\n",
+		fmt.Fprintf(&config, "[service.%s]\ncommand = %q\nlisten = %q\nisolation = %q\nnetwork = %q\ndoze_timeout = \"300ms\"\nidle_timeout = \"2s\"\nstop_grace = 3\n",
 			name, r.command, r.listen, isolation, network)
 	}
 	return config.String()

@@ -40,17 +40,12 @@ func look(t *testing.T, daemon int, pattern string) cost {
 			continue // it has gone meanwhile
 		}
 		for pid := range strings.FieldsSeq(string(pids)) {
-			if path := "/proc/" + pid + "/smaps_rollup"; exists(path) {
-				c.processes += field(t, path, "Pss:")
+			if text, err := os.ReadFile("/proc/" + pid + "/smaps_rollup"); err == nil { // else it has gone, too
+				c.processes += find(t, text, "Pss:")
 			}
 		}
 	}
 	return c
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // field is a number of KiB in a file of the kernel's, zero where it has none.
@@ -60,6 +55,11 @@ func field(t *testing.T, path, name string) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return find(t, text, name)
+}
+
+func find(t *testing.T, text []byte, name string) int64 {
+	t.Helper()
 	for line := range strings.Lines(string(text)) {
 		if fields := strings.Fields(line); len(fields) >= 2 && fields[0] == name {
 			n, err := strconv.ParseInt(fields[1], 10, 64)
