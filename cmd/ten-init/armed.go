@@ -51,9 +51,6 @@ func (s *supervisor) stayArmed(arm *ingress.Call, doorbell *net.UnixListener, si
 	s.mu.Unlock()
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady+"\nSTATUS="+armedStatus)
 	s.answer(arm)
-	if s.cg != nil {
-		s.cg.prepare()
-	}
 	s.tidy.Reset(tidyDelay)
 	s.calls.Go(func() { s.accept(doorbell) })
 	for {

@@ -64,6 +64,8 @@ func enterCgroup() (*cgroup, error) {
 	c.oomKills = c.countOOMKills()
 	// With the controller app/ gets a memory.reclaim; without, a doze only freezes.
 	_ = write(filepath.Join(c.unit, "cgroup.subtree_control"), "+memory")
+	// Before there is an app, which could make so many that there is no room for this one.
+	_ = os.Mkdir(c.outside(), 0o755) // leave tells
 	return c, nil
 }
 
@@ -76,9 +78,6 @@ func (c *cgroup) leave() {
 		close(c.left)
 	}()
 }
-
-// prepare makes ready for leave, which is then faster.
-func (c *cgroup) prepare() { _ = os.Mkdir(c.outside(), 0o755) }
 
 // outside is where ten-init is to be.
 func (c *cgroup) outside() string { return filepath.Join(c.unit, "init") }
