@@ -134,6 +134,10 @@ func TestNothingSurvivesAStop(t *testing.T) {
 			if r := try(t, s, "children", "n", "10"); r.Err != "" {
 				t.Fatal(r.Err)
 			}
+			own := filepath.Join("/sys/fs/cgroup", s.Show(mallory, "ControlGroup"))
+			if !rootless {
+				awaitBound(t, own)
+			}
 			// It moves what it can to where ten-init is, makes cgroups of its own, and
 			// freezes itself.
 			for _, deep := range []string{"", "1"} {
@@ -142,7 +146,6 @@ func TestNothingSurvivesAStop(t *testing.T) {
 					t.Errorf("200 cgroups: got %+v, want EAGAIN before long", r)
 				}
 			}
-			own := filepath.Join("/sys/fs/cgroup", s.Show(mallory, "ControlGroup"))
 			apart(t, s, mallory)
 			left := append(pids(t, s, mallory, "app"), pids(t, s, mallory, "init")...)
 			if len(left) < 12 {
@@ -180,6 +183,21 @@ func TestNothingSurvivesAStop(t *testing.T) {
 				t.Errorf("its neighbour: got count %s, want 1", got)
 			}
 		})
+	}
+}
+
+// awaitBound waits until there is a bound to the cgroups that an instance can make, which the
+// daemon sets when it hears that one is started.
+func awaitBound(t *testing.T, group string) {
+	t.Helper()
+	for deadline := time.Now().Add(harness.Timeout); ; time.Sleep(10 * time.Millisecond) {
+		text, err := os.ReadFile(filepath.Join(group, "cgroup.max.descendants"))
+		if err == nil && string(text) != "max\n" {
+			return
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("cgroup.max.descendants: got %q, %v, want a bound", text, err)
+		}
 	}
 }
 
