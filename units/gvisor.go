@@ -12,6 +12,11 @@ import (
 // RunscHint says what to do where gVisor is missing.
 const RunscHint = "install it (Debian 13: apt install runsc; others: https://gvisor.dev/docs/user_guide/install/)"
 
+// firstWithin is the first argument of ten-init (its withinFlag) that makes it the first process of
+// a sandbox. An app is not made for that: it would have to collect others' children, and what
+// it leaves behind would be killed the moment that it ends.
+const firstWithin = "--within"
+
 // permittedNamespaces are the namespaces that the processes of an instance may make: none,
 // or those that runsc puts itself into (systemd.exec(5), RestrictNamespaces=).
 func permittedNamespaces(spec tenant.Spec) uint64 {
@@ -106,6 +111,7 @@ func (h Host) Bundle(spec tenant.Spec) []byte {
 	if names := inEnvironment(spec); names != "" {
 		b.Process.Args = append([]string{h.InitPath, withSecrets, names}, spec.Argv...)
 	}
+	b.Process.Args = append([]string{h.InitPath, firstWithin}, b.Process.Args...)
 	for _, path := range h.writable(spec) {
 		b.Mounts = append(b.Mounts, writableMount(path.Destination, path.Source))
 	}

@@ -7,7 +7,8 @@
 //	ten-init [flags] -- PROGRAM [ARG ...]
 //	ten-init [flags] -runsc PATH -bundle DIR
 //
-// With the second line the app is what the bundle says, within gVisor.
+// With the second line the app is what the bundle says, within gVisor, where another ten-init
+// is the first process.
 //
 // systemd starts it with the doorbell as descriptor 3 and a notification socket
 // (sd_notify(3)); people have no reason to.
@@ -38,6 +39,9 @@ const (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == withinFlag {
+		os.Exit(runWithin(os.Args[2:]))
+	}
 	started := ingress.Monotonic()
 	guard()
 	if len(os.Args) > 1 && os.Args[1] == shimFlag {

@@ -48,6 +48,9 @@ const (
 // lingerTime bounds the wait for callers to take their answers before ten-init exits.
 const lingerTime = time.Second
 
+// leftRunning is said of an app that has gone into the background.
+const leftRunning = "ten-init: the app's first process has ended, and what it left running ends with it: an app must stay in the foreground"
+
 // supervisor is ten-init at work.
 type supervisor struct {
 	o       options // o.listen.network is set before the phase is running
@@ -189,7 +192,7 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 						stop()
 					}
 					if grace == nil && status.Exited() && status.ExitStatus() == 0 && !nobody && s.o.sandbox == nil {
-						fmt.Fprintln(os.Stderr, "ten-init: the app's first process has ended, and what it left running ends with it: an app must stay in the foreground")
+						fmt.Fprintln(os.Stderr, leftRunning)
 					}
 					if grace == nil {
 						_, _ = daemon.SdNotify(false, "STATUS="+ingress.SaidEnded+describe(status))

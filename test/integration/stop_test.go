@@ -84,6 +84,67 @@ while True:
 	}
 }
 
+// What serves may be the child of a shell, which SIGTERM ends at once: the grace is for both.
+func TestStopBehindShell(t *testing.T) {
+	for _, isolation := range []string{"process", "namespace", "sandbox"} {
+		t.Run(isolation, func(t *testing.T) {
+			s := harness.Start(t, harness.Options{
+				Config: "[service.app]\ncommand = \"sh run.sh\"\nstop_grace = 5\nisolation = \"" + isolation + "\"\n",
+				Files: map[string]string{"run.sh": "python3 serve.py\necho never\n", "serve.py": `
+import http.server, os, signal, time
+def end(*_):
+    time.sleep(1)
+    with open(os.environ["DATA_DIR"] + "/marks", "a") as f:
+        f.write("tidied\n")
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), http.server.SimpleHTTPRequestHandler).serve_forever()
+`}})
+			s.Spawn("app:alice")
+			begun := time.Now()
+			if r := s.Ten("stop", "app:alice"); r.Code != 0 {
+				t.Fatal(r)
+			}
+			if got := marks(s, "app"); got != "tidied\n" {
+				t.Errorf("what serves was not let end within stop_grace: it has left %q", got)
+			}
+			if took, result := time.Since(begun), s.Show("app:alice", "Result"); took > 5*time.Second || result != "success" {
+				t.Errorf("the stop took %v, with the result %s; want the time of what serves", took, result)
+			}
+		})
+	}
+}
+
+// What nobody else collects, ten-init does: an app that begins things and forgets them
+// leaves no zombies.
+func TestOrphansAreCollected(t *testing.T) {
+	for _, isolation := range []string{"process", "namespace", "sandbox"} {
+		t.Run(isolation, func(t *testing.T) {
+			s := harness.Start(t, harness.Options{
+				Config: "[service.app]\ncommand = \"python3 serve.py\"\nisolation = \"" + isolation + "\"\n",
+				Files: map[string]string{"serve.py": `
+import http.server, os, subprocess
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        subprocess.run(["sh", "-c", "sleep 0.1 &"])
+        own, states = os.getuid(), []
+        for p in os.listdir("/proc"):
+            try:
+                if p.isdigit() and os.stat("/proc/" + p).st_uid == own:
+                    states.append(open("/proc/%s/stat" % p).read().rsplit(")", 1)[1].split()[0])
+            except OSError: pass
+        self.send_response(200); self.end_headers(); self.wfile.write(b"%d" % states.count("Z"))
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), H).serve_forever()
+`}})
+			s.Spawn("app:alice")
+			for range 5 {
+				s.Text("app:alice", "/")
+			}
+			eventually(t, "no zombie is there", func() bool { return s.Text("app:alice", "/") == "0" })
+		})
+	}
+}
+
 func TestStorage(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: app + "idle_timeout = 1\n" + `
 [service.tmp]
