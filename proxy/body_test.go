@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// impatient has a server wait for nothing longer than half a second.
+// impatient has a server wait for nothing longer than a second.
 func impatient(s *Server) {
-	const d = 500 * time.Millisecond
+	const d = time.Second
 	s.bodySilence, s.http.ReadHeaderTimeout, s.http.IdleTimeout = d, d, d
 }
 

@@ -101,23 +101,20 @@ func TestHandshakes(t *testing.T) {
 		}
 	}
 	_, server := serve(t, &backend{}, http.NotFoundHandler(), impatient)
-	address, config := serveTLS(t, server)
+	address, _ := serveTLS(t, server)
 	_, in := converse(t, address, "\x16\x03\x01")
+	closed(in)
+
+	_, server = serve(t, &backend{}, http.NotFoundHandler())
+	address, config := serveTLS(t, server)
+	_, in = converse(t, address, "\x16\x03\x01")
+	waitFor(t, func() bool { return server.open() == 1 })
 	conn, err := tls.Dial("tcp", address, config) // meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
-	closed(in)
-
-	_, server = serve(t, &backend{}, http.NotFoundHandler())
-	address, _ = serveTLS(t, server)
-	_, in = converse(t, address, "\x16\x03\x01")
-	for deadline := time.Now().Add(10 * time.Second); server.open() == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the connection is not followed")
-		}
-	}
+	waitFor(t, func() bool { return server.open() == 1 })
 	server.Close()
 	closed(in)
 	if n := server.open(); n != 0 {

@@ -326,7 +326,15 @@ func leave(t *testing.T, path string, conn net.Conn, b *backend, begun, told <-c
 func TestGivenUp(t *testing.T) {
 	origin := httptest.NewServer(http.HandlerFunc(mirror))
 	defer origin.Close()
-	b := &backend{address: origin.Listener.Addr().String()}
+	var app atomic.Value
+	b := &backend{}
+	b.dial = func(context.Context, int64) (net.Conn, error) {
+		conn, err := net.Dial("tcp", origin.Listener.Addr().String())
+		if err == nil {
+			app.Store(conn)
+		}
+		return conn, err
+	}
 	address, _ := serve(t, b, nil)
 	conn := dial(t, address)
 	for range 20 {
@@ -339,6 +347,9 @@ func TestGivenUp(t *testing.T) {
 				t.Fatalf("%s: got %s", method, resp.Status)
 			}
 			origin.CloseClientConnections()
+			if !slowOnly {
+				awaitEnd(t, app.Load().(net.Conn), nil)
+			}
 		}
 	}
 	if got := b.dials.Load(); got < 20 {

@@ -501,14 +501,16 @@ type keptConn struct {
 
 // post makes a request, and reports whether there may be another one.
 func (c *keptConn) post(address string) (again bool, err error) {
-	slow := false
-	if c.Conn != nil {
-		slow = time.Since(c.used) > farewell/4
-	} else if err := c.dial(address); err != nil {
-		return false, err
+	patience := farewell / 4
+	if c.Conn == nil {
+		patience = silence / 4
+		if err := c.dial(address); err != nil {
+			return false, err
+		}
 	}
 	const request = "POST / HTTP/1.1\r\nHost: a.app.test\r\nContent-Length: 0\r\n\r\n"
 	_, err = io.WriteString(c.Conn, request)
+	slow := time.Since(c.used) > patience // it may have waited for a processor just before that
 	var resp *http.Response
 	if err == nil {
 		resp, err = http.ReadResponse(c.in, nil)
