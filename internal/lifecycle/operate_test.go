@@ -206,7 +206,7 @@ func TestDestroyThatFails(t *testing.T) {
 
 // On a full disk the registry cannot be written before the data is gone.
 func TestDestroyMakesRoom(t *testing.T) {
-	bubble(t, "[settings]\nport_range = \"41240-41241\"\n[service.notes]\ncommand = \"/bin/true\"\n", func(t *testing.T, w *world) {
+	bubble(t, "[settings]\nport_range = \"21240-21241\"\n[service.notes]\ncommand = \"/bin/true\"\n", func(t *testing.T, w *world) {
 		w.spawn(alice)
 		row, _ := w.store.row(alice)
 		w.store.fail("setport", errors.New("no space left"))

@@ -271,15 +271,17 @@ func TestFailedStartIsNotRepeated(t *testing.T) {
 	}
 }
 
+// The ports of tests are below those that the kernel gives to clients: the manager looks at this
+// machine's, and whatever else runs here has connections.
 func TestPortTakenByAnother(t *testing.T) {
-	text := "[settings]\nport_range = \"41230-41239\"\n[service.notes]\ncommand = \"/bin/true\"\n"
+	text := "[settings]\nport_range = \"21230-21239\"\n[service.notes]\ncommand = \"/bin/true\"\n"
 	bubble(t, text, func(t *testing.T, w *world) {
-		for port := 41230; port < 41233; port++ {
+		for port := 21230; port < 21233; port++ {
 			w.systemd.TakePort(port)
 		}
 		w.spawn(alice)
 		s := w.state(alice, tenant.Awake)
-		if row, _ := w.store.row(alice); s.Port < 41233 || s.Port > 41239 || row.Port != s.Port || w.systemd.Spec(alice).Port != s.Port {
+		if row, _ := w.store.row(alice); s.Port < 21233 || s.Port > 21239 || row.Port != s.Port || w.systemd.Spec(alice).Port != s.Port {
 			t.Errorf("got port %d, registry %d, unit %d, want one that is free", s.Port, row.Port, w.systemd.Spec(alice).Port)
 		}
 		w.spawn(bob)
@@ -295,7 +297,7 @@ func TestPortTakenByAnother(t *testing.T) {
 // Ports are for those that run: sleepers give theirs back, doorbells and armed ones too. That there is none is no failure of the
 // app, and for nobody for good.
 func TestPortsAreForThoseThatRun(t *testing.T) {
-	text := "[settings]\narmed = 1\nport_range = \"41230-41231\"\n[service.notes]\ncommand = \"/bin/true\"\n"
+	text := "[settings]\narmed = 1\nport_range = \"21230-21231\"\n[service.notes]\ncommand = \"/bin/true\"\n"
 	carol := tenant.ID{Service: "notes", Name: "carol"}
 	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld(t)
