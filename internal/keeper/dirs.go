@@ -55,7 +55,7 @@ func (l *Local) makeDirs(spec tenant.Spec, o owner) error {
 		return fmt.Errorf("make data directory of %s: %w", spec.ID, err)
 	}
 	if err := makeOwn(spec.DataDir, o); err != nil {
-		return fmt.Errorf("make data directory of %s: %w", spec.ID, err)
+		return fmt.Errorf("make data directory of %s: %w", spec.ID, dataError(spec, err))
 	}
 	if dir := l.host.SocketDir(spec.ID); spec.SocketPath != "" && filepath.Dir(spec.SocketPath) == dir {
 		if err := makeWay(filepath.Dir(dir)); err != nil {
@@ -66,6 +66,24 @@ func (l *Local) makeDirs(spec tenant.Spec, o owner) error {
 		}
 	}
 	return nil
+}
+
+var errNoDirectory = errors.New("not a directory")
+
+// dataError has words for people where it is an instance's data that it cannot start with.
+func dataError(spec tenant.Spec, err error) error {
+	e := &tenant.Error{Code: tenant.CodeUnavailable, Op: "load", ID: spec.ID, Err: err}
+	switch {
+	case errors.Is(err, errNoDirectory):
+		e.Msg = fmt.Sprintf("its data, %s, is no directory, and no link to one is followed", spec.DataDir)
+		e.Hint = "for data on another disk: `mount --bind`"
+	case errors.Is(err, errTooDeep):
+		e.Msg = fmt.Sprintf("its data has %v, and does not belong to the user that it runs as now", errTooDeep)
+		e.Hint = "remove them, or give it back the isolation or user that it had"
+	default:
+		return err
+	}
+	return e
 }
 
 // makeBundle writes what gVisor is to run, where the spec wants that. The instance may
@@ -118,7 +136,7 @@ func makeOwn(dir string, o owner) error {
 		return err
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", dir)
+		return fmt.Errorf("%s: %w", dir, errNoDirectory)
 	}
 	before, ok := info.Sys().(*syscall.Stat_t)
 	if ok && int(before.Uid) == o.uid && int(before.Gid) == o.gid {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -47,6 +48,26 @@ func TestOwnHostileData(t *testing.T) {
 	nest(t, in("sub"), maxDepth+1)
 	if err := makeOwn(dir, owner{before, before}); !errors.Is(err, errTooDeep) || uidOf(t, dir) != after {
 		t.Errorf("nested too deep: got %v, and the owner %d, want it refused and %d", err, uidOf(t, dir), after)
+	}
+}
+
+// What is wrong with its data is said, rather than that of systemd, which has not been asked.
+func TestDataThatCannotBeItsOwn(t *testing.T) {
+	root, o := t.TempDir(), owner{FirstUID, FirstUID}
+	in := func(name string) string { return filepath.Join(root, "notes", name) }
+	if err := errors.Join(os.MkdirAll(in("deep"), 0o700), os.Mkdir(filepath.Join(root, "elsewhere"), 0o700), os.Symlink("../elsewhere", in("link"))); err != nil {
+		t.Fatal(err)
+	}
+	nest(t, in("deep"), maxDepth+1)
+	for name, want := range map[string]string{"link": "is no directory", "deep": "nested deeper than"} {
+		spec := tenant.Spec{ID: tenant.ID{Service: "notes", Name: name}, DataRoot: root, DataDir: in(name)}
+		var e *tenant.Error
+		if err := new(Local).makeDirs(spec, o); !errors.As(err, &e) || !strings.Contains(e.Msg, want) || e.Hint == "" {
+			t.Errorf("%s: got %v, want that it %s, and a hint", name, err, want)
+		}
+	}
+	if got := uidOf(t, filepath.Join(root, "elsewhere")); got != 0 {
+		t.Errorf("what the link leads to belongs to %d, want still 0", got)
 	}
 }
 
