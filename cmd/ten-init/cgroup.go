@@ -123,25 +123,72 @@ func (c *cgroup) freeze() error {
 		return err
 	}
 	c.thawed.Store(false)
-	if err := write(filepath.Join(c.dir, "cgroup.freeze"), "1"); err != nil {
-		c.thawed.Store(true)
-		return err
-	}
-	// The kernel tells of changes at most every 10 ms, so looking is faster.
 	deadline := time.Now().Add(freezeTimeout)
-	for {
-		events, err := os.ReadFile(filepath.Join(c.dir, "cgroup.events"))
-		if err == nil && bytes.Contains(events, []byte("frozen 1")) {
-			return nil
+	for some := true; some; {
+		if err := write(filepath.Join(c.dir, "cgroup.freeze"), "1"); err != nil {
+			c.thawed.Store(true)
+			return err
 		}
-		if err == nil && time.Now().After(deadline) {
-			err = errNotFrozen
+		err := c.frozen(deadline)
+		if err == nil {
+			some, err = c.gather(deadline)
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("freeze: %w", err), c.thaw())
 		}
+	}
+	return nil
+}
+
+// frozen waits until everything in app/ has stopped.
+func (c *cgroup) frozen(deadline time.Time) error {
+	// The kernel tells of changes at most every 10 ms, so looking is faster.
+	for {
+		events, err := os.ReadFile(filepath.Join(c.dir, "cgroup.events"))
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(events, []byte("frozen 1")) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return errNotFrozen
+		}
 		time.Sleep(retryInterval)
 	}
+}
+
+// gather moves to app/ what the app has put elsewhere in the unit's cgroup, all of which
+// belongs to its user, where it would go on, and could thaw the rest. It reports whether
+// there was anything.
+func (c *cgroup) gather(deadline time.Time) (some bool, err error) {
+	own := strconv.Itoa(os.Getpid())
+	err = filepath.WalkDir(c.unit, func(dir string, entry fs.DirEntry, err error) error {
+		switch {
+		case dir == c.dir:
+			return fs.SkipDir
+		case errors.Is(err, fs.ErrNotExist) || err == nil && !entry.IsDir():
+			return nil
+		case err != nil || time.Now().After(deadline):
+			return errors.Join(errNotFrozen, err)
+		}
+		// In a threaded cgroup that cannot be read: its processes are those of one further up.
+		pids, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EOPNOTSUPP) {
+			return errors.Join(errNotFrozen, err)
+		}
+		for pid := range strings.FieldsSeq(string(pids)) {
+			if pid == own || pid == "0" { // 0 is none of this PID namespace
+				continue
+			}
+			some = true
+			if err := write(filepath.Join(c.dir, "cgroup.procs"), pid); err != nil && !errors.Is(err, unix.ESRCH) {
+				return errors.Join(errNotFrozen, err)
+			}
+		}
+		return nil
+	})
+	return some, err
 }
 
 // thaw lets the app go on.

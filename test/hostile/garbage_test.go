@@ -201,6 +201,64 @@ func awaitBound(t *testing.T, group string) {
 	}
 }
 
+// Nothing of it goes on while it dozes, wherever in its cgroup it has put it.
+func TestNothingOutlastsADoze(t *testing.T) {
+	for name, rootless := range map[string]bool{"root": false, "rootless": true} {
+		t.Run(name, func(t *testing.T) {
+			s := harness.Start(t, harness.Options{Config: config, Rootless: rootless})
+			s.Spawn(mallory, bob)
+			if r := try(t, s, "children", "n", "5"); r.Err != "" {
+				t.Fatal(r.Err)
+			}
+			own := filepath.Join("/sys/fs/cgroup", s.Show(mallory, "ControlGroup"))
+			groups := []string{"evil", "evil/deep", "init", "init/deep"}
+			for _, group := range groups {
+				try(t, s, "mkdir", "path", filepath.Join(own, group))
+			}
+			moved := 0
+			for i, process := range strings.Fields(try(t, s, "processes").Text) {
+				pid, to := filepath.Base(process), filepath.Join(own, groups[i%len(groups)], "cgroup.procs")
+				if pid != "1" && try(t, s, "write", "path", to, "text", pid).Err == "" {
+					moved++
+				}
+			}
+			if moved < 8 {
+				t.Fatalf("it has moved %d processes, too few to tell anything", moved)
+			}
+			if r := s.Ten("doze", mallory); r.Code != 0 {
+				t.Fatalf("doze: %s", r)
+			}
+			for _, group := range append(groups, "") {
+				text, err := os.ReadFile(filepath.Join(own, group, "cgroup.procs"))
+				if left := len(strings.Fields(string(text))); err != nil || group == "init" && left != 1 || group != "init" && left != 0 {
+					t.Errorf("in %q: got %q, %v, want ten-init alone, in init", group, text, err)
+				}
+			}
+			if events, err := os.ReadFile(filepath.Join(own, "app/cgroup.events")); err != nil || !strings.Contains(string(events), "frozen 1") {
+				t.Errorf("got %q, %v, want app frozen", events, err)
+			}
+			if got := s.Text(mallory, "/name"); got != "mallory" {
+				t.Errorf("after the doze: got %q", got)
+			}
+			// What it hides keeps it from a doze, not from a stop.
+			hidden := fmt.Sprintf("cd %[1]s; sh -c 'echo $$ > evil/cgroup.procs; exec sleep 1000' >/dev/null 2>&1 & until [ -n \"$(cat evil/cgroup.procs)\" ]; do sleep 0.01; done; chmod 0 %[1]s/evil", own)
+			try(t, s, "run", "command", hidden)
+			if r := s.Ten("doze", mallory); r.Code == 0 {
+				t.Errorf("with something hidden: %s, want it refused", r)
+			}
+			if got := s.Text(mallory, "/name"); got != "mallory" {
+				t.Errorf("after a doze that was refused: got %q", got)
+			}
+			if r := s.Ten("stop", mallory); r.Code != 0 {
+				t.Errorf("stop: %s", r)
+			}
+			if got := s.Text(bob, "/count"); got != "1" {
+				t.Errorf("its neighbour: got count %s, want 1", got)
+			}
+		})
+	}
+}
+
 // A neighbour's lines are not lost because somebody else writes without end.
 func TestLogsOfTheNeighbour(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: config})
