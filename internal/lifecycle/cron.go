@@ -117,9 +117,9 @@ func requestScheduled(ctx context.Context, l *lease, conn net.Conn, path, entry 
 	if err := req.Write(conn); err != nil {
 		return fmt.Errorf("write request: %w", err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxScheduledAnswer)), req)
+	resp, err := readAnswer(bufio.NewReader(io.LimitReader(conn, maxScheduledAnswer)), req)
 	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
+		return noAnswer(err)
 	}
 	defer resp.Body.Close()
 	answered()
@@ -127,10 +127,15 @@ func requestScheduled(ctx context.Context, l *lease, conn net.Conn, path, entry 
 		l.KeepAwake(d)
 	}
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return fmt.Errorf("read answer: %w", err)
+		return noAnswer(err)
 	}
 	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("status %d", resp.StatusCode)
+		return &tenant.Error{Code: tenant.CodeFailed, Op: "run schedule", Msg: fmt.Sprintf("the app answered with status %d", resp.StatusCode)}
 	}
 	return nil
+}
+
+// noAnswer is what an app is said to have done that did not answer to the end.
+func noAnswer(err error) error {
+	return &tenant.Error{Code: tenant.CodeFailed, Op: "run schedule", Msg: "the app did not answer properly", Err: err}
 }

@@ -1,6 +1,8 @@
 package lifecycle
 
 import (
+	"context"
+	"net"
 	"time"
 
 	"tenement.dev/internal/admission"
@@ -29,3 +31,8 @@ func (m *Manager) TickSchedules(now time.Time) { m.scheduler.tick(m.ctx, now) }
 
 // NextSchedule gives when an instance of a service is woken next, and the entry.
 func (m *Manager) NextSchedule(service string) (time.Time, string) { return m.scheduler.next(service) }
+
+// RequestScheduled makes the request of a run on conn, for a lease that nothing is asked of.
+func RequestScheduled(ctx context.Context, conn net.Conn, path, entry string) error {
+	return requestScheduled(ctx, nil, conn, path, entry, func() {})
+}

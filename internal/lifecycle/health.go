@@ -128,19 +128,27 @@ func askHealth(ctx context.Context, conn net.Conn, path string, keep bool) (agai
 		return false, fmt.Errorf("check health: %w", err)
 	}
 	in := bufio.NewReader(io.LimitReader(conn, maxHealthAnswer))
+	resp, err := readAnswer(in, req)
+	if err != nil {
+		return false, fmt.Errorf("check health: %w", err)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return false, &statusError{resp.StatusCode}
+	}
+	return keep && err == nil && !resp.Close && in.Buffered() == 0, nil
+}
+
+// readAnswer reads the answer to a request of ours. What is only on the way to it (103, Early
+// Hints) it passes over.
+func readAnswer(in *bufio.Reader, req *http.Request) (*http.Response, error) {
 	for {
 		resp, err := http.ReadResponse(in, req)
-		if err != nil {
-			return false, fmt.Errorf("check health: %w", err)
+		if err != nil || resp.StatusCode/100 != 1 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp, err
 		}
-		_, err = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
-		switch {
-		case resp.StatusCode == http.StatusOK:
-			return keep && err == nil && !resp.Close && in.Buffered() == 0, nil
-		case resp.StatusCode/100 != 1: // else the answer is yet to come
-			return false, &statusError{resp.StatusCode}
-		}
 	}
 }
 

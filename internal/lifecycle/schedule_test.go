@@ -1,10 +1,14 @@
 package lifecycle_test
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tenement.dev/internal/lifecycle"
 	"tenement.dev/internal/lifecycle/lifecycletest"
 	"tenement.dev/internal/registry"
 	"tenement.dev/internal/tenant"
@@ -126,6 +131,36 @@ func TestScheduleWakesSleepers(t *testing.T) {
 }
 
 // Without a path an instance is only woken.
+// What comes before the answer is not the answer; what is wrong with that is said.
+func TestScheduledAnswers(t *testing.T) {
+	const hints, ok = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	for name, c := range map[string]struct{ answer, reason string }{
+		"plain":      {ok, ""},
+		"hints":      {"HTTP/1.1 102 Processing\r\n\r\n" + hints + hints + ok, ""},
+		"error":      {hints + "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "the app answered with status 503"},
+		"switched":   {"HTTP/1.1 101 Switching Protocols\r\n\r\n", "the app answered with status 101"},
+		"cut off":    {ok[:len(ok)-1], "the app did not answer properly"},
+		"hints only": {hints, "the app did not answer properly"},
+		"nothing":    {"", "the app did not answer properly"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			defer ours.Close()
+			go func() {
+				defer theirs.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(theirs)); err == nil {
+					_, _ = io.WriteString(theirs, c.answer)
+				}
+			}()
+			err := lifecycle.RequestScheduled(t.Context(), ours, "/cron", "hourly")
+			var e *tenant.Error
+			if c.reason == "" && err != nil || c.reason != "" && (!errors.As(err, &e) || e.Msg != c.reason) {
+				t.Errorf("got %v, want %q", err, c.reason)
+			}
+		})
+	}
+}
+
 func TestScheduleWithoutPath(t *testing.T) {
 	bubble(t, notes("idle_timeout = 60\nschedule = [\"1h\"]"), func(t *testing.T, w *world) {
 		w.register(alice)
