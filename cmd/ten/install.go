@@ -159,7 +159,7 @@ func (p *program) reopen(ctx context.Context) error {
 // lacks.
 func (o installOptions) missing() (lines []string) {
 	settings := config.Settings{}
-	if cfg, err := config.Load(filepath.Join(o.root, packaging.ConfigPath)); err == nil {
+	if cfg, err := o.load(); err == nil {
 		settings = cfg.Settings
 	}
 	if o.domain != "" && !slices.Contains(settings.Domains, o.domain) {
@@ -338,7 +338,7 @@ func (o installOptions) caddyfile(brought *along) ([]byte, error) {
 	c := templates.Caddy{AskPath: proxy.AskPath, Upstream: packaging.CaddyUpstream, Provider: o.provider}
 	path := filepath.Join(o.root, packaging.ConfigPath)
 	if _, err := os.Stat(path); err == nil {
-		cfg, err := config.Load(path)
+		cfg, err := o.load()
 		if err != nil {
 			return nil, err
 		}

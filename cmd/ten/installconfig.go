@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -106,11 +107,24 @@ func from(dir string, value any) any {
 
 // installed is the tenement.toml that is installed already, nil where there is none or none that can be read.
 func (o installOptions) installed() *config.Config {
-	cfg, err := config.Load(filepath.Join(o.root, packaging.ConfigPath))
+	cfg, err := o.load()
 	if err != nil {
 		return nil
 	}
 	return cfg
+}
+
+// load reads the tenement.toml that is installed. What that of another root names is not looked at: this machine has none of it.
+func (o installOptions) load() (*config.Config, error) {
+	path := filepath.Join(o.root, packaging.ConfigPath)
+	if o.root == "/" {
+		return config.Load(path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return config.ParseUnseen(path, text, filepath.Dir(path))
 }
 
 // keepsConfig reports whether the tenement.toml that is installed stays, though nobody has changed it since: it has services,
