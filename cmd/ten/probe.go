@@ -40,6 +40,10 @@ func (p *program) newHost(dataDir string) (units.Host, error) {
 // the sandbox is made when it is first asked for.
 func allChecks(ctx context.Context, h units.Host, probed []keeper.Check, sandbox sandbox) ([]keeper.Check, error) {
 	_, check, err := sandbox.Look(ctx)
+	if _, beside := sandbox.(remoteSandbox); beside && tenant.CodeOf(err) == tenant.CodeUnavailable {
+		msg, hint := forPeople(err)
+		check, err = keeper.Check{Name: "keeper", Detail: msg, Hint: hint}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

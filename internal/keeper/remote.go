@@ -173,7 +173,12 @@ func (r *Remote) tend(ctx context.Context) {
 			return
 		case <-tick.C:
 			if _, err := r.ask(ctx, request{Verb: verbTend}); err != nil && ctx.Err() == nil {
-				r.log.Error("the fence is not looked after", "err", err)
+				var e *tenant.Error
+				hint := ""
+				if errors.As(err, &e) {
+					hint = e.Hint
+				}
+				r.log.Error("the fence is not looked after", "err", err, "hint", hint)
 			}
 			continue
 		case <-r.news:
@@ -225,11 +230,16 @@ func (r *Remote) ask(ctx context.Context, q request) (reply, error) {
 			absent = now
 		}
 		if !isTemporary(err) || lost == maxAgain || !absent.IsZero() && now.Sub(absent) > absentTime {
-			return reply{}, &tenant.Error{
+			e := &tenant.Error{
 				Code: tenant.CodeUnavailable, Op: "ask the keeper to " + string(q.Verb), ID: q.id(), Err: err,
 				Msg:  "the keeper, which does what needs root, does not answer",
 				Hint: "`systemctl status tenement-keeper.socket tenement-keeper.service` says why",
 			}
+			if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) { // systemd has given up its socket for good
+				e.Msg += ": nobody listens at " + r.path
+				e.Hint = "`systemctl start tenement-keeper.socket` opens it, after `systemctl unmask tenement-keeper.service` where that is masked"
+			}
+			return reply{}, e
 		}
 		timer := time.NewTimer(pause)
 		select {

@@ -141,3 +141,27 @@ func TestSeparated(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A keeper that was masked and is not any more: systemd has given up its socket. Who asks is told
+// what to do, doctor tells the rest all the same, and doing it is enough.
+func TestKeeperThatWasMasked(t *testing.T) {
+	s := harness.New(t, harness.Options{Installed: true, Dir: dir, Config: config})
+	s.Run()
+	s.Spawn("app:alice")
+	s.Unit("mask", "--runtime", "tenement-keeper.service")
+	s.Unit("stop", "tenement-keeper.service")
+	told := "hint: `systemctl start tenement-keeper.socket` opens it, after `systemctl unmask tenement-keeper.service` where that is masked"
+	if r := s.Ten("spawn", "app:bob"); r.Code == 0 || !strings.Contains(r.Stderr, told) {
+		t.Errorf("%s: want to be told what to do", r)
+	}
+	s.Unit("unmask", "--runtime", "tenement-keeper.service")
+	r := s.Ten("doctor")
+	if r.Code != 0 || !strings.Contains(r.Stdout, told) || !strings.Contains(r.Stdout, "no  keeper") || !strings.Contains(r.Stdout, "ok  logs") {
+		t.Errorf("%s: want to be told what to do, and the rest", r)
+	}
+	s.Unit("start", "tenement-keeper.socket")
+	s.Spawn("app:bob")
+	if r := s.Ten("doctor"); strings.Contains(r.Stdout, "no  keeper") {
+		t.Errorf("%s: want nothing said of the keeper", r)
+	}
+}
