@@ -53,6 +53,9 @@ func (p *principal) owns(id tenant.ID) bool {
 	return p.admin || p.tenant != "" && p.tenant == id.Name
 }
 
+// guest reports whether he is a tenant.
+func (p *principal) guest() bool { return !p.admin && p.tenant != "" }
+
 type principalKey struct{}
 
 // who gives who makes a request.

@@ -179,6 +179,51 @@ func TestStreamsOfAll(t *testing.T) {
 	}
 }
 
+// However many tokens a tenant has, all together have a bound, and all tenants one that leaves
+// some for admins.
+func TestStreamsOfTenants(t *testing.T) {
+	var s streams
+	token := func(name string, i int) *principal {
+		text := fmt.Sprintf("%s-%d", name, i)
+		return &principal{actor: tenant.Actor("token " + text), token: text, tenant: name}
+	}
+	fill := func(name string) {
+		t.Helper()
+		for i := range maxStreamsOfTenant {
+			if err := s.open(token(name, i/maxStreamsOfToken)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill("t0")
+	if err := s.open(token("t0", maxStreamsOfTenant)); tenant.CodeOf(err) != tenant.CodeLimit || !strings.Contains(err.Error(), "the tokens of t0 have 32 streams") {
+		t.Errorf("one more of a tenant, by a new token: got %v, want %s", err, tenant.CodeLimit)
+	}
+	if maxStreamsOfTenant >= maxTenantLogs {
+		t.Error("one tenant can read all logs that tenants may")
+	}
+	n := maxStreamsOfTenants / maxStreamsOfTenant
+	for i := 1; i < n; i++ {
+		fill(fmt.Sprintf("t%d", i))
+	}
+	if err := s.open(token("last", 0)); tenant.CodeOf(err) != tenant.CodeUnavailable {
+		t.Errorf("one more of all tenants: got %v, want %s", err, tenant.CodeUnavailable)
+	}
+	admin := &principal{actor: "token ab", token: "ab", admin: true}
+	if err := s.open(admin); err != nil {
+		t.Errorf("an admin: %v", err)
+	}
+	s.close(admin)
+	for i := range n {
+		for j := range maxStreamsOfTenant {
+			s.close(token(fmt.Sprintf("t%d", i), j/maxStreamsOfToken))
+		}
+	}
+	if s.all+s.tenants != 0 || len(s.by)+len(s.of) != 0 {
+		t.Errorf("after all have left: got %d, %d, %v, %v", s.all, s.tenants, s.by, s.of)
+	}
+}
+
 // A stream that has to end does, also where its client takes nothing.
 func TestStreamOfAClientThatTakesNothing(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {

@@ -18,13 +18,19 @@ const (
 	// user of this machine.
 	maxStreamsOfToken = 16
 	maxStreamsOfUser  = 64
+	// maxStreamsOfTenant is how many all tokens of one tenant may have together: some of the
+	// logs that tenants may read are left for other ones. maxStreamsOfTenants is how many all
+	// tenants may have, so that some are left for admins.
+	maxStreamsOfTenant  = 32
+	maxStreamsOfTenants = maxStreams - 128
 )
 
 // streams are those that are open, and whose they are. The zero value is ready.
 type streams struct {
-	mu  sync.Mutex
-	all int
-	by  map[tenant.Actor]int
+	mu           sync.Mutex
+	all, tenants int
+	by           map[tenant.Actor]int
+	of           map[string]int // by tenant
 }
 
 // open counts one more in, unless there are too many.
@@ -35,14 +41,21 @@ func (s *streams) open(p *principal) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.by[p.actor] >= most {
+	full := ""
+	switch {
+	case s.by[p.actor] >= most:
+		full = fmt.Sprintf("%s has %d streams open, and may have no more", p.actor, most)
+	case p.guest() && s.of[p.tenant] >= maxStreamsOfTenant:
+		full = fmt.Sprintf("the tokens of %s have %d streams open together, and may have no more", p.tenant, maxStreamsOfTenant)
+	}
+	if full != "" {
 		return &tenant.Error{
 			Code: tenant.CodeLimit, Op: "open stream", RetryAfter: streamWait,
-			Msg:  fmt.Sprintf("%s has %d streams open, and may have no more", p.actor, most),
+			Msg:  full,
 			Hint: "end some of those that follow logs, events or rollouts",
 		}
 	}
-	if s.all >= maxStreams {
+	if s.all >= maxStreams || p.guest() && s.tenants >= maxStreamsOfTenants {
 		return &tenant.Error{
 			Code: tenant.CodeUnavailable, Op: "open stream", RetryAfter: streamWait,
 			Msg:  fmt.Sprintf("%d streams are open, and there can be no more", s.all),
@@ -50,10 +63,14 @@ func (s *streams) open(p *principal) error {
 		}
 	}
 	if s.by == nil {
-		s.by = map[tenant.Actor]int{}
+		s.by, s.of = map[tenant.Actor]int{}, map[string]int{}
 	}
 	s.all++
 	s.by[p.actor]++
+	if p.guest() {
+		s.tenants++
+		s.of[p.tenant]++
+	}
 	return nil
 }
 
@@ -64,6 +81,13 @@ func (s *streams) close(p *principal) {
 	s.all--
 	if s.by[p.actor]--; s.by[p.actor] == 0 {
 		delete(s.by, p.actor)
+	}
+	if !p.guest() {
+		return
+	}
+	s.tenants--
+	if s.of[p.tenant]--; s.of[p.tenant] == 0 {
+		delete(s.of, p.tenant)
 	}
 }
 
