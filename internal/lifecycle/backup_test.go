@@ -337,6 +337,36 @@ func TestRestore(t *testing.T) {
 	})
 }
 
+// A lease comes along, cut to what one may be here.
+func TestImportOfALease(t *testing.T) {
+	var packed []byte
+	const ahead = 48 * time.Hour
+	keep := func(d time.Duration) {
+		bubble(t, notes("idle_timeout = 600\n"), func(t *testing.T, w *world) {
+			w.systemd.SetStorage(alice, 1000, false)
+			w.spawn(alice)
+			time.Sleep(ahead) // the next one's clock is behind by that
+			if _, err := w.manager.KeepAwake(t.Context(), alice, d); err != nil {
+				t.Fatal(err)
+			}
+			_, packed = w.backup(alice)
+		})
+	}
+	for d, want := range map[time.Duration]time.Duration{time.Hour: time.Hour + ahead, 366 * 24 * time.Hour: 366 * 24 * time.Hour} {
+		keep(d)
+		bubble(t, notes("idle_timeout = 600\n"), func(t *testing.T, w *world) {
+			now := time.Now()
+			if _, err := w.manager.Import(t.Context(), bob, bytes.NewReader(packed), tenant.RestoreOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			leases := w.state(bob, tenant.Asleep).Leases
+			if len(leases) != 1 || leases[0].Until.Sub(now).Round(time.Minute) != want {
+				t.Errorf("got %+v, want one for %v", leases, want)
+			}
+		})
+	}
+}
+
 // An instance that has moved has what it had, but for what another has already.
 func TestImport(t *testing.T) {
 	text := notes("idle_timeout = 600\nrelease = \"v1\"\nargs = [\"{release}\"]\n")

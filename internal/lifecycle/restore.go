@@ -292,8 +292,11 @@ func (m *Manager) setEntry(ctx context.Context, inst *instance, e tenant.Entry, 
 		}
 	}
 	inst.mu.Lock()
-	if e.KeepAwake.After(now) {
-		inst.leases.own().operator = e.KeepAwake
+	if until, most := e.KeepAwake, now.Add(maxOperatorLease); until.After(now) {
+		if until.After(most) { // of a server whose clock is ahead, or of nobody
+			until = most
+		}
+		inst.leases.own().operator = until
 		inst.changedLocked()
 	}
 	inst.mu.Unlock()
