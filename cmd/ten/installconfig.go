@@ -19,6 +19,7 @@ type along struct {
 	text     string // the tables, with paths that are right from elsewhere
 	services []string
 	left     []string // keys that are set there and do not come along
+	registry string   // what a daemon has kept there, empty where none has run
 }
 
 // findAlong reads the tenement.toml of this directory, nil where there is none to be taken. It is read as a machine sees it that
@@ -43,6 +44,13 @@ func (p *program) findAlong(ctx context.Context, o installOptions) (*along, erro
 		return nil, err
 	}
 	a := &along{file: file}
+	for _, s := range list {
+		if data, ok := s.Value.(string); ok && s.Table == "settings" && s.Key == "data_dir" {
+			if path, ok := from(filepath.Dir(file), filepath.Join(data, ".tenement", registryName)).(string); ok && exists(path) {
+				a.registry = path
+			}
+		}
+	}
 	a.take(list, "/"+strings.TrimPrefix(within, "."))
 	if len(a.services) == 0 {
 		return nil, nil
@@ -156,5 +164,8 @@ func (p *program) sayAlong(o installOptions, a *along, steps []install.Step) {
 	p.note("%s gets the services of %s: %s; from now on edit it there\n", path, a.file, strings.Join(a.services, ", "))
 	if len(a.left) > 0 {
 		p.note("of [settings] there these do not come along: %s\n", strings.Join(a.left, ", "))
+	}
+	if a.registry != "" {
+		p.note("nor do instances and tokens in %s: `ten export` and `ten import` move instances, `ten token gen` makes tokens\n", a.registry)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -53,7 +54,10 @@ func (p *program) withRegistry(ctx context.Context, path string, absent error, d
 			Hint: "start the daemon, or name its configuration with --config",
 		}
 	}
-	private := p.registryDir(cfg)
+	private, others, err := p.registryDir(cfg, absent)
+	if err != nil {
+		return err
+	}
 	held, err := lock(private, "data directory")
 	if err != nil {
 		return err
@@ -68,17 +72,30 @@ func (p *program) withRegistry(ctx context.Context, path string, absent error, d
 	if err != nil {
 		return err
 	}
-	p.note("no daemon runs; working on the registry in %s\n", private)
+	p.note("no daemon runs; working on the registry in %s%s\n", private, others)
 	return do(localTokens{tokens})
 }
 
 // registryDir is where the daemon that reads a configuration keeps its registry: beside a keeper in the system's state directory.
-func (p *program) registryDir(cfg *config.Config) string {
-	beside := filepath.Join(p.stateDir(), "serve")
-	if same, err := filepath.Abs(cfg.Path); err == nil && same == p.systemConfig() && exists(filepath.Join(beside, registryName)) {
-		return beside
+// What others says of it is for people: that of a directory's tenement.toml is not the installed daemon's.
+func (p *program) registryDir(cfg *config.Config, absent error) (dir, others string, err error) {
+	dir = filepath.Join(cfg.Settings.DataDir, ".tenement")
+	if same, err := filepath.Abs(cfg.Path); err != nil || same != p.systemConfig() {
+		return dir, ", of which no daemon with another file than " + cfg.Path + " knows, nor that of `ten install`", nil
 	}
-	return filepath.Join(cfg.Settings.DataDir, ".tenement")
+	beside := filepath.Join(p.stateDir(), "serve")
+	switch {
+	case exists(filepath.Join(beside, registryName)):
+		return beside, "", nil
+	case exists(filepath.Join(dir, registryName)):
+		return dir, "", nil
+	}
+	// It is the daemon that makes it, as its own user.
+	return "", "", &tenant.Error{
+		Code: tenant.CodeUnavailable, Op: "find the registry", Err: absent,
+		Msg:  fmt.Sprintf("the daemon of %s has never run, so there is no registry of it yet", cfg.Path),
+		Hint: "start it first: `systemctl start tenement.service`",
+	}
 }
 
 // localTokens are the tokens in a registry that no daemon uses.

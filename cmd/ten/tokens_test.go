@@ -45,7 +45,20 @@ func TestTokensOfTheMachine(t *testing.T) {
 	if list, err := os.ReadDir(data); err != nil || len(list) != 0 {
 		t.Errorf("with the data of instances: got %v (%v), want nothing of tokens", list, err)
 	}
-	if got := ten("token", "ls", "-c", "other/tenement.toml"); got.out != "" || !strings.Contains(got.err, "there are no tokens") {
-		t.Errorf("of another configuration: got %+v, want no tokens", got)
+	got := ten("token", "ls", "-c", "other/tenement.toml")
+	if got.out != "" || !strings.Contains(got.err, "there are no tokens") || !strings.Contains(got.err, "nor that of `ten install`") {
+		t.Errorf("of another configuration: got %+v, want no tokens, and to be told whose they would be", got)
+	}
+
+	// Before the daemon has made its registry there is no place for them.
+	if err := os.Remove(filepath.Join(state, "serve", registryName)); err != nil {
+		t.Fatal(err)
+	}
+	got = runIn(t, func(w *world) { w.etc, w.run, w.euid, w.getenv = etc, run, 0, env("STATE_DIRECTORY", state) }, "token", "gen")
+	if got.code != exitNoDaemon || got.out != "" || !strings.Contains(got.err, "has never run") || !strings.Contains(got.err, "hint: start it first") {
+		t.Errorf("before the daemon's first start: got %+v, want it refused", got)
+	}
+	if list, err := os.ReadDir(data); err != nil || len(list) != 0 {
+		t.Errorf("with the data of instances: got %v (%v), want nothing of tokens", list, err)
 	}
 }
