@@ -209,6 +209,9 @@ func CheckStorage(h units.Host) Check {
 		return c
 	}
 	c.Detail = fmt.Sprintf("data in %s is measured each half minute, and an instance that is over it is stopped", h.DataRoot)
-	c.Hint = "to have the file system enforce it, run the daemon as root, or from its package, and mount ext4 (mke2fs -O quota,project) or xfs with -o prjquota"
+	c.Hint = "to have the file system enforce it, mount ext4 (mke2fs -O quota,project) or xfs with -o prjquota"
+	if h.User {
+		c.Hint += ", and run the daemon as root, or from its package"
+	}
 	return c
 }

@@ -147,8 +147,11 @@ func TestMeasureTooMuch(t *testing.T) {
 func TestCheckStorageElsewhere(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "not/there/yet")
 	h := WithData(units.Host{DataRoot: "/run/x", ProjectQuota: true, User: true}, dir)
-	if c := CheckStorage(h); c.OK || c.Name != "storage_quota_mb" || !strings.Contains(c.Detail, dir) || c.Hint == "" {
-		t.Errorf("got %+v, want that a user's data in %s is measured", c, dir)
+	if c := CheckStorage(h); c.OK || c.Name != "storage_quota_mb" || !strings.Contains(c.Detail, dir) || !strings.Contains(c.Hint, "as root") {
+		t.Errorf("got %+v, want that a user's data in %s is measured, and that it takes root", c, dir)
+	}
+	if c := CheckStorage(units.Host{DataRoot: dir}); c.OK || strings.Contains(c.Hint, "as root") || !strings.Contains(c.Hint, "prjquota") {
+		t.Errorf("got %+v, want a hint for who is root", c)
 	}
 	h = WithData(units.Host{DataRoot: "/run/x"}, dir)
 	if got, want := h.ProjectQuota, enforcesProjects(filepath.Dir(filepath.Dir(filepath.Dir(dir)))); got != want || h.DataRoot != dir {
