@@ -254,7 +254,7 @@ func TestPermission(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd.Path = filepath.Join(dir, "self")
-		if err := errors.Join(os.WriteFile(cmd.Path, text, 0o755), os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
+		if err := errors.Join(os.WriteFile(cmd.Path, text, 0o755), os.Chmod(cmd.Path, 0o755), os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
 			t.Fatal(err)
 		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
