@@ -35,8 +35,8 @@ type answer struct {
 	watched *stallWatch
 	// access is what is logged of the request, nil where nothing is.
 	access *tenant.Access
-	// leaving is closed where the client is to send nothing more on the connection.
-	leaving <-chan struct{}
+	// parting: the client is to send nothing more on the connection; nil where that is told by others.
+	parting *atomic.Bool
 	// old: the client speaks HTTP/1.0, and would take a hint for the answer (RFC 9110, section 15.2).
 	old bool
 }
@@ -71,10 +71,8 @@ func (a *answer) Write(p []byte) (int, error) {
 // sayWhetherLast has net/http end the connection behind the last answer before the daemon ends;
 // over HTTP/2 by GOAWAY.
 func (a *answer) sayWhetherLast() {
-	select {
-	case <-a.leaving:
+	if a.parting != nil && a.parting.Load() {
 		a.Header().Set("Connection", "close")
-	default:
 	}
 }
 

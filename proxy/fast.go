@@ -136,7 +136,7 @@ func (f *fast) inFlight() bool {
 		switch {
 		case c.state.Load() == fastNew && time.Since(c.begun) < silence:
 			busy = true
-		case c.state.Load() == fastIdle && !c.isQuiet():
+		case c.state.Load() == fastIdle && !isQuiet(c.conn):
 			busy = true // its goroutine is about to see that
 		case c.state.CompareAndSwap(fastIdle, fastOver), c.state.CompareAndSwap(fastNew, fastOver):
 			idle = append(idle, c)
@@ -149,16 +149,6 @@ func (f *fast) inFlight() bool {
 		c.conn.Close()
 	}
 	return busy
-}
-
-// isQuiet reports whether nothing has come that has not been read.
-func (c *fastConn) isQuiet() bool {
-	conn := c.conn
-	if c.secure != nil {
-		conn = c.secure.NetConn()
-	}
-	plain, ok := conn.(*socket.Conn)
-	return !ok || plain.IsQuiet()
 }
 
 // end closes all connections and waits for their goroutines. None may begin any more.

@@ -31,7 +31,7 @@ func (c *fastConn) byOthers() (err error) {
 	c.startWatch(cancel)
 	defer c.stopWatch()
 	a := &c.answer
-	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, draining: &c.server.draining, closing: c.closing, upload: c.upload}
+	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, parting: &c.proxy.parting, closing: c.closing, upload: c.upload}
 	if c.secure != nil && c.policy != "" {
 		w.header.Set("Strict-Transport-Security", c.policy)
 	}
@@ -77,12 +77,12 @@ func (c *fastConn) requestAgain() (*http.Request, error) {
 
 // fastWriter is a http.ResponseWriter for the client.
 type fastWriter struct {
-	conn     net.Conn
-	header   http.Header
-	head     bool // the request is HEAD
-	draining *atomic.Bool
-	closing  bool    // the client is told, or has said, that this is the last answer
-	upload   *upload // which may go on, nil where there is none
+	conn    net.Conn
+	header  http.Header
+	head    bool // the request is HEAD
+	parting *atomic.Bool
+	closing bool    // the client is told, or has said, that this is the last answer
+	upload  *upload // which may go on, nil where there is none
 
 	status  int
 	begun   bool   // the head has been written
@@ -158,7 +158,7 @@ func (w *fastWriter) begin(complete bool) {
 	if w.header.Get("Date") == "" {
 		b.Write(appendDate(nil, now))
 	}
-	if w.closing = w.upload.answered() || w.closing || w.draining.Load(); w.closing {
+	if w.closing = w.upload.answered() || w.closing || w.parting.Load(); w.closing {
 		b.WriteString("Connection: close\r\n")
 	}
 	b.WriteString("\r\n")

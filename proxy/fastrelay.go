@@ -12,7 +12,7 @@ import (
 func (c *fastConn) relay() error {
 	c.answer.status = c.app.Status
 	c.hasAnswered(c.proxy)
-	c.closing = c.upload.answered() || c.closing || c.server.draining.Load()
+	c.closing = c.upload.answered() || c.closing || c.proxy.parting.Load()
 	c.out = c.appendAnswer(c.out[:0], c.visit.answered)
 	return c.relayBody(string(c.req.Method) == http.MethodHead)
 }

@@ -46,7 +46,7 @@ func (c *fastConn) slowly() (another bool) {
 		c.end = copy(c.in, c.in[c.size:c.end])
 		c.posted = false
 	}()
-	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, draining: &c.server.draining, closing: closing}
+	w := &fastWriter{conn: c.conn, header: http.Header{}, head: r.Method == http.MethodHead, parting: &c.proxy.parting, closing: closing}
 	c.server.http.Handler.ServeHTTP(w, r.WithContext(ctx))
 	return w.finish() == nil && !w.closing
 }

@@ -94,8 +94,9 @@ type Proxy struct {
 	reverse *httputil.ReverseProxy
 
 	upgrades atomic.Int64 // connections that speak another protocol now
+	parting  atomic.Bool  // every answer is to be the last one of its connection
 	leaving  chan struct{}
-	leave    func() // closes leaving
+	leave    func() // closes leaving, which ends streams
 }
 
 // New makes a Proxy.
@@ -174,7 +175,7 @@ const hopHeader = "Tenement-Hop"
 
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &answer{ResponseWriter: w, begun: time.Now(), stall: p.stall, leaving: p.leaving, old: !r.ProtoAtLeast(1, 1)}
+	a := &answer{ResponseWriter: w, begun: time.Now(), stall: p.stall, parting: &p.parting, old: !r.ProtoAtLeast(1, 1)}
 	defer p.over(a)
 	p.serve(a, r)
 	a.returned = true

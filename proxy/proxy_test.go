@@ -491,6 +491,9 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// shortFarewell is that of a server which has clients that do not pause for long.
+const shortFarewell = 100 * time.Millisecond
+
 // keptConn is a connection of a client that makes a request again only where it may have been
 // too slow: it was told of the end of its connection in time.
 type keptConn struct {
@@ -501,7 +504,7 @@ type keptConn struct {
 
 // post makes a request, and reports whether there may be another one.
 func (c *keptConn) post(address string) (again bool, err error) {
-	patience := farewell / 4
+	patience := shortFarewell / 4
 	if c.Conn == nil {
 		patience = silence / 4
 		if err := c.dial(address); err != nil {
@@ -586,6 +589,7 @@ func replaceUnder(t *testing.T, ask func(address string) error) {
 	for range 10 {
 		p := New(Options{Domain: "test", Waker: b, Log: log})
 		server := newServer(p, log)
+		server.farewell = shortFarewell
 		l, err := net.FileListener(held)
 		if err != nil {
 			t.Fatal(err)

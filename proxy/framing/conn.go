@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync/atomic"
 )
 
 // malformed is a fault wherever net/http reads it: in a request line, in a field line and
@@ -26,6 +27,8 @@ type Conn struct {
 	// held are bytes that were read behind a request which may lead to that.
 	held  []byte
 	aside bool
+	// received is how much the server has read.
+	received atomic.Int64
 }
 
 // NewConn gives the connection that a server of net/http shall read instead of c, of which
@@ -47,8 +50,20 @@ type secureConn struct {
 // ConnectionState is where net/http looks for it.
 func (c *secureConn) ConnectionState() tls.ConnectionState { return c.secure.ConnectionState() }
 
+// NetConn is the connection below.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
+// Received is how much the server has read so far.
+func (c *Conn) Received() int64 { return c.received.Load() }
+
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.read(p)
+	c.received.Add(int64(n))
+	return n, err
+}
+
+func (c *Conn) read(p []byte) (int, error) {
 	switch {
 	case c.aside:
 		return c.next(p)
@@ -75,7 +90,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.refused, c.left = true, malformed
 	c.held = nil
 	if passed == 0 {
-		return c.Read(p)
+		return c.read(p)
 	}
 	return passed, nil
 }

@@ -45,10 +45,7 @@ func TestBehindCaddy(t *testing.T) {
 			t.Errorf("%v: got %s, want the URL that Caddy serves", args, r)
 		}
 	}
-	s.WriteFile("Caddyfile", strings.Replace(strings.Replace(r.Stdout, "\temail ops@example.com\n",
-		fmt.Sprintf("\tlocal_certs\n\tskip_install_trust\n\tadmin off\n\tstorage file_system %s\n\thttps_port %d\n\thttp_port %d\n", t.TempDir(), port, harness.FreePort(t)), 1),
-		"https:// {", fmt.Sprintf("https://:%d {", port), 1))
-	run(t, "serving initial configuration", "caddy", "run", "--config", path, "--adapter", "caddyfile")
+	runCaddy(t, s, r.Stdout, port)
 	client := browser(s, port, x509.NewCertPool())
 	transport, isTransport := client.Transport.(*http.Transport)
 	if !isTransport {
@@ -71,6 +68,15 @@ func TestBehindCaddy(t *testing.T) {
 			t.Errorf("%s: got %s %s, want no certificate", host, resp.Status, text)
 		}
 	}
+}
+
+// runCaddy runs Caddy with a Caddyfile of `ten caddy`, but for its port and who signs.
+func runCaddy(t *testing.T, s *harness.Server, text string, port int) {
+	t.Helper()
+	s.WriteFile("Caddyfile", strings.Replace(strings.Replace(text, "\temail ops@example.com\n",
+		fmt.Sprintf("\tlocal_certs\n\tskip_install_trust\n\tadmin off\n\tstorage file_system %s\n\thttps_port %d\n\thttp_port %d\n", t.TempDir(), port, harness.FreePort(t)), 1),
+		"https:// {", fmt.Sprintf("https://:%d {", port), 1))
+	run(t, "serving initial configuration", "caddy", "run", "--config", filepath.Join(s.Dir, "Caddyfile"), "--adapter", "caddyfile")
 }
 
 func TestCaddyfileWithWildcards(t *testing.T) {

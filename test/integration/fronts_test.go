@@ -21,6 +21,22 @@ import (
 // TestBehindNginxAndHAProxy: with the configurations that docs/tls.md has, both pass on all that
 // a browser and an app say, as it comes, also to an instance that sleeps.
 func TestBehindNginxAndHAProxy(t *testing.T) {
+	s := harness.Start(t, harness.Options{Config: "[settings]\ntrusted_proxies = [\"127.0.0.1\", \"::1\"]\n" + app})
+	s.Spawn("app:alice")
+	ca := newAuthority(t)
+	cert, key := ca.sign(t, 2, "alice.app.localhost")
+	s.WriteFile("notes.crt", cert)
+	s.WriteFile("notes.key", key)
+	s.WriteFile("notes.pem", cert+key)
+	for _, name := range []string{"nginx", "haproxy"} {
+		t.Run(name, func(t *testing.T) { throughFront(t, s, startFront(t, s, name), ca.pool) })
+	}
+}
+
+// startFront starts a proxy with the configuration that docs/tls.md has, before s, whose
+// directory has a certificate. It gives its port.
+func startFront(t *testing.T, s *harness.Server, name string) (port int) {
+	t.Helper()
 	repo, err := harness.Repository()
 	if err != nil {
 		t.Fatal(err)
@@ -29,46 +45,32 @@ func TestBehindNginxAndHAProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guide := map[string]string{}
+	guide := ""
 	for _, b := range blocks {
-		guide[b.Language] = b.Text
+		if b.Language == name {
+			guide = b.Text
+		}
 	}
-	s := harness.Start(t, harness.Options{Config: "[settings]\ntrusted_proxies = [\"127.0.0.1\", \"::1\"]\n" + app})
-	s.Spawn("app:alice")
-	ca := newAuthority(t)
-	cert, key := ca.sign(t, 2, "alice.app.localhost")
-	s.WriteFile("notes.crt", cert)
-	s.WriteFile("notes.key", key)
-	s.WriteFile("notes.pem", cert+key)
-	for _, front := range []struct {
-		name, before, after, ready string
-		argv                       []string
-	}{
-		{"nginx", "pid DIR/nginx.pid;\nerror_log stderr notice;\ndaemon off;\nmaster_process off;\nevents {}\nhttp {\naccess_log off;\n", "}\n", "event method", []string{"nginx", "-c"}},
-		{"haproxy", "", "", "polling mechanism", []string{"haproxy", "-db", "-V", "-f"}},
-	} {
-		t.Run(front.name, func(t *testing.T) {
-			if guide[front.name] == "" {
-				t.Fatal("the guide has no configuration of it")
-			}
-			port := harness.FreePort(t)
-			text := strings.NewReplacer("DIR", s.Dir, "listen 443", fmt.Sprintf("listen 127.0.0.1:%d", port), "bind :443", fmt.Sprintf("bind 127.0.0.1:%d", port),
-				"notes.example.com", "app.localhost", "/etc/ssl", s.Dir, "127.0.0.1:8080", s.Addr()).Replace(front.before + guide[front.name] + "\n" + front.after)
-			s.WriteFile(front.name+".conf", text)
-			run(t, front.ready, append(front.argv, filepath.Join(s.Dir, front.name+".conf"))...)
-			for deadline := time.Now().Add(harness.Timeout); ; time.Sleep(10 * time.Millisecond) {
-				conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-				if err == nil {
-					conn.Close()
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatal(err)
-				}
-			}
-			throughFront(t, s, port, ca.pool)
-		})
+	if guide == "" {
+		t.Fatal("the guide has no configuration of " + name)
 	}
+	argv, ready := []string{"haproxy", "-db", "-V", "-f"}, "polling mechanism"
+	if name == "nginx" {
+		guide = "pid DIR/nginx.pid;\nerror_log stderr notice;\ndaemon off;\nmaster_process off;\nevents {}\nhttp {\naccess_log off;\n" + guide + "\n}"
+		argv, ready = []string{"nginx", "-c"}, "event method"
+	}
+	port = harness.FreePort(t)
+	s.WriteFile(name+".conf", strings.NewReplacer("DIR", s.Dir, "listen 443", fmt.Sprintf("listen 127.0.0.1:%d", port), "bind :443", fmt.Sprintf("bind 127.0.0.1:%d", port),
+		"notes.example.com", "app.localhost", "/etc/ssl", s.Dir, "127.0.0.1:8080", s.Addr()).Replace(guide+"\n"))
+	run(t, ready, append(argv, filepath.Join(s.Dir, name+".conf"))...)
+	eventually(t, name+" listens", func() bool {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return port
 }
 
 // throughFront makes requests of app:alice at a proxy in front.
