@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-
 	"database/sql/driver"
 	"errors"
 	"fmt"

@@ -225,7 +225,7 @@ func TestRegistryTakenAway(t *testing.T) {
 	s := harness.Start(t, harness.Options{Config: app})
 	s.Spawn("app:alice")
 	path := filepath.Join(s.Dir, "data/.tenement/registry.db")
-	for _, suffix := range []string{"", "-wal", "-shm"} {
+	for _, suffix := range []string{"-shm", "-wal", ""} {
 		if err := os.Remove(path + suffix); err != nil {
 			t.Fatal(err)
 		}
