@@ -101,24 +101,23 @@ func newRig(t *testing.T, change func(*units.Host)) *rig {
 }
 
 // install puts ten-init where every user and every sandbox can execute it.
-var install = func() func(t *testing.T) {
-	var once sync.Once
-	return func(t *testing.T) {
-		t.Helper()
-		once.Do(func() {
-			path, err := exec.LookPath("ten-init")
-			if err != nil {
-				t.Fatal("bin/ten-init is not built; `make build` does it")
-			}
-			if err := os.MkdirAll(place, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := copyFile(filepath.Join(place, "ten-init"), path); err != nil {
-				t.Fatal(err)
-			}
-		})
+func install(t *testing.T) {
+	t.Helper()
+	if err := installed(); err != nil {
+		t.Fatal(err) // and so in each test: without it some wait for a start that never comes
 	}
-}()
+}
+
+var installed = sync.OnceValue(func() error {
+	path, err := exec.LookPath("ten-init")
+	if err != nil {
+		return errors.New("bin/ten-init is not built; `make build` does it")
+	}
+	if err := os.MkdirAll(place, 0o755); err != nil {
+		return err
+	}
+	return copyFile(filepath.Join(place, "ten-init"), path)
+})
 
 func copyFile(to, from string) error {
 	in, err := os.Open(from)
