@@ -603,6 +603,51 @@ func TestStopBehindShell(t *testing.T) {
 	}
 }
 
+// Where all have ended by the time that ten-init's own SIGTERM comes, it does not wait for
+// anybody.
+func TestStopThatComesLast(t *testing.T) {
+	i := start(t, "behind shell", "port", nil)
+	pid, _, err := i.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, process := range append(i.children(), pid) {
+		if err := syscall.Kill(process, syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	}
+	for end := time.Now().Add(bound); !ended(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the app runs on")
+		}
+	}
+	if err := i.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	if got := i.ends(); got != 143 { // before the grace of 30s ends
+		t.Errorf("got exit code %d, want the shell's, 143", got)
+	}
+}
+
+// The same within a sandbox, where nobody counts the grace.
+func TestStopWithinThatComesLast(t *testing.T) {
+	cmd := exec.Command(program, "--within", "/bin/sh", "-c", "sleep 0.1 & kill -TERM $$")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID} // orphans are for the first process
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := time.AfterFunc(bound, func() { _ = cmd.Process.Kill() })
+	time.AfterFunc(250*time.Millisecond, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); !ended.Stop() || got != 143 {
+		t.Errorf("got exit code %d, want the shell's, 143, without being killed", got)
+	}
+}
+
 // The keeper's SIGINT stops what has not heard systemd's SIGTERM, and is nothing to what
 // has.
 func TestStopThatIsToldAgain(t *testing.T) {

@@ -191,6 +191,7 @@ func (s *supervisor) supervise(a *app, doorbell *net.UnixListener, signals <-cha
 						told = s.o.sandbox == nil
 						stop()
 					}
+					_, _, nobody = a.reap() // toldToStop may have taken others' SIGCHLD
 					if grace == nil && status.Exited() && status.ExitStatus() == 0 && !nobody && s.o.sandbox == nil {
 						fmt.Fprintln(os.Stderr, leftRunning)
 					}

@@ -29,14 +29,13 @@ func runWithin(argv []string) int {
 	a := &app{pid: pid}
 	var status syscall.WaitStatus
 	over, told := false, false
-	for sig := range signals {
-		if sig == syscall.SIGTERM {
-			told = true
-		}
+	for {
+		told = <-signals == syscall.SIGTERM || told
 		ws, ended, nobody := a.reap()
 		if ended {
 			status, over = ws, true
 			told = told || toldToStop(signals, status)
+			_, _, nobody = a.reap() // toldToStop may have taken others' SIGCHLD
 			if !told && !nobody && status.Exited() && status.ExitStatus() == 0 {
 				fmt.Fprintln(os.Stderr, leftRunning)
 			}
@@ -45,5 +44,4 @@ func runWithin(argv []string) int {
 			return exitCode(status)
 		}
 	}
-	return exitCode(status)
 }
