@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"iter"
 	"log/slog"
 
@@ -12,7 +11,6 @@ import (
 	"tenement.dev/internal/cgroup"
 	"tenement.dev/internal/keeper"
 	"tenement.dev/internal/lifecycle"
-	"tenement.dev/internal/tenant"
 	"tenement.dev/internal/wire"
 	"tenement.dev/journal"
 	"tenement.dev/units"
@@ -70,11 +68,7 @@ func wireEntry(e journal.Entry) wire.LogEntry {
 func journalCheck(scope journal.Scope) keeper.Check {
 	c := keeper.Check{Name: "logs", OK: true, Detail: "systemd's journal is readable"}
 	if err := journal.New(scope).Check(); err != nil {
-		c.OK, c.Detail = false, sentence(err)
-		var e *tenant.Error
-		if errors.As(err, &e) {
-			c.Hint = e.Hint
-		}
+		c.OK, c.Detail, c.Hint = false, sentence(err), hintOf(err)
 	}
 	return c
 }

@@ -41,8 +41,7 @@ func (p *program) newHost(dataDir string) (units.Host, error) {
 func allChecks(ctx context.Context, h units.Host, probed []keeper.Check, sandbox sandbox) ([]keeper.Check, error) {
 	_, check, err := sandbox.Look(ctx)
 	if _, beside := sandbox.(remoteSandbox); beside && tenant.CodeOf(err) == tenant.CodeUnavailable {
-		msg, hint := forPeople(err)
-		check, err = keeper.Check{Name: "keeper", Detail: msg, Hint: hint}, nil
+		check, err = keeper.Check{Name: "keeper", Detail: sentence(err), Hint: hintOf(err)}, nil
 	}
 	if err != nil {
 		return nil, err

@@ -1,18 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"tenement.dev/internal/keeper"
-	"tenement.dev/internal/tenant"
 )
 
 // registryInterval is how often the daemon looks whether its registry is at its place.
 const registryInterval = 5 * time.Second
+
+// lossHint is said where an error has no hint of its own.
+const lossHint = "what ten writes may be lost when it ends"
 
 // registryFile looks whether the registry is at its place, and tells of it.
 type registryFile struct {
@@ -40,8 +42,7 @@ func (f *registryFile) look(ctx context.Context) error {
 		f.told = ""
 	case err.Error() != f.told:
 		f.told = err.Error()
-		_, hint := forPeople(err)
-		f.log.Error("the registry is not where it belongs", "file", f.path, "err", err, "hint", hint)
+		f.log.Error("the registry is not where it belongs", "file", f.path, "err", err, "hint", cmp.Or(hintOf(err), lossHint))
 	}
 	return err
 }
@@ -66,15 +67,5 @@ func (f *registryFile) doctor(ctx context.Context) (c keeper.Check, ok bool) {
 	if err == nil {
 		return c, false
 	}
-	msg, hint := forPeople(err)
-	return keeper.Check{Name: "registry", Detail: msg, Hint: hint}, true
-}
-
-// forPeople puts an error in words for people.
-func forPeople(err error) (msg, hint string) {
-	var e *tenant.Error
-	if errors.As(err, &e) {
-		return e.Msg, e.Hint
-	}
-	return err.Error(), "what ten writes may be lost when it ends"
+	return keeper.Check{Name: "registry", Detail: sentence(err), Hint: cmp.Or(hintOf(err), lossHint)}, true
 }

@@ -107,3 +107,12 @@ func sentence(err error) string {
 	}
 	return err.Error()
 }
+
+// hintOf is what err says is to be done, empty where it does not.
+func hintOf(err error) string {
+	var e *tenant.Error
+	if errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}
